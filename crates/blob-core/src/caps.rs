@@ -1,0 +1,91 @@
+//! What some storages can do beyond the common promise.
+//!
+//! A capability is found by asking the storage for it, so that a layer passes on, wraps or withholds it knowingly.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::{BlobId, ReadState, Result};
+
+/// How fast a thaw is asked for; each has its price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// Cheapest, slowest.
+    Bulk,
+    /// In between.
+    Standard,
+    /// Fastest, dearest, not for every class, and not always to be had.
+    Expedited,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Bulk => "Bulk",
+            Self::Standard => "Standard",
+            Self::Expedited => "Expedited",
+        })
+    }
+}
+
+/// A request for a readable copy of an archived blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThawRequest {
+    /// How fast.
+    pub tier: Tier,
+    /// For how many days the copy is kept; at least 1.
+    pub days: u16,
+}
+
+/// What a storage answers to a thaw request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThawOutcome {
+    /// It has begun.
+    Started,
+    /// It was running already; nothing changed.
+    AlreadyRunning,
+    /// There is a copy already; its end was moved.
+    Extended,
+    /// The blob is readable anyway.
+    NotCold,
+}
+
+/// A storage that can hold blobs out of reach until they are asked for.
+///
+/// An implementor promises: `thaw` is idempotent, returns before the blob is readable, and never changes the blob's
+/// class for good.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Asks for a readable copy of `id`.
+    ///
+    /// # Errors
+    /// [`crate::BlobError::NotFound`]; [`crate::BlobError::TierUnavailable`] when the tier is out of capacity;
+    /// [`crate::BlobError::InvalidOption`] for a tier that the blob's class does not have.
+    async fn thaw(&self, id: &BlobId, request: &ThawRequest) -> Result<ThawOutcome>;
+
+    /// Can `id` be read now? Asks the storage for this one blob.
+    ///
+    /// # Errors
+    /// [`crate::BlobError::NotFound`], and what any call may give.
+    async fn read_state(&self, id: &BlobId) -> Result<ReadState>;
+}
+
+/// How big a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeCapacity {
+    /// Bytes in all.
+    pub capacity: u64,
+    /// Bytes that this user can still write.
+    pub available: u64,
+}
+
+/// A storage on a disk.
+#[async_trait]
+pub trait Volume: Send + Sync {
+    /// Asks the disk.
+    ///
+    /// # Errors
+    /// What any call may give.
+    async fn capacity(&self) -> Result<VolumeCapacity>;
+}

@@ -1,0 +1,214 @@
+//! What is written, and with which attributes.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{StorageClass, Timestamp};
+
+/// The bytes of one blob: a list of pieces, so that a pack needn't be copied together to be sent.
+#[derive(Debug, Clone, Default)]
+pub struct Payload {
+    pieces: Vec<Bytes>,
+    len: u64,
+}
+
+impl Payload {
+    /// A payload of no bytes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a piece at the end.
+    pub fn push(&mut self, piece: impl Into<Bytes>) {
+        let piece = piece.into();
+        if !piece.is_empty() {
+            self.len += piece.len() as u64;
+            self.pieces.push(piece);
+        }
+    }
+
+    /// The length in bytes of all pieces together.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Has it no bytes?
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The pieces in order.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// All bytes in one piece; copies unless there is just one.
+    pub fn to_bytes(&self) -> Bytes {
+        match self.pieces.as_slice() {
+            [] => Bytes::new(),
+            [one] => one.clone(),
+            many => {
+                let mut all = BytesMut::with_capacity(usize::try_from(self.len).unwrap_or(0));
+                many.iter().for_each(|piece| all.extend_from_slice(piece));
+                all.freeze()
+            }
+        }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Payload {
+    fn from(bytes: T) -> Self {
+        let mut payload = Self::new();
+        payload.push(bytes);
+        payload
+    }
+}
+
+/// Encryption at rest, done by the storage. In addition to Kopia's own, never instead of it (requirement S17).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// SSE-S3: `x-amz-server-side-encryption: AES256`.
+    S3,
+    /// SSE-KMS.
+    Kms {
+        /// Two layers of encryption (`aws:kms:dsse`) instead of one (`aws:kms`).
+        dual_layer: bool,
+        /// The key; `None` = the account's default key.
+        key: Option<String>,
+        /// Use a bucket key; `None` = the bucket's setting.
+        bucket_key: Option<bool>,
+        /// Encryption context; empty = none.
+        context: BTreeMap<String, String>,
+    },
+}
+
+/// An additional checksum that the storage verifies and keeps: `x-amz-checksum-…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Checksum {
+    Crc32,
+    Crc32c,
+    Crc64Nvme,
+    Sha1,
+    Sha256,
+}
+
+/// How strictly a lock binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LockMode {
+    /// Users with a special right may shorten or lift it.
+    Governance,
+    /// Nobody may, not even the account's root user.
+    Compliance,
+}
+
+impl LockMode {
+    /// The name S3 uses, `GOVERNANCE` or `COMPLIANCE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+}
+
+/// A lock that keeps a blob from being deleted or replaced for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lock {
+    /// How strictly.
+    pub mode: LockMode,
+    /// For how long, counted from the moment of writing.
+    pub period: std::time::Duration,
+}
+
+/// How a blob is stored. Everything absent = the storage's default, and nothing is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutAttributes {
+    /// Storage class.
+    pub class: Option<StorageClass>,
+    /// Encryption at rest.
+    pub encryption: Option<Encryption>,
+    /// Object tags.
+    pub tags: Vec<(String, String)>,
+    /// User metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// Additional checksum.
+    pub checksum: Option<Checksum>,
+    /// Object lock.
+    pub lock: Option<Lock>,
+    /// Legal hold on or off.
+    pub legal_hold: Option<bool>,
+    /// Canned ACL.
+    pub acl: Option<String>,
+    /// Why a blob must not be written with these attributes; a storage answers
+    /// [`crate::BlobError::InvalidOption`] with it before it sends a byte.
+    pub refusal: Option<String>,
+}
+
+impl PutAttributes {
+    /// What is set here, and for what is not, what `other` says.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let (tags, metadata) = (self.tags, self.metadata);
+        Self {
+            class: self.class.or(other.class),
+            encryption: self.encryption.or(other.encryption),
+            tags: if tags.is_empty() { other.tags } else { tags },
+            metadata: if metadata.is_empty() { other.metadata } else { metadata },
+            cache_control: self.cache_control.or(other.cache_control),
+            checksum: self.checksum.or(other.checksum),
+            lock: self.lock.or(other.lock),
+            legal_hold: self.legal_hold.or(other.legal_hold),
+            acl: self.acl.or(other.acl),
+            refusal: self.refusal.or(other.refusal),
+        }
+    }
+}
+
+/// How one put is to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// How the blob is stored. What is set here wins over any policy.
+    pub attributes: PutAttributes,
+    /// Fail with [`crate::BlobError::AlreadyExists`] if the blob exists, atomically.
+    pub if_absent: bool,
+    /// Content type; `None` = the storage's own (Kopia's `application/x-kopia` on S3).
+    pub content_type: Option<&'static str>,
+}
+
+/// What a storage says of a finished put.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutReceipt {
+    /// When the blob was written by the storage's clock, where that came for free with the answer.
+    pub modified: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_its_pieces_in_order() {
+        let mut payload = Payload::from(&b"ab"[..]);
+        payload.push(Bytes::new());
+        payload.push(&b"cde"[..]);
+        assert_eq!((payload.len(), payload.pieces().len()), (5, 2));
+        assert_eq!(payload.to_bytes(), &b"abcde"[..]);
+    }
+
+    #[test]
+    fn what_the_caller_set_wins() {
+        let mine = PutAttributes { class: Some(StorageClass::STANDARD), ..Default::default() };
+        let policy = PutAttributes {
+            class: Some(StorageClass::GLACIER),
+            cache_control: Some("x".into()),
+            ..Default::default()
+        };
+        let both = mine.or(policy);
+        assert_eq!(both.class, Some(StorageClass::STANDARD));
+        assert_eq!(both.cache_control.as_deref(), Some("x"));
+    }
+}

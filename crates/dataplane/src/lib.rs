@@ -1,0 +1,1 @@
+//! How bytes cross cores and sockets in bounded memory.

@@ -1,0 +1,1 @@
+//! How a folder keeps blobs: Kopia's sharded layout, atomic and fsynced.

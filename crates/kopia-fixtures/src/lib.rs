@@ -1,0 +1,1 @@
+//! Real repositories and vectors made with Kopia 0.23.1, for tests.

@@ -1,0 +1,2 @@
+//! kopia-lite.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Which contents and manifests exist in a Kopia repository, and how one is read or added safely.

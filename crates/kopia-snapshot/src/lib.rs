@@ -1,0 +1,1 @@
+//! How a tree becomes a Kopia snapshot, and a snapshot a tree.

@@ -1,0 +1,2 @@
+//! The S3 test server as a process of its own.
+fn main() {}
