@@ -1,0 +1,126 @@
+//! Snapshot manifests: finding, saving, changing.
+
+use kopia_format::{
+    ManifestId, ObjectId,
+    manifest::ManifestEntry,
+    snapshot::{SnapshotManifest, Source},
+};
+use kopia_repo::{Repository, RepositoryWriter};
+
+use crate::error::{Result, SnapshotError};
+
+/// The value of a snapshot manifest's label `type`.
+pub const MANIFEST_TYPE: &str = "snapshot";
+
+fn parse(entry: &ManifestEntry) -> Result<SnapshotManifest> {
+    let what = || format!("snapshot manifest {}", entry.id);
+    let mut manifest = SnapshotManifest::parse(entry.data.get().as_bytes())
+        .map_err(|source| SnapshotError::Format { what: what(), source })?;
+    manifest.id = entry.id.to_string();
+    Ok(manifest)
+}
+
+/// All snapshots that carry all of `labels` besides the type, oldest first.
+///
+/// # Errors
+/// [`SnapshotError::Format`] for a manifest that can't be understood: a list that leaves one out is a lie.
+pub async fn find(repo: &Repository, labels: &[(&str, &str)]) -> Result<Vec<SnapshotManifest>> {
+    let mut all = vec![("type", MANIFEST_TYPE)];
+    all.extend_from_slice(labels);
+    let mut found = Vec::new();
+    for entry in repo.manifests().find(&all).await? {
+        found.push(parse(&entry)?);
+    }
+    found.sort_by(|a: &SnapshotManifest, b| a.start_time.cmp(&b.start_time));
+    Ok(found)
+}
+
+/// All snapshots of exactly `source`, oldest first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn of_source(repo: &Repository, source: &Source) -> Result<Vec<SnapshotManifest>> {
+    find(repo, &source_labels(source)).await
+}
+
+/// The labels that say whose snapshot a manifest is.
+pub fn source_labels(source: &Source) -> Vec<(&str, &str)> {
+    let mut labels = vec![("hostname", source.host.as_str())];
+    let more = [("username", source.user_name.as_str()), ("path", source.path.as_str())];
+    labels.extend(more.into_iter().filter(|(_, value)| !value.is_empty()));
+    labels
+}
+
+/// The snapshot whose manifest is `id`; `None` if there is no such manifest or it is not a snapshot.
+///
+/// # Errors
+/// As [`find`].
+pub async fn get(repo: &Repository, id: &ManifestId) -> Result<Option<SnapshotManifest>> {
+    match repo.manifests().get(id).await {
+        Ok(entry) if entry.label("type") == Some(MANIFEST_TYPE) => parse(&entry).map(Some),
+        Ok(_) => Ok(None),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All snapshots whose root is the object `root`, oldest first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn with_root(repo: &Repository, root: &ObjectId) -> Result<Vec<SnapshotManifest>> {
+    let mut all = find(repo, &[]).await?;
+    all.retain(|m| m.root_entry.as_ref().is_some_and(|entry| entry.object == *root));
+    Ok(all)
+}
+
+/// Saves `manifest` under a new ID, which is given back. Visible to others after a flush.
+///
+/// # Errors
+/// [`SnapshotError::Invalid`] when the source is not complete or a tag collides with a label.
+pub async fn save(writer: &RepositoryWriter, manifest: &SnapshotManifest) -> Result<ManifestId> {
+    let source = &manifest.source;
+    for (name, value) in
+        [("host", &source.host), ("user name", &source.user_name), ("path", &source.path)]
+    {
+        if value.is_empty() {
+            return Err(SnapshotError::Invalid(format!("a snapshot needs a {name}")));
+        }
+    }
+    let mut labels = vec![("type", MANIFEST_TYPE)];
+    labels.extend(source_labels(source));
+    for (key, value) in &manifest.tags {
+        if labels.iter().any(|(name, _)| name == key) {
+            return Err(SnapshotError::Invalid(format!("{key} cannot be the name of a tag")));
+        }
+        labels.push((key, value));
+    }
+    // The ID is not part of what is stored: it is known only afterwards.
+    let stored = SnapshotManifest { id: String::new(), ..manifest.clone() };
+    Ok(writer.put_manifest(&labels, &stored).await?)
+}
+
+/// Saves a changed `manifest` in place of its old self, under a new ID.
+///
+/// # Errors
+/// As [`save`].
+pub async fn update(writer: &RepositoryWriter, manifest: &SnapshotManifest) -> Result<ManifestId> {
+    let new = save(writer, manifest).await?;
+    writer.delete_manifest(&ManifestId::new(&manifest.id)).await?;
+    Ok(new)
+}
+
+/// The snapshots that a new one of the same source can build on: the newest complete one, then every incomplete one that
+/// is newer (docs/format/07-upload-restore.md §1).
+pub fn previous(all: &[SnapshotManifest]) -> Vec<SnapshotManifest> {
+    let mut complete: Option<&SnapshotManifest> = None;
+    for manifest in all.iter().filter(|m| m.incomplete.is_empty()) {
+        if complete.is_none_or(|best| manifest.start_time > best.start_time) {
+            complete = Some(manifest);
+        }
+    }
+    let newer = |m: &&SnapshotManifest| {
+        !m.incomplete.is_empty() && complete.is_none_or(|c| m.start_time > c.start_time)
+    };
+    complete.into_iter().chain(all.iter().filter(newer)).cloned().collect()
+}

@@ -1,0 +1,291 @@
+//! Restoring into one file: tar, tar.gz or zip.
+//!
+//! An archive is written front to back, so contents are fetched in the order of the files, a window at a time: each
+//! window is planned like a restore of its own, and its contents wait in memory until their turn.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs::File,
+    io::{self, BufWriter, Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use futures::StreamExt;
+use kopia_format::{ContentId, compress::decompress, directory::DirEntry};
+use kopia_repo::{ObjectChunk, ReadPlan, Repository};
+use tokio_util::sync::CancellationToken;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+use super::{
+    attributes::unix_mode,
+    events::{RestoreEvent, RestoreReport, RestoreSink},
+    folders::local,
+    plan::RestorePlan,
+};
+use crate::error::{Result, SnapshotError};
+
+/// Bytes of contents that wait for their turn.
+const WINDOW_BYTES: u64 = 64 << 20;
+/// Pieces between the fetching task and the writing thread.
+const PIECES_AHEAD: usize = 4;
+
+/// The kinds of archive that a restore can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// tar, not compressed.
+    Tar,
+    /// tar, compressed with gzip.
+    TarGz,
+    /// zip, compressed. Holds no folders and no links, as Kopia's.
+    Zip,
+    /// zip, not compressed.
+    ZipStored,
+}
+
+/// What the writing thread is told, in this order: an entry, its bytes, the next entry.
+enum Part {
+    Folder(PathBuf, DirEntry),
+    Link(PathBuf, DirEntry, Bytes),
+    File(PathBuf, DirEntry, mpsc::Receiver<Bytes>),
+}
+
+impl RestorePlan {
+    /// Restores into the archive `path`.
+    ///
+    /// # Errors
+    /// As [`RestorePlan::run`]; an archive can't leave out a file, so errors are never ignored.
+    pub async fn run_archive(
+        self,
+        repo: &Repository,
+        path: &Path,
+        kind: ArchiveKind,
+        sink: Arc<dyn RestoreSink>,
+        stop: &CancellationToken,
+    ) -> Result<RestoreReport> {
+        self.check_possible(false)?;
+        sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
+        let file = File::create(path).map_err(|source| local(path, source))?;
+        let (send, parts) = mpsc::sync_channel(1);
+        let writing = tokio::task::spawn_blocking(move || write_archive(file, kind, &parts));
+        let mut report = RestoreReport {
+            packs_read: self.reads.packs.len() as u64,
+            bytes_read: self.reads.bytes(),
+            requests: self.reads.requests(),
+            ..RestoreReport::default()
+        };
+        let fed = self.feed(repo, send, &mut report, &*sink, stop).await;
+        let written = writing.await.expect("writing an archive does not panic");
+        // A writer that gave up is why feeding it failed, so its word comes first.
+        written.map_err(|source| local(path, source))?;
+        fed?;
+        Ok(report)
+    }
+
+    async fn feed(
+        self,
+        repo: &Repository,
+        send: mpsc::SyncSender<Part>,
+        report: &mut RestoreReport,
+        sink: &dyn RestoreSink,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let send = |part| send.send(part).map_err(|_| SnapshotError::Stopped);
+        let links = self.links.iter().flat_map(|link| &link.chunks);
+        let chunks = links.chain(self.files.iter().flat_map(|file| &file.chunks));
+        let mut contents = InOrder::new(repo, &self.reads, chunks);
+        for folder in &self.folders {
+            report.folders += 1;
+            if !folder.path.as_os_str().is_empty() {
+                send(Part::Folder(folder.path.clone(), folder.entry.clone()))?;
+            }
+        }
+        for link in &self.links {
+            let mut text = Vec::new();
+            for chunk in &link.chunks {
+                text.extend_from_slice(&contents.next(chunk, link.entry.size).await?);
+            }
+            send(Part::Link(link.path.clone(), link.entry.clone(), text.into()))?;
+            report.links += 1;
+        }
+        for file in &self.files {
+            let (pieces, receive) = mpsc::sync_channel(PIECES_AHEAD);
+            send(Part::File(file.path.clone(), file.entry.clone(), receive))?;
+            for chunk in &file.chunks {
+                if stop.is_cancelled() {
+                    return Err(SnapshotError::Stopped);
+                }
+                let piece = contents.next(chunk, file.entry.size).await?;
+                sink.event(RestoreEvent::Written { bytes: piece.len() as u64 });
+                pieces.send(piece).map_err(|_| SnapshotError::Stopped)?;
+            }
+            report.files += 1;
+            report.bytes += file.entry.size;
+            sink.event(RestoreEvent::File { path: &file.path.to_string_lossy() });
+        }
+        Ok(())
+    }
+}
+
+/// Gives contents in the order of the archive, fetched a window at a time.
+struct InOrder<'a> {
+    repo: &'a Repository,
+    reads: &'a ReadPlan,
+    /// What comes after the window, in order.
+    waiting: VecDeque<(ContentId, u64)>,
+    /// How many of the window are still to be given.
+    left_in_window: usize,
+    window: HashMap<ContentId, Bytes>,
+}
+
+impl<'a> InOrder<'a> {
+    fn new(
+        repo: &'a Repository,
+        reads: &'a ReadPlan,
+        chunks: impl Iterator<Item = &'a ObjectChunk>,
+    ) -> Self {
+        let length = |chunk: &ObjectChunk| chunk.length.unwrap_or(WINDOW_BYTES / 8);
+        let waiting = chunks.map(|chunk| (chunk.content, length(chunk))).collect();
+        Self { repo, reads, waiting, left_in_window: 0, window: HashMap::new() }
+    }
+
+    /// The bytes of `chunk`, which is the next in order. `size` is the length of its file.
+    async fn next(&mut self, chunk: &ObjectChunk, size: u64) -> Result<Bytes> {
+        if self.left_in_window == 0 {
+            self.fetch_window().await?;
+        }
+        self.left_in_window -= 1;
+        let bytes = self.window.get(&chunk.content).cloned().unwrap_or_default();
+        if !chunk.compressed {
+            return Ok(bytes);
+        }
+        let limit = usize::try_from(chunk.length.unwrap_or(size)).unwrap_or(usize::MAX);
+        let what = format!("content {}", chunk.content);
+        let plain = decompress(None, &bytes, limit).map_err(SnapshotError::format(what))?;
+        Ok(plain.into())
+    }
+
+    async fn fetch_window(&mut self) -> Result<()> {
+        let (mut wanted, mut bytes) = (HashSet::new(), 0);
+        while let Some((id, length)) = self.waiting.front().copied() {
+            if !wanted.is_empty() && bytes + length > WINDOW_BYTES {
+                break;
+            }
+            self.waiting.pop_front();
+            self.left_in_window += 1;
+            bytes += if wanted.insert(id) { length } else { 0 };
+        }
+        self.window.clear();
+        let plan = self.reads.restricted_to(&wanted);
+        let mut contents = std::pin::pin!(self.repo.fetch_all(&plan));
+        while let Some((id, content)) = contents.next().await {
+            self.window.insert(id, content?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads what comes through a channel.
+struct ChannelReader {
+    pieces: mpsc::Receiver<Bytes>,
+    current: Bytes,
+}
+
+impl Read for ChannelReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.recv() {
+                Ok(piece) => self.current = piece,
+                Err(mpsc::RecvError) => return Ok(0),
+            }
+        }
+        let count = out.len().min(self.current.len());
+        out[..count].copy_from_slice(&self.current.split_to(count));
+        Ok(count)
+    }
+}
+
+fn write_archive(file: File, kind: ArchiveKind, parts: &mpsc::Receiver<Part>) -> io::Result<()> {
+    let out = BufWriter::with_capacity(1 << 20, file);
+    match kind {
+        ArchiveKind::Tar => write_tar(out, parts)?.flush(),
+        ArchiveKind::TarGz => {
+            write_tar(GzEncoder::new(out, Compression::default()), parts)?.finish()?.flush()
+        }
+        ArchiveKind::Zip => write_zip(out, CompressionMethod::Deflated, parts),
+        ArchiveKind::ZipStored => write_zip(out, CompressionMethod::Stored, parts),
+    }
+}
+
+fn write_tar<W: Write>(out: W, parts: &mpsc::Receiver<Part>) -> io::Result<W> {
+    let mut tar = tar::Builder::new(out);
+    for part in parts {
+        match part {
+            Part::Folder(path, entry) => {
+                let mut header = tar_header(&entry, tar::EntryType::Directory, 0);
+                tar.append_data(&mut header, path, io::empty())?;
+            }
+            Part::Link(path, entry, text) => {
+                let mut header = tar_header(&entry, tar::EntryType::Symlink, 0);
+                let text = std::ffi::OsStr::from_bytes(&text);
+                tar.append_link(&mut header, path, text)?;
+            }
+            Part::File(path, entry, pieces) => {
+                let mut header = tar_header(&entry, tar::EntryType::Regular, entry.size);
+                let reader = ChannelReader { pieces, current: Bytes::new() };
+                let exact = Exact { left: entry.size, inner: reader };
+                tar.append_data(&mut header, path, exact)?;
+            }
+        }
+    }
+    tar.into_inner()
+}
+
+fn tar_header(entry: &DirEntry, kind: tar::EntryType, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(unix_mode(entry.mode));
+    header.set_uid(entry.uid.into());
+    header.set_gid(entry.gid.into());
+    header.set_mtime(u64::try_from(entry.mtime.div_euclid(1_000_000_000)).unwrap_or(0));
+    header
+}
+
+/// Fails where the bytes are fewer than the header promised: the archive would be unreadable behind that place.
+struct Exact<R> {
+    left: u64,
+    inner: R,
+}
+
+impl<R: Read> Read for Exact<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(out)?;
+        if count == 0 && self.left > 0 && !out.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
+
+fn write_zip(
+    out: BufWriter<File>,
+    method: CompressionMethod,
+    parts: &mpsc::Receiver<Part>,
+) -> io::Result<()> {
+    let mut zip = ZipWriter::new(out);
+    for part in parts {
+        let Part::File(path, entry, pieces) = part else { continue };
+        let options = SimpleFileOptions::default()
+            .compression_method(method)
+            .unix_permissions(unix_mode(entry.mode))
+            .large_file(entry.size >= u64::from(u32::MAX));
+        zip.start_file(path.to_string_lossy(), options)?;
+        io::copy(&mut ChannelReader { pieces, current: Bytes::new() }, &mut zip)?;
+    }
+    zip.finish()?.flush()
+}

@@ -1,0 +1,85 @@
+//! Making the folders of a restore, and giving them their attributes at the end.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    path::Path,
+};
+
+use super::{
+    attributes,
+    events::RestoreReport,
+    options::RestoreOptions,
+    plan::{PlannedFolder, join},
+};
+use crate::error::{Result, SnapshotError};
+
+/// Makes every folder, readable by this user alone until it is full.
+pub(super) fn make(
+    target: &Path,
+    folders: &[PlannedFolder],
+    options: &RestoreOptions,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    for folder in folders {
+        let place = join(target, &folder.path);
+        let is_root = folder.path.as_os_str().is_empty();
+        let made = std::fs::DirBuilder::new().recursive(is_root).mode(0o700).create(&place);
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(|source| local(&place, source))?,
+        }
+        report.folders += 1;
+        if options.delete_extra {
+            delete_extra(&place, folder, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every folder its attributes, the innermost first: what is written into a folder changes its time, and a folder
+/// without the right to search would hide those below.
+pub(super) fn finish(
+    target: &Path,
+    folders: &[PlannedFolder],
+    options: &RestoreOptions,
+) -> Result<()> {
+    for folder in folders.iter().rev() {
+        let place = join(target, &folder.path);
+        attributes::set(&place, &folder.entry, options).map_err(|source| local(&place, source))?;
+    }
+    Ok(())
+}
+
+/// Deletes what the snapshot doesn't have in this folder, by name and by kind (folder or not).
+fn delete_extra(place: &Path, folder: &PlannedFolder, report: &mut RestoreReport) -> Result<()> {
+    let wanted: HashMap<&[u8], bool> =
+        folder.names.iter().map(|(name, is_folder)| (name.as_slice(), *is_folder)).collect();
+    let all = std::fs::read_dir(place).map_err(|source| local(place, source))?;
+    for found in all {
+        let found = found.map_err(|source| local(place, source))?;
+        let kind = found.file_type().map_err(|source| local(&found.path(), source))?;
+        if wanted.get(found.file_name().as_bytes()) == Some(&kind.is_dir()) {
+            continue;
+        }
+        let path = found.path();
+        let removed = if kind.is_dir() {
+            report.deleted_folders += 1;
+            std::fs::remove_dir_all(&path)
+        } else {
+            *(if kind.is_symlink() {
+                &mut report.deleted_links
+            } else {
+                &mut report.deleted_files
+            }) += 1;
+            std::fs::remove_file(&path)
+        };
+        removed.map_err(|source| local(&path, source))?;
+    }
+    Ok(())
+}
+
+pub(super) fn local(path: &Path, source: io::Error) -> SnapshotError {
+    SnapshotError::Local { path: path.to_owned(), source }
+}

@@ -1,0 +1,277 @@
+//! Doing what a plan says.
+
+use std::{
+    collections::HashMap,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use kopia_format::{ContentId, compress::decompress};
+use kopia_repo::{RepoError, Repository};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    attributes,
+    events::{RestoreEvent, RestoreFailure, RestoreReport, RestoreSink},
+    folders::{self, local},
+    options::RestoreOptions,
+    place::Placed,
+    plan::{PlannedLink, RestorePlan, Target, join},
+};
+use crate::error::{Result, SnapshotError};
+
+/// What the tasks of one restore share.
+struct Shared {
+    target: PathBuf,
+    options: RestoreOptions,
+    files: Vec<Placed>,
+    /// Paths of files, then links, for messages.
+    paths: Vec<PathBuf>,
+    links: Vec<PlannedLink>,
+    sink: Arc<dyn RestoreSink>,
+    report: Mutex<RestoreReport>,
+}
+
+impl RestorePlan {
+    /// Restores into `target`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Archived`] when a pack must be thawed first, [`SnapshotError::Lost`] when a pack or content does
+    /// not exist and errors are not to be ignored: in both cases nothing was written. What the system or the repository
+    /// says when something can't be written or read; then what was done so far stays.
+    pub async fn run(
+        self,
+        repo: &Repository,
+        target: &Path,
+        options: &RestoreOptions,
+        sink: Arc<dyn RestoreSink>,
+        stop: &CancellationToken,
+    ) -> Result<RestoreReport> {
+        self.check_possible(options.ignore_errors)?;
+        let targets = self.targets();
+        sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
+        let Self { folders, files, links, skipped, reads } = self;
+        let mut report = RestoreReport {
+            skipped: skipped.0,
+            skipped_bytes: skipped.1,
+            packs_read: reads.packs.len() as u64,
+            bytes_read: reads.bytes(),
+            requests: reads.requests(),
+            ..RestoreReport::default()
+        };
+        folders::make(target, &folders, options, &mut report)?;
+        if folders.is_empty()
+            && let Some(parent) = target.parent()
+        {
+            std::fs::create_dir_all(parent).map_err(|source| local(parent, source))?;
+        }
+        let paths = files.iter().map(|f| &f.path).chain(links.iter().map(|l| &l.path));
+        let paths = paths.cloned().collect();
+        let placed = files.into_iter().map(|file| {
+            Placed::new(join(target, &file.path), file.entry, file.chunks.len())
+        });
+        let shared = Arc::new(Shared {
+            target: target.to_owned(),
+            options: options.clone(),
+            files: placed.collect(),
+            paths,
+            links,
+            sink,
+            report: Mutex::new(report),
+        });
+        shared.make_empty_files()?;
+        shared.clone().fetch(repo, &reads, &targets, stop).await?;
+        if shared.options.ignore_errors {
+            shared.note_missing(&reads.missing, &targets);
+        }
+        folders::finish(target, &folders, options)?;
+        let report = shared.report.lock().expect("no holder of this lock panics").clone();
+        Ok(report)
+    }
+
+    /// Fails before anything is written when the plan can't be carried out.
+    pub(super) fn check_possible(&self, ignore_errors: bool) -> Result<()> {
+        let cold = self.cold();
+        if !cold.is_empty() && !ignore_errors {
+            return Err(SnapshotError::Archived { packs: cold });
+        }
+        let (packs, contents) = self.lost();
+        if !(packs.is_empty() && contents.is_empty()) && !ignore_errors {
+            return Err(SnapshotError::Lost { packs, contents });
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// A file without contents is whole as soon as it exists.
+    fn make_empty_files(&self) -> Result<()> {
+        for (number, placed) in self.files.iter().enumerate() {
+            if placed.has_no_contents() {
+                let written = placed.write_empty(&self.options);
+                self.settle(number, written.map(|()| true).map_err(|e| e.to_string()), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches every content once and writes it wherever it is wanted.
+    async fn fetch(
+        self: Arc<Self>,
+        repo: &Repository,
+        reads: &kopia_repo::ReadPlan,
+        targets: &HashMap<ContentId, Vec<Target>>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let packs: HashMap<ContentId, &str> = reads
+            .packs
+            .iter()
+            .flat_map(|p| p.ranges.iter().flat_map(|r| &r.contents).map(|c| (c.id, p.pack.as_str())))
+            .collect();
+        let parts: Arc<Mutex<HashMap<usize, Vec<(u64, Bytes)>>>> = Arc::default();
+        let mut writes: JoinSet<Result<()>> = JoinSet::new();
+        let mut contents = std::pin::pin!(repo.fetch_all(reads));
+        loop {
+            let (id, content) = tokio::select! {
+                () = stop.cancelled() => return Err(SnapshotError::Stopped),
+                next = contents.next() => match next { Some(next) => next, None => break },
+            };
+            while writes.len() >= self.options.parallel.max(1) {
+                let done = writes.join_next().await.expect("the set is not empty");
+                done.expect("writing does not panic")?;
+            }
+            let (shared, parts) = (self.clone(), parts.clone());
+            let wanted = targets.get(&id).cloned().unwrap_or_default();
+            let pack = packs.get(&id).map(|pack| (*pack).to_owned());
+            writes.spawn_blocking(move || shared.place(&wanted, content, pack.as_deref(), &parts));
+        }
+        while let Some(done) = writes.join_next().await {
+            done.expect("writing does not panic")?;
+        }
+        Ok(())
+    }
+
+    fn place(
+        &self,
+        wanted: &[Target],
+        content: Result<Bytes, RepoError>,
+        pack: Option<&str>,
+        parts: &Mutex<HashMap<usize, Vec<(u64, Bytes)>>>,
+    ) -> Result<()> {
+        for target in wanted {
+            let bytes = match &content {
+                Ok(bytes) => unpack(bytes, target),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Some(placed) = self.files.get(target.item) {
+                if placed.is_given_up() {
+                    continue;
+                }
+                let written = bytes.and_then(|bytes| {
+                    self.sink.event(RestoreEvent::Written { bytes: bytes.len() as u64 });
+                    let whole = placed.write(target.offset, &bytes, &self.options);
+                    whole.map_err(|error| error.to_string())
+                });
+                self.settle(target.item, written, pack)?;
+            } else {
+                let link = &self.links[target.item - self.files.len()];
+                self.place_link(target, link, bytes, pack, parts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects the pieces of a link's text; makes the link when all are there.
+    fn place_link(
+        &self,
+        target: &Target,
+        link: &PlannedLink,
+        bytes: Result<Bytes, String>,
+        pack: Option<&str>,
+        parts: &Mutex<HashMap<usize, Vec<(u64, Bytes)>>>,
+    ) -> Result<()> {
+        let made = bytes.and_then(|bytes| {
+            let mut all = parts.lock().expect("no holder of this lock panics");
+            let pieces = all.entry(target.item).or_default();
+            pieces.push((target.offset, bytes));
+            if pieces.len() < link.chunks.len() {
+                return Ok(false);
+            }
+            pieces.sort_by_key(|(offset, _)| *offset);
+            let text: Vec<u8> = pieces.iter().flat_map(|(_, piece)| piece.to_vec()).collect();
+            let path = join(&self.target, &link.path);
+            make_link(&path, &text).map_err(|error| error.to_string())?;
+            attributes::set(&path, &link.entry, &self.options).map_err(|e| e.to_string())?;
+            Ok(true)
+        });
+        self.settle(target.item, made, pack)
+    }
+
+    /// Counts an entry that is whole; notes or raises one that failed.
+    fn settle(&self, item: usize, result: Result<bool, String>, pack: Option<&str>) -> Result<()> {
+        let path = self.paths[item].to_string_lossy().into_owned();
+        let mut report = self.report.lock().expect("no holder of this lock panics");
+        match result {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                if let Some(placed) = self.files.get(item) {
+                    report.files += 1;
+                    report.bytes += placed.size();
+                    self.sink.event(RestoreEvent::File { path: &path });
+                } else {
+                    report.links += 1;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.sink.event(RestoreEvent::Failed { path: &path, error: &error });
+                if !self.options.ignore_errors {
+                    return Err(SnapshotError::NotRestored { path, reason: error });
+                }
+                if self.files.get(item).is_none_or(Placed::give_up) {
+                    let blob = pack.map(str::to_owned);
+                    report.failures.push(RestoreFailure { path, blob, error });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes the entries that want contents which no index knows.
+    fn note_missing(&self, missing: &[ContentId], targets: &HashMap<ContentId, Vec<Target>>) {
+        for id in missing {
+            for target in targets.get(id).into_iter().flatten() {
+                let error = format!("content {id} does not exist");
+                // Errors are ignored here, so there is nothing to raise.
+                let _ = self.settle(target.item, Err(error), None);
+            }
+        }
+    }
+}
+
+/// The bytes of one target: decompressed where the object layer compressed them, and exactly as long as it says.
+fn unpack(bytes: &Bytes, target: &Target) -> Result<Bytes, String> {
+    let plain = if target.compressed {
+        let limit = usize::try_from(target.length).map_err(|error| error.to_string())?;
+        Bytes::from(decompress(None, bytes, limit).map_err(|error| error.to_string())?)
+    } else {
+        bytes.clone()
+    };
+    if plain.len() as u64 != target.length {
+        let found = plain.len();
+        return Err(format!("a content of {found} bytes stands where {} belong", target.length));
+    }
+    Ok(plain)
+}
+
+/// Makes a link, in place of one that is there already.
+fn make_link(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        std::fs::remove_file(path)?;
+    }
+    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(text), path)
+}

@@ -1,0 +1,233 @@
+//! From what a user types to an entry of a snapshot.
+//!
+//! A root is a snapshot manifest ID, an object ID, `latest`, or a source, each with a path behind it
+//! (docs/guide/restoring.md). An object that is the root of a snapshot has that snapshot's attributes; any other object
+//! gets made-up ones, as in Kopia.
+
+use kopia_format::{
+    ManifestId, ObjectId,
+    directory::DirEntry,
+    snapshot::{SnapshotManifest, Source},
+    time::GoTime,
+};
+use kopia_repo::Repository;
+
+use crate::{
+    error::{Result, SnapshotError},
+    manifests,
+    tree::{descend, made_up_entry},
+};
+
+/// The fewest digits that may stand for an ID.
+const ABBREVIATION_MIN: usize = 8;
+
+/// Which of several snapshots of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// The newest, or the n-th before it.
+    Latest(usize),
+    /// The oldest.
+    Oldest,
+    /// The newest that began before this time.
+    Before(GoTime),
+}
+
+/// An entry of a snapshot, found by what a user typed.
+#[derive(Debug, Clone)]
+pub struct Root {
+    /// The entry.
+    pub entry: DirEntry,
+    /// The snapshot it was found in; `None` for a bare object.
+    pub manifest: Option<SnapshotManifest>,
+    /// The path below the snapshot's root; empty for the root itself.
+    pub path: String,
+}
+
+/// How roots are looked up.
+#[derive(Debug, Clone)]
+pub struct Lookup<'a> {
+    /// The connection's user, for sources without one.
+    pub username: &'a str,
+    /// The connection's host.
+    pub hostname: &'a str,
+    /// Which snapshot of a source.
+    pub pick: Pick,
+    /// Fail when an object is the root of snapshots that differ in its attributes.
+    pub consistent_attributes: bool,
+}
+
+impl Lookup<'_> {
+    /// Finds what `text` means: `ID`, `ID/path`, `latest`, `latest~2`, `/source/path`, `user@host:/path`,
+    /// `/source@latest~1`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NotInSnapshot`] when there is no such snapshot or path, [`SnapshotError::Invalid`] when the text
+    /// is ambiguous.
+    pub async fn find(&self, repo: &Repository, text: &str) -> Result<Root> {
+        let (first, path) = text.split_once('/').unwrap_or((text, ""));
+        if let Some(back) = latest(first) {
+            let manifest = self.newest_of_own_sources(repo, back).await?;
+            return below(repo, manifest, path).await;
+        }
+        if !first.is_empty() && !first.contains(['@', ':'])
+            && let Some(root) = self.by_id(repo, first, path).await?
+        {
+            return Ok(root);
+        }
+        self.by_source(repo, text).await
+    }
+
+    /// By a manifest ID, an object ID, or the first digits of one.
+    async fn by_id(&self, repo: &Repository, id: &str, path: &str) -> Result<Option<Root>> {
+        if let Some(manifest) = manifests::get(repo, &ManifestId::new(id)).await? {
+            return below(repo, manifest, path).await.map(Some);
+        }
+        let object = id.parse::<ObjectId>().ok().filter(|o| !o.content_id().hash().is_empty());
+        if let Some(object) = object {
+            let snapshots = manifests::with_root(repo, &object).await?;
+            if let Some(manifest) = self.agreed(&snapshots, path)? {
+                return below(repo, manifest, path).await.map(Some);
+            }
+            if repo.content_entry(&object.content_id()).await?.is_some() {
+                let entry = descend(repo, made_up_entry(object), path).await?;
+                return Ok(Some(Root { entry, manifest: None, path: path.to_owned() }));
+            }
+        }
+        match abbreviated(repo, id).await? {
+            Some(manifest) => below(repo, manifest, path).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The snapshot whose attributes the root gets, of those that have it: the newest.
+    fn agreed(&self, all: &[SnapshotManifest], path: &str) -> Result<Option<SnapshotManifest>> {
+        let differ = all.windows(2).any(|pair| pair[0].root_entry != pair[1].root_entry);
+        if differ && self.consistent_attributes && path.is_empty() {
+            let ids: Vec<_> = all.iter().map(|m| m.id.as_str()).collect();
+            return Err(SnapshotError::Invalid(format!(
+                "the object is the root of snapshots with different attributes: {}",
+                ids.join(", ")
+            )));
+        }
+        Ok(all.last().cloned())
+    }
+
+    async fn newest_of_own_sources(
+        &self,
+        repo: &Repository,
+        back: usize,
+    ) -> Result<SnapshotManifest> {
+        let labels = [("hostname", self.hostname), ("username", self.username)];
+        let mut all = manifests::find(repo, &labels).await?;
+        all.retain(|m| m.incomplete.is_empty());
+        let mut sources: Vec<_> = all.iter().map(|m| m.source.to_string()).collect();
+        sources.sort();
+        sources.dedup();
+        if sources.len() > 1 {
+            return Err(SnapshotError::Invalid(format!(
+                "latest is ambiguous: there are snapshots of {}; say SOURCE@latest",
+                sources.join(", ")
+            )));
+        }
+        let nth = all.len().checked_sub(back + 1);
+        nth.map(|at| all.swap_remove(at)).ok_or_else(|| SnapshotError::NotInSnapshot {
+            path: format!("latest~{back}"),
+            root: format!("the snapshots of {}@{}", self.username, self.hostname),
+        })
+    }
+
+    /// By a source or a path below one: the snapshot picked among those that have the path.
+    async fn by_source(&self, repo: &Repository, text: &str) -> Result<Root> {
+        let (text, pick) = match text.rsplit_once('@').map(|(head, tail)| (head, latest(tail))) {
+            Some((head, Some(back))) if !head.is_empty() => (head, Pick::Latest(back)),
+            _ => (text, self.pick),
+        };
+        let wanted = Source::parse(text, self.hostname, self.username)
+            .map_err(|source| SnapshotError::Format { what: text.to_owned(), source })?;
+        let missing = || SnapshotError::NotInSnapshot {
+            path: wanted.path.clone(),
+            root: "any snapshot".to_owned(),
+        };
+        let mut found = Vec::new();
+        let mut path = wanted.path.as_str();
+        loop {
+            let source = Source { path: path.to_owned(), ..wanted.clone() };
+            let complete = |m: &SnapshotManifest| m.incomplete.is_empty();
+            for manifest in manifests::of_source(repo, &source).await?.into_iter().filter(complete) {
+                let rest = wanted.path[path.len()..].trim_start_matches('/').to_owned();
+                found.push((manifest, rest));
+            }
+            match path.rfind('/') {
+                Some(0) if path.len() > 1 => path = "/",
+                Some(at) if at > 0 => path = &path[..at],
+                _ => break,
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| b.start_time.cmp(&a.start_time));
+        let mut having = Vec::new();
+        for (manifest, rest) in found {
+            match below(repo, manifest, &rest).await {
+                Ok(root) => having.push(root),
+                Err(SnapshotError::NotInSnapshot { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let start = |root: &Root| root.manifest.as_ref().map(|m| m.start_time);
+        let picked = match pick {
+            Pick::Latest(back) => having.into_iter().nth(back),
+            Pick::Oldest => having.pop(),
+            Pick::Before(time) => having.into_iter().find(|r| start(r).is_some_and(|s| s < time)),
+        };
+        picked.ok_or_else(missing)
+    }
+}
+
+/// `latest` and `latest~N`, as a number of snapshots to go back.
+fn latest(text: &str) -> Option<usize> {
+    match text.strip_prefix("latest")? {
+        "" => Some(0),
+        rest => rest.strip_prefix('~')?.parse().ok(),
+    }
+}
+
+async fn below(repo: &Repository, manifest: SnapshotManifest, path: &str) -> Result<Root> {
+    let root = manifest.root_entry.clone().ok_or_else(|| {
+        SnapshotError::Invalid(format!("snapshot {} has no root", manifest.id))
+    })?;
+    let entry = descend(repo, root, path).await?;
+    Ok(Root { entry, manifest: Some(manifest), path: path.to_owned() })
+}
+
+/// The one snapshot whose manifest or root ID begins with `digits`.
+async fn abbreviated(repo: &Repository, digits: &str) -> Result<Option<SnapshotManifest>> {
+    if digits.len() < ABBREVIATION_MIN {
+        return Ok(None);
+    }
+    let root = |m: &SnapshotManifest| m.root_entry.as_ref().map(|e| e.object.to_string());
+    let mut all = manifests::find(repo, &[]).await?;
+    all.retain(|m| {
+        m.id.starts_with(digits) || root(m).is_some_and(|root| root.starts_with(digits))
+    });
+    let mut roots: Vec<_> = all.iter().map(root).collect();
+    roots.sort();
+    roots.dedup();
+    if roots.len() > 1 {
+        let ids: Vec<_> = all.iter().map(|m| m.id.as_str()).collect();
+        return Err(SnapshotError::Invalid(format!(
+            "{digits} is ambiguous: it begins {}",
+            ids.join(", ")
+        )));
+    }
+    Ok(all.pop())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latest_counts_backwards() {
+        assert_eq!([latest("latest"), latest("latest~3")], [Some(0), Some(3)]);
+        assert_eq!([latest("latest~x"), latest("later"), latest("latestx")], [None; 3]);
+    }
+}

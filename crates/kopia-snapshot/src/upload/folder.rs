@@ -1,0 +1,292 @@
+//! Uploading a folder with all that is below it.
+//!
+//! A folder's entries are taken in the order of the file system. An entry that needs work is given to a task of its own
+//! while there are permits, and done in place when there are none: so the number of open folders is bounded by
+//! the depth of the tree times the parallelism, not by the size of the tree.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::Ordering::Relaxed,
+    },
+};
+
+use kopia_format::directory::DirEntry;
+use tokio::task::JoinSet;
+
+use super::{
+    builder::FolderBuilder,
+    events::UploadEvent,
+    file::{EntryError, upload_file, upload_link},
+    previous::{PreviousFolder, folders_below, unchanged},
+    rules::{FolderRules, Opened},
+    run::{Run, dir_entry},
+};
+use crate::{
+    error::SnapshotError,
+    source::{EntryKind, ListedEntry, LocalEntry},
+};
+
+/// A folder to upload.
+pub(crate) struct Folder {
+    pub path: PathBuf,
+    /// Path below the snapshot's root, with `/`; `.` for the root itself.
+    pub relative: String,
+    pub entry: LocalEntry,
+    pub rules: FolderRules,
+    pub previous: Vec<Arc<PreviousFolder>>,
+}
+
+/// A folder while it is open: what a checkpoint can take of it.
+pub(crate) struct OpenFolder {
+    pub entry: LocalEntry,
+    pub relative: String,
+    pub metadata_compressor: Option<kopia_format::compress::Compressor>,
+    pub builder: Mutex<FolderBuilder>,
+    /// Open folders below, by the address of their state.
+    pub below: Mutex<BTreeMap<usize, Arc<OpenFolder>>>,
+}
+
+impl OpenFolder {
+    pub fn builder<T>(&self, change: impl FnOnce(&mut FolderBuilder) -> T) -> T {
+        change(&mut self.builder.lock().expect("no holder of this lock panics"))
+    }
+
+    fn below<T>(&self, change: impl FnOnce(&mut BTreeMap<usize, Arc<Self>>) -> T) -> T {
+        change(&mut self.below.lock().expect("no holder of this lock panics"))
+    }
+}
+
+/// A folder's path joined with a name.
+fn join(relative: &str, name: &str) -> String {
+    if relative == "." { name.to_owned() } else { format!("{relative}/{name}") }
+}
+
+type Uploaded = Pin<Box<dyn Future<Output = Result<DirEntry, EntryError>> + Send>>;
+
+/// Uploads `folder`. `parent` is told of it while it is open.
+pub(crate) fn upload_folder(
+    run: Arc<Run>,
+    folder: Folder,
+    parent: Option<Arc<OpenFolder>>,
+    root: Option<Arc<Mutex<Option<Arc<OpenFolder>>>>>,
+) -> Uploaded {
+    Box::pin(async move {
+        let open = Arc::new(OpenFolder {
+            entry: folder.entry.clone(),
+            relative: folder.relative.clone(),
+            metadata_compressor: folder.rules.metadata_compressor(),
+            builder: Mutex::new(FolderBuilder::new()),
+            below: Mutex::default(),
+        });
+        let address = Arc::as_ptr(&open) as usize;
+        if let Some(parent) = &parent {
+            parent.below(|all| all.insert(address, open.clone()));
+        }
+        if let Some(root) = &root {
+            *root.lock().expect("no holder of this lock panics") = Some(open.clone());
+        }
+        let result = fill(&run, folder, &open).await;
+        if let Some(parent) = &parent {
+            parent.below(|all| all.remove(&address));
+        }
+        result
+    })
+}
+
+async fn fill(
+    run: &Arc<Run>,
+    folder: Folder,
+    open: &Arc<OpenFolder>,
+) -> Result<DirEntry, EntryError> {
+    run.counters.folders.fetch_add(1, Relaxed);
+    run.tell(UploadEvent::FolderStarted { path: &folder.relative });
+    let (path, relative, rules) = (folder.path.clone(), folder.relative.clone(), folder.rules);
+    let device = folder.entry.device;
+    let opened = tokio::task::spawn_blocking(move || rules.open(&path, &relative, device)).await;
+    let opened = opened.expect("listing a folder does not panic").map_err(EntryError::Entry)?;
+    count_excluded(run, &opened);
+    let state = Arc::new(State {
+        run: run.clone(),
+        path: folder.path,
+        relative: folder.relative,
+        rules: opened.rules,
+        previous: folder.previous,
+        open: open.clone(),
+    });
+    let mut helpers = JoinSet::new();
+    for listed in opened.entries {
+        if run.is_stopped() {
+            break;
+        }
+        if state.take_unchanged(&listed) {
+            continue;
+        }
+        match run.helpers.clone().try_acquire_owned() {
+            Ok(permit) => {
+                let state = state.clone();
+                helpers.spawn(async move {
+                    let result = state.upload_entry(listed).await;
+                    drop(permit);
+                    result
+                });
+            }
+            Err(_) => state.clone().upload_entry(listed).await?,
+        }
+        while let Some(done) = helpers.try_join_next() {
+            done.expect("a helper task does not panic")?;
+        }
+    }
+    while let Some(done) = helpers.join_next().await {
+        done.expect("a helper task does not panic")?;
+    }
+    let directory = open.builder(|b| b.build(open.entry.mtime, run.incomplete()));
+    let object =
+        run.write_directory(&state.relative, directory.to_bytes(), open.metadata_compressor).await?;
+    Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })
+}
+
+fn count_excluded(run: &Run, opened: &Opened) {
+    let counters = &run.counters;
+    for excluded in &opened.excluded {
+        if excluded.folder {
+            counters.excluded_folders.fetch_add(1, Relaxed);
+        } else {
+            counters.excluded_files.fetch_add(1, Relaxed);
+            counters.excluded_size.fetch_add(excluded.size, Relaxed);
+        }
+        run.tell(UploadEvent::Excluded {
+            path: &excluded.path,
+            size: excluded.size,
+            folder: excluded.folder,
+        });
+    }
+}
+
+/// What the tasks for the entries of one folder share.
+struct State {
+    run: Arc<Run>,
+    path: PathBuf,
+    relative: String,
+    rules: FolderRules,
+    previous: Vec<Arc<PreviousFolder>>,
+    open: Arc<OpenFolder>,
+}
+
+impl State {
+    /// Takes over an entry that an earlier snapshot has as it is now, without reading it.
+    fn take_unchanged(&self, listed: &ListedEntry) -> bool {
+        let Ok(entry) = &listed.entry else { return false };
+        if matches!(entry.kind, EntryKind::Directory | EntryKind::Other) {
+            return false;
+        }
+        let Some(before) = unchanged(&self.previous, entry.name.as_bytes(), entry) else {
+            return false;
+        };
+        if self.run.options.must_hash_again() {
+            return false;
+        }
+        let counters = &self.run.counters;
+        counters.cached_files.fetch_add(1, Relaxed);
+        counters.total_size.fetch_add(before.size, Relaxed);
+        let path = join(&self.relative, &entry.name.to_string_lossy());
+        self.run.tell(UploadEvent::Cached { path: &path, size: before.size });
+        self.open.builder(|b| b.add(dir_entry(entry, before.object)));
+        true
+    }
+
+    /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an error.
+    async fn upload_entry(self: Arc<Self>, listed: ListedEntry) -> Result<(), EntryError> {
+        let name = listed.name.to_string_lossy().into_owned();
+        let relative = join(&self.relative, &name);
+        let path = self.path.join(&listed.name);
+        let child = self.rules.child(&name);
+        let entry = match listed.entry {
+            Ok(entry) => entry,
+            Err(text) => {
+                let ignored = if listed.listed_kind == EntryKind::Directory {
+                    child.ignores_folder_errors()
+                } else {
+                    child.ignores_file_errors()
+                };
+                self.note(&relative, &text, ignored);
+                return Ok(());
+            }
+        };
+        let (result, ignored) = match entry.kind {
+            EntryKind::Other => {
+                if !child.ignores_unknown_types() {
+                    self.note(&relative, "unknown or unsupported entry type", false);
+                }
+                return Ok(());
+            }
+            EntryKind::Directory => {
+                let ignored = child.ignores_folder_errors();
+                (self.upload_below(path, &relative, entry, child).await, ignored)
+            }
+            EntryKind::Symlink => {
+                let compressor = child.metadata_compressor();
+                let result = upload_link(&self.run, &path, &relative, &entry, compressor).await;
+                (result, self.rules.ignores_file_errors())
+            }
+            EntryKind::File => {
+                self.run.counters.non_cached_files.fetch_add(1, Relaxed);
+                let style = child.file_style(&name, entry.size);
+                let result = upload_file(&self.run, &path, &relative, &entry, &style).await;
+                (result, self.rules.ignores_file_errors())
+            }
+        };
+        match result {
+            Ok(entry) => self.open.builder(|b| b.add(entry)),
+            Err(EntryError::Entry(text)) => self.note(&relative, &text, ignored),
+            Err(EntryError::Stopped) => {}
+            Err(fatal) => return Err(fatal),
+        }
+        Ok(())
+    }
+
+    async fn upload_below(
+        &self,
+        path: PathBuf,
+        relative: &str,
+        entry: LocalEntry,
+        rules: FolderRules,
+    ) -> Result<DirEntry, EntryError> {
+        let mut previous = Vec::new();
+        for id in folders_below(&self.previous, entry.name.as_bytes()) {
+            previous.push(Arc::new(PreviousFolder::load(&self.run.repo, &id).await?));
+        }
+        let folder = Folder { path, relative: relative.to_owned(), entry, rules, previous };
+        upload_folder(self.run.clone(), folder, Some(self.open.clone()), None).await
+    }
+
+    fn note(&self, path: &str, error: &str, ignored: bool) {
+        let run = &self.run;
+        if ignored {
+            run.counters.ignored_errors.fetch_add(1, Relaxed);
+        } else {
+            run.counters.errors.fetch_add(1, Relaxed);
+        }
+        run.tell(UploadEvent::Failed { path, error, ignored });
+        self.open.builder(|b| b.add_failed(path, error, ignored));
+        if run.options.fail_fast && !ignored {
+            run.failed_fast.store(true, Relaxed);
+        }
+    }
+}
+
+impl EntryError {
+    /// The error of a root that could not be read.
+    pub(crate) fn of_root(self, path: &std::path::Path) -> SnapshotError {
+        match self {
+            Self::Entry(reason) => SnapshotError::Source { path: path.to_owned(), reason },
+            Self::Stopped => SnapshotError::Stopped,
+            Self::Fatal(error) => error,
+        }
+    }
+}

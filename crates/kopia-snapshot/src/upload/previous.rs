@@ -1,0 +1,73 @@
+//! Looking up what an earlier snapshot knew about an entry.
+
+use std::{collections::HashMap, sync::Arc};
+
+use kopia_format::{
+    ObjectId,
+    directory::{DirEntry, Directory, EntryKind},
+};
+use kopia_repo::Repository;
+
+use crate::{
+    error::{Result, SnapshotError},
+    source::{self, LocalEntry},
+    tree::DIRECTORY_BYTES_MAX,
+};
+
+/// A directory of an earlier snapshot, ready to be asked for names.
+#[derive(Debug)]
+pub(crate) struct PreviousFolder {
+    by_name: HashMap<Vec<u8>, DirEntry>,
+}
+
+impl PreviousFolder {
+    /// Reads the directory object `id`.
+    pub async fn load(repo: &Repository, id: &ObjectId) -> Result<Self> {
+        let bytes = repo.read_object(id, DIRECTORY_BYTES_MAX).await?;
+        let directory = Directory::parse(&bytes)
+            .map_err(SnapshotError::format(format!("directory object {id}")))?;
+        let by_name = directory.entries.into_iter().map(|e| (e.name.clone(), e)).collect();
+        Ok(Self { by_name })
+    }
+
+    fn get(&self, name: &[u8]) -> Option<&DirEntry> {
+        self.by_name.get(name)
+    }
+}
+
+/// The same-named folder in each earlier directory, every object once.
+pub(crate) fn folders_below(previous: &[Arc<PreviousFolder>], name: &[u8]) -> Vec<ObjectId> {
+    let mut found = Vec::new();
+    for entry in previous.iter().filter_map(|folder| folder.get(name)) {
+        if entry.kind == EntryKind::Directory && !found.contains(&entry.object) {
+            found.push(entry.object);
+        }
+    }
+    found
+}
+
+/// The object of an entry that equals `entry` in one of the earlier directories: same time to the nanosecond, same
+/// kind and mode, same owner, same size (docs/format/07-upload-restore.md §2).
+pub(crate) fn unchanged(
+    previous: &[Arc<PreviousFolder>],
+    name: &[u8],
+    entry: &LocalEntry,
+) -> Option<DirEntry> {
+    let same = |before: &DirEntry| {
+        kind_of(before.kind) == entry.kind
+            && before.mtime == entry.mtime
+            && before.mode == entry.mode
+            && before.size == entry.size
+            && (before.uid, before.gid) == (entry.uid, entry.gid)
+    };
+    let entries = previous.iter().filter_map(|folder| folder.get(name));
+    entries.into_iter().find(|before| same(before)).cloned()
+}
+
+fn kind_of(kind: EntryKind) -> source::EntryKind {
+    match kind {
+        EntryKind::File => source::EntryKind::File,
+        EntryKind::Directory => source::EntryKind::Directory,
+        EntryKind::Symlink => source::EntryKind::Symlink,
+    }
+}

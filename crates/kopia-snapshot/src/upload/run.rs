@@ -1,0 +1,137 @@
+//! The state that all tasks of one upload share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use kopia_format::{
+    ObjectId,
+    directory::{DirEntry, EntryKind},
+    snapshot::SnapshotStats,
+};
+use kopia_repo::{ObjectOptions, Repository, RepositoryWriter};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    UploadOptions,
+    events::{UploadEvent, UploadSink},
+};
+use crate::{error::Result, source};
+
+/// Counters of a snapshot manifest's `stats`, by Kopia's own rules (docs/format/06-manifests-snapshots.md §2).
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub total_size: AtomicU64,
+    pub excluded_size: AtomicU64,
+    pub files: AtomicU64,
+    pub cached_files: AtomicU64,
+    pub non_cached_files: AtomicU64,
+    pub folders: AtomicU64,
+    pub excluded_files: AtomicU64,
+    pub excluded_folders: AtomicU64,
+    pub ignored_errors: AtomicU64,
+    pub errors: AtomicU64,
+}
+
+/// What all tasks of one upload share.
+pub(crate) struct Run {
+    pub repo: Repository,
+    pub writer: RepositoryWriter,
+    pub options: UploadOptions,
+    pub sink: Arc<dyn UploadSink>,
+    pub counters: Counters,
+    /// Stopped from outside, by Ctrl-C.
+    pub stop: CancellationToken,
+    /// Stopped by the first error, where the user asked for that.
+    pub failed_fast: AtomicBool,
+    /// Bytes of files read so far, for the limit.
+    pub hashed: AtomicU64,
+    /// One permit for every task beside the first.
+    pub helpers: Arc<Semaphore>,
+}
+
+impl Run {
+    /// Why the upload is to end early; empty while it is not.
+    pub fn incomplete(&self) -> &'static str {
+        if self.stop.is_cancelled() || self.failed_fast.load(Relaxed) {
+            return "canceled";
+        }
+        match self.options.upload_limit {
+            Some(limit) if self.hashed.load(Relaxed) > limit => "limit reached",
+            _ => "",
+        }
+    }
+
+    /// Is the upload to end early?
+    pub fn is_stopped(&self) -> bool {
+        !self.incomplete().is_empty()
+    }
+
+    /// Tells the sink.
+    pub fn tell(&self, event: UploadEvent<'_>) {
+        self.sink.event(event);
+    }
+
+    /// Counts bytes of files as read.
+    pub fn count_hashed(&self, bytes: u64) {
+        self.hashed.fetch_add(bytes, Relaxed);
+        self.tell(UploadEvent::Hashed { bytes });
+    }
+
+    /// Writes a directory object and gives its ID.
+    pub async fn write_directory(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+        compressor: Option<kopia_format::compress::Compressor>,
+    ) -> Result<ObjectId> {
+        let options = ObjectOptions {
+            description: format!("DIR:{path}"),
+            prefix: Some(b'k'),
+            compressor,
+            metadata_compressor: compressor,
+            ..ObjectOptions::default()
+        };
+        Ok(self.writer.write_object(bytes.into(), options).await?)
+    }
+
+    /// The counters as a manifest stores them.
+    pub fn stats(&self) -> SnapshotStats {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let all = &self.counters;
+        SnapshotStats {
+            total_size: get(&all.total_size),
+            excluded_total_size: get(&all.excluded_size),
+            file_count: get(&all.files),
+            cached_files: get(&all.cached_files),
+            non_cached_files: get(&all.non_cached_files),
+            dir_count: get(&all.folders),
+            excluded_file_count: get(&all.excluded_files),
+            excluded_dir_count: get(&all.excluded_folders),
+            ignored_error_count: get(&all.ignored_errors),
+            error_count: get(&all.errors),
+        }
+    }
+}
+
+/// A directory entry for `entry`, whose bytes are `object`.
+pub(crate) fn dir_entry(entry: &source::LocalEntry, object: ObjectId) -> DirEntry {
+    use std::os::unix::ffi::OsStrExt;
+    DirEntry {
+        name: entry.name.as_bytes().to_vec(),
+        kind: match entry.kind {
+            source::EntryKind::Directory => EntryKind::Directory,
+            source::EntryKind::Symlink => EntryKind::Symlink,
+            source::EntryKind::File | source::EntryKind::Other => EntryKind::File,
+        },
+        mode: entry.mode,
+        size: entry.size,
+        mtime: entry.mtime,
+        uid: entry.uid,
+        gid: entry.gid,
+        object,
+        summary: None,
+    }
+}

@@ -1,0 +1,288 @@
+//! Checking that what snapshots name is there and can be read.
+//!
+//! Every tree is walked once per directory object, from metadata packs alone. A file passes when every content of its
+//! object is in the index and its pack is in one listing of the storage, long enough for it. A share of the files can be
+//! read in full besides (docs/format/07-upload-restore.md §7).
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures::{StreamExt, TryStreamExt};
+use kopia_format::{
+    ContentId, ObjectId,
+    directory::{DirEntry, EntryKind},
+};
+use kopia_repo::{IndexView, Repository};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Result, SnapshotError},
+    tree::read_directory,
+};
+
+/// Contents that are read in one go.
+const READ_BATCH: usize = 20_000;
+
+/// How a verification is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifyOptions {
+    /// How many of a hundred files are read in full.
+    pub files_percent: f64,
+    /// End after so many problems; 0 = never.
+    pub errors_max: usize,
+    /// Directories read at once.
+    pub parallel: usize,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { files_percent: 0.0, errors_max: 0, parallel: 8 }
+    }
+}
+
+/// Something that is not as a snapshot says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyProblem {
+    /// The file or folder, as `root/path`.
+    pub path: String,
+    /// Its object.
+    pub object: ObjectId,
+    /// The pack that is to blame, if one is.
+    pub blob: Option<String>,
+    /// What is wrong, in Kopia's words where Kopia finds it, too.
+    pub message: String,
+}
+
+/// Counters, with Kopia's names in JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyStats {
+    /// Objects looked at, each once.
+    pub processed_object_count: u64,
+    /// Bytes of the files among them.
+    pub processed_bytes: u64,
+    /// Files read in full.
+    pub read_file_count: u64,
+    /// Bytes read for that.
+    pub read_bytes: u64,
+    /// Entries that the summaries of the roots promise.
+    pub expected_total_object_count: u64,
+    /// Files that they promise.
+    pub expected_total_file_count: u64,
+    /// Bytes that they promise.
+    pub expected_total_bytes: u64,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyReport {
+    /// How much was looked at.
+    pub stats: VerifyStats,
+    /// What is wrong.
+    pub problems: Vec<VerifyProblem>,
+}
+
+/// Verifies the trees under `roots`; each has a name for messages.
+///
+/// # Errors
+/// What the repository says when the listing or the index can't be read; [`SnapshotError::Stopped`]. What is wrong with the
+/// snapshots themselves is in the report.
+pub async fn verify(
+    repo: &Repository,
+    roots: &[(String, DirEntry)],
+    options: &VerifyOptions,
+    progress: &(dyn Fn(&VerifyStats) + Send + Sync),
+    stop: &CancellationToken,
+) -> Result<VerifyReport> {
+    let mut run = Run {
+        repo,
+        index: repo.index().await?,
+        packs: list_packs(repo).await?,
+        options,
+        progress,
+        seen: HashSet::new(),
+        to_read: HashMap::new(),
+        report: VerifyReport::default(),
+    };
+    for (_, root) in roots {
+        if let Some(summary) = &root.summary {
+            let stats = &mut run.report.stats;
+            stats.expected_total_object_count += summary.files + summary.dirs + summary.symlinks;
+            stats.expected_total_file_count += summary.files;
+            stats.expected_total_bytes += summary.size;
+        }
+    }
+    let mut level: Vec<_> = roots.to_vec();
+    while !level.is_empty() && !run.is_full() {
+        if stop.is_cancelled() {
+            return Err(SnapshotError::Stopped);
+        }
+        // Folders are read a batch at a time and taken from the end, which keeps the list short.
+        let batch = level.split_off(level.len().saturating_sub(options.parallel.max(1)));
+        run.walk(batch, &mut level).await?;
+        if run.to_read.len() >= READ_BATCH {
+            run.read_files().await?;
+        }
+    }
+    run.read_files().await?;
+    Ok(run.report)
+}
+
+async fn list_packs(repo: &Repository) -> Result<HashMap<String, u64>> {
+    let mut packs = HashMap::new();
+    for prefix in ["p", "q"] {
+        let mut listing = repo.storage().list(prefix);
+        while let Some(meta) = listing.try_next().await.map_err(kopia_repo::RepoError::from)? {
+            packs.insert(meta.id.as_str().to_owned(), meta.size);
+        }
+    }
+    Ok(packs)
+}
+
+struct Run<'a> {
+    repo: &'a Repository,
+    index: Arc<IndexView>,
+    packs: HashMap<String, u64>,
+    options: &'a VerifyOptions,
+    progress: &'a (dyn Fn(&VerifyStats) + Send + Sync),
+    seen: HashSet<ObjectId>,
+    /// Contents of files that are read in full, with one file each for messages.
+    to_read: HashMap<ContentId, (String, ObjectId)>,
+    report: VerifyReport,
+}
+
+impl Run<'_> {
+    fn is_full(&self) -> bool {
+        let most = self.options.errors_max;
+        most > 0 && self.report.problems.len() >= most
+    }
+
+    fn note(&mut self, path: &str, object: ObjectId, blob: Option<String>, message: String) {
+        if !self.is_full() {
+            self.report.problems.push(VerifyProblem { path: path.to_owned(), object, blob, message });
+        }
+    }
+
+    /// Looks at a batch of entries and adds what is below its folders to `next`.
+    async fn walk(
+        &mut self,
+        batch: Vec<(String, DirEntry)>,
+        next: &mut Vec<(String, DirEntry)>,
+    ) -> Result<()> {
+        let mut folders = Vec::new();
+        for (path, entry) in batch {
+            if !self.seen.insert(entry.object) {
+                continue;
+            }
+            self.report.stats.processed_object_count += 1;
+            if entry.kind == EntryKind::Directory {
+                folders.push((path, entry.object));
+            } else {
+                self.check_file(&path, &entry).await;
+            }
+        }
+        (self.progress)(&self.report.stats);
+        let repo = self.repo;
+        let read = futures::stream::iter(folders)
+            .map(|(path, id)| async move { (path, id, read_directory(repo, &id).await) })
+            .buffered(self.options.parallel.max(1));
+        let read: Vec<_> = read.collect().await;
+        for (path, id, directory) in read {
+            match directory {
+                Ok(directory) => next.extend(directory.entries.into_iter().map(|entry| {
+                    (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
+                })),
+                Err(error) => {
+                    let blob = blame(&error);
+                    self.note(&path, id, blob, format!("error reading directory {id}: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_file(&mut self, path: &str, entry: &DirEntry) {
+        let object = entry.object;
+        self.report.stats.processed_bytes += entry.size;
+        let chunks = match self.repo.object_contents(&object).await {
+            Ok(chunks) => chunks,
+            Err(error) => {
+                let error = SnapshotError::from(error);
+                let blob = blame(&error);
+                return self.note(path, object, blob, format!("verify object {object}: {error}"));
+            }
+        };
+        let mut whole = true;
+        for chunk in &chunks {
+            let id = chunk.content;
+            let found = match self.index.find(&id) {
+                Ok(Some(found)) => found,
+                Ok(None) | Err(_) => {
+                    whole = false;
+                    self.note(path, object, None, format!("error verifying content {id}: it is in no index"));
+                    continue;
+                }
+            };
+            let pack = found.pack.to_string();
+            let end = u64::from(found.offset) + u64::from(found.packed_length);
+            let trouble = match self.packs.get(&pack) {
+                None => format!("object {object} is backed by missing blob {pack}"),
+                Some(size) if *size < end => {
+                    format!("object {object} is backed by blob {pack}, which is cut: {size} bytes of {end}")
+                }
+                Some(_) => continue,
+            };
+            whole = false;
+            self.note(path, object, Some(pack), trouble);
+        }
+        if whole && self.is_drawn() {
+            self.report.stats.read_file_count += 1;
+            self.report.stats.read_bytes += entry.size;
+            for chunk in chunks {
+                self.to_read.entry(chunk.content).or_insert_with(|| (path.to_owned(), object));
+            }
+        }
+    }
+
+    /// Draws whether a file is read in full.
+    fn is_drawn(&self) -> bool {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        let percent = self.options.files_percent;
+        if percent <= 0.0 || percent >= 100.0 {
+            return percent >= 100.0;
+        }
+        let drawn = RandomState::new().build_hasher().finish() % 1_000_000;
+        #[allow(clippy::cast_precision_loss)] // a million steps are exact
+        let drawn = drawn as f64 / 10_000.0;
+        drawn < percent
+    }
+
+    async fn read_files(&mut self) -> Result<()> {
+        let wanted = std::mem::take(&mut self.to_read);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let plan = self.repo.read_plan(wanted.keys().copied()).await?;
+        let mut contents = std::pin::pin!(self.repo.fetch_all(&plan));
+        while let Some((id, content)) = contents.next().await {
+            if let Err(error) = content {
+                let Some((path, object)) = wanted.get(&id).cloned() else { continue };
+                let error = SnapshotError::from(error);
+                let blob = blame(&error);
+                self.note(&path, object, blob, format!("error reading object {object}: {error}"));
+            }
+            (self.progress)(&self.report.stats);
+        }
+        Ok(())
+    }
+}
+
+/// The pack that an error is about.
+fn blame(error: &SnapshotError) -> Option<String> {
+    match error {
+        SnapshotError::Repo(error) => error.pack().map(ToString::to_string),
+        _ => None,
+    }
+}
