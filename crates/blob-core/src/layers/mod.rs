@@ -6,12 +6,20 @@
 //! concerns a capability wraps it too: `ReadOnly` stops a thaw, `Retry` repeats one.
 
 mod hide;
+mod limit;
+mod metrics;
 mod policy;
+mod prefix;
 mod read_only;
+mod retry;
 
 pub use hide::Hide;
+pub use limit::Limit;
+pub use metrics::{Count, Metrics, MetricsSnapshot, Operation, kind};
 pub use policy::WithPolicy;
+pub use prefix::Prefix;
 pub use read_only::ReadOnly;
+pub use retry::Retry;
 
 /// What the macros of this crate need at the place where they are used.
 #[doc(hidden)]
