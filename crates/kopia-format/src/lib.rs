@@ -4,6 +4,8 @@
 //! I/O, knows the time, starts a thread or draws a random number: bytes and random values come in as arguments.
 //! A parser of foreign bytes never panics and never allocates more than its input allows.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod blobcfg;
 pub mod cipher;
 pub mod codec;
@@ -12,6 +14,7 @@ pub mod directory;
 pub mod ecc;
 pub mod epoch;
 pub mod error;
+mod fields;
 pub mod format_blob;
 pub mod hash;
 pub mod ids;
