@@ -73,33 +73,10 @@ impl Fields {
     }
 }
 
-/// Durations as Go stores them: whole nanoseconds in a signed 64-bit number.
-pub(crate) mod nanos {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    /// The number that Go would store; a duration beyond its 292 years is cut to them.
-    pub(crate) fn of(duration: Duration) -> i64 {
-        i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-    }
-
-    pub(crate) fn serialize<S: Serializer>(duration: &Duration, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_i64(of(*duration))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let number = i64::deserialize(from)?;
-        let number = u64::try_from(number)
-            .map_err(|_| D::Error::custom(format!("{number} ns is a negative duration")))?;
-        Ok(Duration::from_nanos(number))
-    }
-
-    /// A duration inside [`Fields`](super::Fields).
-    #[derive(Default, serde::Serialize, serde::Deserialize)]
-    #[serde(transparent)]
-    pub(crate) struct Nanos(#[serde(with = "self")] pub(crate) Duration);
-}
+/// A duration as Go stores it, for [`Fields::take`].
+#[derive(Default, serde::Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Nanos(#[serde(with = "crate::time::nanos")] pub(crate) std::time::Duration);
 
 /// Byte strings as Go stores them: standard base64 with padding.
 pub(crate) mod base64_text {
@@ -109,11 +86,6 @@ pub(crate) mod base64_text {
     pub(crate) fn serialize<S: Serializer>(bytes: &[u8], out: S) -> Result<S::Ok, S::Error> {
         out.serialize_str(&STANDARD.encode(bytes))
     }
-}
-
-/// For `skip_serializing_if`: Go's "omitempty" of numbers, booleans and strings.
-pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]
