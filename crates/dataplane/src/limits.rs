@@ -1,0 +1,25 @@
+//! The capacity of every queue, in one table.
+//!
+//! Queues hold tickets, not bytes: bytes are bounded by the [`Budget`](crate::Budget) alone. A capacity here says how
+//! far a stage may run ahead of the next one.
+
+/// Jobs that wait for each thread of a [`CpuPool`](crate::CpuPool): one in work, one ready.
+pub const CPU_JOBS_WAITING_PER_THREAD: usize = 2;
+
+/// Chunks of one object on their way at once.
+pub const CHUNKS_PER_OBJECT: usize = 16;
+
+/// Packs that are uploaded at once, if the memory allows.
+pub const PACKS_UPLOADING: usize = 16;
+
+/// Index blobs that are fetched and parsed at once.
+pub const INDEX_BLOBS_LOADING: usize = 16;
+
+/// Contents with manifests that are read at once.
+pub const MANIFEST_CONTENTS_LOADING: usize = 8;
+
+/// Ranges of packs that are fetched at once.
+pub const RANGES_FETCHING: usize = 16;
+
+/// Contents that are verified at once.
+pub const CONTENTS_VERIFYING: usize = 16;

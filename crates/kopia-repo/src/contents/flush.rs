@@ -1,0 +1,181 @@
+//! Uploading packs while writing goes on, and making everything visible in the end.
+//!
+//! The order is kill-safe at every arrow (docs/format/03 §8): session marker → packs → index blobs → marker deleted.
+//! Whatever fails stays pending and is done again by the next flush, packs with the same names and bytes. An index
+//! blob is also written while writing goes on, ten minutes after the last one, so that a long session is not lost
+//! whole.
+
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use kopia_format::{ContentId, index::{IndexBuilder, IndexEntry}};
+
+use super::{
+    pack::{Claim, Stage},
+    pending::Ready,
+};
+use crate::{RepoError, RepositoryWriter, Result};
+
+/// Pending index entries are written when they have waited this long. Kopia's value.
+const INDEX_FLUSH_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// What a flush wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlushReport {
+    /// Packs put by this flush; those that went up while writing are not counted.
+    pub packs: u64,
+    /// Bytes of these packs.
+    pub pack_bytes: u64,
+    /// Entries of the index blobs.
+    pub contents: u64,
+    /// Index blobs put.
+    pub index_blobs: u64,
+    /// Their bytes.
+    pub index_bytes: u64,
+}
+
+impl RepositoryWriter {
+    /// Makes everything written so far visible to all clients, and durable.
+    ///
+    /// Manifests first, as contents like any others; then packs, index blobs, and the marker's end. After an error
+    /// everything is still pending, and the next flush does the rest.
+    ///
+    /// # Errors
+    /// [`RepoError::WriteTooSlow`] when two epochs began while the index was being written; what the storage may give.
+    pub async fn flush(&self) -> Result<FlushReport> {
+        let _turn = self.writing.flushing.lock().await;
+        self.shared().format.ensure_fresh().await?;
+        let manifests = self.flush_manifests().await?;
+        self.writing.pending().end_session();
+        let mut report = FlushReport::default();
+        self.upload_all(&mut report).await?;
+        self.write_indexes(&mut report).await?;
+        self.end_sessions().await?;
+        self.writing.manifests.committed(&manifests);
+        Ok(report)
+    }
+
+    /// What has to happen before a content is taken.
+    pub(crate) async fn before_write(&self) -> Result<()> {
+        self.shared().format.ensure_fresh().await?;
+        self.shared().ensure_index_fresh().await?;
+        self.wait_for_room().await?;
+        let now = self.shared().env().clock.now();
+        let due = self.pending_since().is_some_and(|t| now.since(t) >= INDEX_FLUSH_AFTER);
+        // If a flush is running, it does this work.
+        if due && let Ok(_turn) = self.writing.flushing.try_lock() {
+            self.write_indexes(&mut FlushReport::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until few enough packs are on their way; tries again what failed.
+    async fn wait_for_room(&self) -> Result<()> {
+        loop {
+            let moved = self.writing.moved.notified();
+            let packs = self.writing.pending().not_uploaded();
+            if packs.len() < self.shared().packs_waiting_max() {
+                return Ok(());
+            }
+            // Packs are claimed as soon as they are closed, so one that waits here has failed before.
+            match packs.iter().find_map(|pack| pack.claim()) {
+                Some(claim) => self.upload(claim).await.map(|_| ())?,
+                None => moved.await,
+            }
+        }
+    }
+
+    /// Uploads closed packs beside the caller.
+    pub(crate) fn start_uploads(&self) {
+        let packs = self.writing.pending().not_uploaded();
+        let claims: Vec<_> = packs.iter().filter_map(|pack| pack.claim()).collect();
+        let mut uploads = self.writing.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        while uploads.try_join_next().is_some() {}
+        for claim in claims {
+            let writer = self.clone();
+            uploads.spawn(async move {
+                if let Err(error) = writer.upload(claim).await {
+                    tracing::debug!(%error, "a pack was not uploaded; it will be tried again");
+                }
+            });
+        }
+    }
+
+    async fn upload(&self, claim: Claim) -> Result<u64> {
+        let pack = Arc::clone(claim.pack());
+        let uploaded = claim.upload(self.shared()).await;
+        if let Ok(bytes) = uploaded {
+            self.writing.pending().uploaded(&pack);
+            self.writing.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        self.writing.moved.notify_waiters();
+        uploaded
+    }
+
+    /// Uploads every closed pack, in parallel; ends when all are in the storage.
+    async fn upload_all(&self, report: &mut FlushReport) -> Result<()> {
+        loop {
+            let moved = self.writing.moved.notified();
+            let packs = self.writing.pending().not_uploaded();
+            if packs.is_empty() {
+                return Ok(());
+            }
+            let claims: Vec<_> = packs.iter().filter_map(|pack| pack.claim()).collect();
+            if claims.is_empty() {
+                // Others are at it. One may have just finished, between the two looks.
+                if packs.iter().all(|pack| pack.stage() == Stage::Uploading) {
+                    moved.await;
+                }
+                continue;
+            }
+            let parallel = self.shared().packs_waiting_max();
+            let sent: Vec<u64> = stream::iter(claims)
+                .map(|claim| self.upload(claim))
+                .buffer_unordered(parallel)
+                .try_collect()
+                .await?;
+            report.packs += sent.len() as u64;
+            report.pack_bytes += sent.iter().sum::<u64>();
+        }
+    }
+
+    /// Writes index blobs for all that is in the storage, and takes it over into the committed index.
+    async fn write_indexes(&self, report: &mut FlushReport) -> Result<()> {
+        let all = self.writing.pending().ready();
+        for ready in all {
+            ready.session.ensure_marker(self.shared()).await?;
+            let blobs = self.write_index(&ready).await?;
+            report.contents += ready.entries().count() as u64;
+            report.index_blobs += blobs.0;
+            report.index_bytes += blobs.1;
+            let now = self.shared().env().clock.now();
+            self.writing.pending().indexed(&ready, now);
+        }
+        Ok(())
+    }
+
+    async fn write_index(&self, ready: &Ready) -> Result<(u64, u64)> {
+        let mut builder = IndexBuilder::new();
+        ready.entries().for_each(|entry| builder.add(entry.clone()));
+        let version = self.shared().format.format().index_version;
+        let shards = builder.build_shards(version)?;
+        self.shared().write_index_blobs(shards, ready.session.id.as_str()).await
+    }
+
+    async fn end_sessions(&self) -> Result<()> {
+        let finished = self.writing.pending().finished_sessions();
+        for session in finished {
+            session.end(self.shared()).await?;
+            self.writing.pending().forget_session(&session);
+        }
+        Ok(())
+    }
+
+    /// The entry of a content, from this writer or the committed index.
+    pub(crate) async fn known_entry(&self, id: &ContentId) -> Result<IndexEntry> {
+        self.content_entry(id).await?.ok_or(RepoError::ContentNotFound { id: *id })
+    }
+}

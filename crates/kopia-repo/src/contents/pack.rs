@@ -1,0 +1,172 @@
+//! Packs: filled in memory, closed at the size the format asks for, put whole.
+//!
+//! A pack is closed right after the content that makes it reach `maxPackSize` (docs/format/03 §5.2). From then on its
+//! bytes never change: a put that failed is done again with the same name and the same bytes, so a first try that
+//! reached the storage after all does no harm.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use blob_core::{BlobId, Payload};
+use bytes::Bytes;
+use kopia_format::{
+    hash::HashValue,
+    index::{IndexBuilder, IndexEntry},
+    pack::PackBuilder,
+};
+
+use super::session::Session;
+use crate::{Result, create::put_options, state::{Shared, blob_id, random}};
+
+/// A pack that still takes contents.
+#[derive(Debug)]
+pub(crate) struct OpenPack {
+    pub id: Arc<str>,
+    pub session: Arc<Session>,
+    pub entries: Vec<IndexEntry>,
+    builder: PackBuilder,
+}
+
+impl OpenPack {
+    /// Begins a pack; `kind` is `p` or `q`.
+    pub(crate) fn begin(shared: &Shared, kind: char, session: Arc<Session>) -> Self {
+        let name: [u8; 16] = random(shared.env());
+        let mut id = String::from(kind);
+        name.iter().for_each(|byte| id.push_str(&format!("{byte:02x}")));
+        id.push('-');
+        id.push_str(session.id.as_str());
+        let loaded = shared.format.loaded();
+        let copy = (!loaded.format.enable_password_change).then_some(&loaded.bytes[..]);
+        let builder = PackBuilder::new(random(shared.env()), copy);
+        Self { id: id.into(), session, entries: Vec::new(), builder }
+    }
+
+    /// Adds sealed bytes; gives their offset.
+    pub(crate) fn append(&mut self, sealed: Bytes) -> u32 {
+        self.builder.append(sealed)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.builder.len() as u64
+    }
+
+    pub(crate) fn close(self) -> ClosedPack {
+        ClosedPack {
+            id: self.id,
+            session: self.session,
+            entries: self.entries,
+            bytes: Mutex::new(Some(PackBytes::Filled(self.builder))),
+            stage: Mutex::new(Stage::Waiting),
+        }
+    }
+}
+
+/// How far a closed pack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// To be uploaded, for the first time or again.
+    Waiting,
+    /// Somebody uploads it.
+    Uploading,
+    /// In the storage, named by no index yet.
+    Uploaded,
+}
+
+#[derive(Debug)]
+enum PackBytes {
+    Filled(PackBuilder),
+    Finished(Payload),
+}
+
+/// A pack that takes no more contents.
+#[derive(Debug)]
+pub(crate) struct ClosedPack {
+    pub id: Arc<str>,
+    pub session: Arc<Session>,
+    pub entries: Vec<IndexEntry>,
+    bytes: Mutex<Option<PackBytes>>,
+    stage: Mutex<Stage>,
+}
+
+/// Whoever holds it uploads the pack; dropped early, the pack waits again.
+#[derive(Debug)]
+pub(crate) struct Claim(Arc<ClosedPack>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut stage = lock(&self.0.stage);
+        if *stage == Stage::Uploading {
+            *stage = Stage::Waiting;
+        }
+    }
+}
+
+impl ClosedPack {
+    pub(crate) fn stage(&self) -> Stage {
+        *lock(&self.stage)
+    }
+
+    /// Takes on the upload, unless somebody else has.
+    pub(crate) fn claim(self: &Arc<Self>) -> Option<Claim> {
+        let mut stage = lock(&self.stage);
+        (*stage == Stage::Waiting).then(|| {
+            *stage = Stage::Uploading;
+            Claim(Arc::clone(self))
+        })
+    }
+}
+
+impl Claim {
+    pub(crate) fn pack(&self) -> &Arc<ClosedPack> {
+        &self.0
+    }
+
+    /// Puts the pack, after the marker of its session. Gives the bytes sent.
+    pub(crate) async fn upload(self, shared: &Arc<Shared>) -> Result<u64> {
+        self.0.session.ensure_marker(shared).await?;
+        let payload = self.finished(shared).await?;
+        let (id, length) = (blob_id(&self.0.id)?, payload.len());
+        let options = put_options(&shared.format.loaded().blob_config, &id);
+        shared.storage.put(&id, payload, &options).await?;
+        shared.meters.pack_put(length);
+        *lock(&self.0.bytes) = None;
+        *lock(&self.0.stage) = Stage::Uploaded;
+        Ok(length)
+    }
+
+    /// The bytes of the pack, made once: local index, padding and postamble are random in part.
+    async fn finished(&self, shared: &Arc<Shared>) -> Result<Payload> {
+        if let Some(PackBytes::Finished(payload)) = &*lock(&self.0.bytes) {
+            return Ok(payload.clone());
+        }
+        let (iv, sealed) = local_index(shared, &self.0.entries)?;
+        let mut bytes = lock(&self.0.bytes);
+        let Some(PackBytes::Filled(builder)) = bytes.take() else {
+            unreachable!("one claim at a time, and a pack keeps its bytes until it is uploaded")
+        };
+        let fill = |bytes: &mut [u8]| shared.env().entropy.fill(bytes);
+        let mut payload = Payload::new();
+        builder.finish(fill, sealed.into(), &iv).into_iter().for_each(|piece| payload.push(piece));
+        *bytes = Some(PackBytes::Finished(payload.clone()));
+        Ok(payload)
+    }
+}
+
+/// The index of the pack itself, from which lost index blobs can be made anew: its identity and its sealed bytes.
+fn local_index(shared: &Shared, entries: &[IndexEntry]) -> Result<(HashValue, Vec<u8>)> {
+    let mut index = IndexBuilder::new();
+    entries.iter().for_each(|entry| index.add(entry.clone()));
+    let version = shared.format.format().index_version;
+    let plain = index.build(version, Some(random(shared.env())))?;
+    let iv = shared.codec.hasher().hash(&plain);
+    let sealed = shared.codec.seal(&iv, shared.nonce(), &plain);
+    Ok((iv, sealed))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is the ID a pack's?
+pub(crate) fn is_pack(id: &BlobId) -> bool {
+    id.starts_with("p") || id.starts_with("q")
+}

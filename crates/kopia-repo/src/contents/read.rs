@@ -1,0 +1,171 @@
+//! From an index entry to bytes.
+//!
+//! Metadata packs (`q`) are fetched whole when there is a cache, since whoever reads one directory will read the next;
+//! data contents are fetched as slices. What a cache gives is opened like anything else: if it doesn't open, the entry
+//! is forgotten and the storage asked. Format: docs/format/03 §3, §4 and §9.
+
+use std::sync::Arc;
+
+use blob_core::{BlobError, BlobId, ReadRange};
+use bytes::Bytes;
+use kopia_format::{FormatError, codec::ItemCodec, compress, index::IndexEntry};
+
+use crate::{RepoError, Result, cache::Kind, state::{Shared, blob_id}};
+
+/// Contents longer than this are opened on a thread of the pool, shorter ones where they are.
+const INLINE_BYTES_MAX: u32 = 16 << 10;
+
+impl Shared {
+    /// The bytes of a content that an index entry names.
+    pub(crate) async fn read_entry(self: &Arc<Self>, entry: &IndexEntry) -> Result<Bytes> {
+        self.format.ensure_fresh().await?;
+        if let Some(sealed) = self.cached(entry).await {
+            match self.decode(entry, sealed).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(_) => self.forget(entry).await,
+            }
+        }
+        let sealed = self.fetch(entry).await?;
+        self.decode(entry, sealed).await
+    }
+
+    async fn cached(&self, entry: &IndexEntry) -> Option<Bytes> {
+        let cache = self.cache.as_ref()?;
+        let length = u64::from(entry.packed_length);
+        if entry.id.is_metadata() {
+            return cache.range(Kind::Packs, &entry.pack, u64::from(entry.offset), length).await;
+        }
+        cache.range(Kind::Contents, &cache_key(entry), 0, length).await
+    }
+
+    async fn forget(&self, entry: &IndexEntry) {
+        let Some(cache) = &self.cache else { return };
+        if entry.id.is_metadata() {
+            cache.forget(Kind::Packs, &entry.pack).await;
+        } else {
+            cache.forget(Kind::Contents, &cache_key(entry)).await;
+        }
+    }
+
+    /// The sealed bytes of a content, from the storage.
+    async fn fetch(&self, entry: &IndexEntry) -> Result<Bytes> {
+        let pack = blob_id(&entry.pack)?;
+        if entry.id.is_metadata() && self.cache.as_ref().is_some_and(|c| c.keeps(Kind::Packs)) {
+            return self.fetch_from_whole_pack(&pack, entry).await;
+        }
+        let (offset, length) = (u64::from(entry.offset), u64::from(entry.packed_length));
+        let range = ReadRange::Bytes { offset, length };
+        let sealed = self.storage.get(&pack, range).await.map_err(|e| read_error(e, entry, &pack))?;
+        self.meters.fetched(sealed.len());
+        if let Some(cache) = &self.cache
+            && !entry.id.is_metadata()
+        {
+            cache.store(Kind::Contents, &cache_key(entry), sealed.clone()).await;
+        }
+        Ok(sealed)
+    }
+
+    async fn fetch_from_whole_pack(&self, pack: &BlobId, entry: &IndexEntry) -> Result<Bytes> {
+        let whole = self.whole_pack(pack, entry).await?;
+        let from = entry.offset as usize;
+        match from.checked_add(entry.packed_length as usize) {
+            Some(to) if to <= whole.len() => Ok(whole.slice(from..to)),
+            _ => Err(truncated(entry, pack)),
+        }
+    }
+
+    /// A metadata pack, fetched once however many ask for it at the same time.
+    async fn whole_pack(&self, pack: &BlobId, entry: &IndexEntry) -> Result<Bytes> {
+        let cache = self.cache.as_ref().expect("asked only when there is a cache");
+        let flight = cache.flights.join(pack.as_str());
+        let whole = flight.get_or_try_init(|| async {
+            // Whoever was here a moment ago has stored it.
+            if let Some(whole) = cache.whole(Kind::Packs, pack.as_str()).await {
+                return Ok(whole);
+            }
+            let whole = self.storage.get(pack, ReadRange::Full).await;
+            let whole = whole.map_err(|e| read_error(e, entry, pack))?;
+            self.meters.fetched(whole.len());
+            cache.store(Kind::Packs, pack.as_str(), whole.clone()).await;
+            Ok::<_, RepoError>(whole)
+        });
+        Ok(whole.await?.clone())
+    }
+
+    /// Opens and decompresses what was fetched for `entry`.
+    pub(crate) async fn decode(&self, entry: &IndexEntry, sealed: Bytes) -> Result<Bytes> {
+        let codec = Arc::clone(&self.codec);
+        let decoded = if entry.original_length.max(entry.packed_length) <= INLINE_BYTES_MAX {
+            decode(&codec, entry, &sealed)
+        } else {
+            let entry = entry.clone();
+            self.cpu.run(move || decode(&codec, &entry, &sealed)).await
+        };
+        match decoded {
+            Ok((bytes, repaired)) => {
+                self.meters.read(bytes.len());
+                if repaired {
+                    self.meters.repaired();
+                    tracing::warn!(content = %entry.id, pack = %entry.pack, offset = entry.offset,
+                        "error correction repaired a damaged content; the pack is as it was");
+                }
+                Ok(bytes)
+            }
+            Err(source) => Err(RepoError::ContentDamaged {
+                id: entry.id,
+                pack: blob_id(&entry.pack)?,
+                offset: entry.offset.into(),
+                source,
+            }),
+        }
+    }
+}
+
+fn cache_key(entry: &IndexEntry) -> String {
+    let (id, compression, version) = (entry.id, entry.compression, entry.format_version);
+    format!("{id}.{compression:x}.{version:x}.{:x}", entry.encryption_key_id)
+}
+
+/// The bytes of a content, and whether error correction had to repair them.
+pub(crate) fn decode(
+    codec: &ItemCodec,
+    entry: &IndexEntry,
+    sealed: &[u8],
+) -> Result<(Bytes, bool), FormatError> {
+    if entry.encryption_key_id != 0 {
+        let name = entry.encryption_key_id.to_string();
+        return Err(FormatError::Unsupported { what: "encryption key", name });
+    }
+    let (plain, repaired) = codec.open_reporting(entry.id.iv(), sealed)?;
+    if entry.compression == 0 {
+        return Ok((plain.into(), repaired));
+    }
+    let length = entry.original_length as usize;
+    let bytes = compress::decompress(Some(entry.compression), &plain, length)?;
+    if bytes.len() != length {
+        let reason = format!("{} bytes instead of {length}", bytes.len());
+        return Err(FormatError::malformed("content", reason));
+    }
+    Ok((bytes.into(), repaired))
+}
+
+/// What a failed read of a pack means for the content.
+pub(crate) fn read_error(error: BlobError, entry: &IndexEntry, pack: &BlobId) -> RepoError {
+    match error {
+        BlobError::NotFound { .. } => RepoError::PackMissing { id: entry.id, pack: pack.clone() },
+        BlobError::InvalidRange { .. } => truncated(entry, pack),
+        BlobError::Archived { class, state, .. } => {
+            RepoError::ContentArchived { id: entry.id, pack: pack.clone(), class, state }
+        }
+        other => other.into(),
+    }
+}
+
+fn truncated(entry: &IndexEntry, pack: &BlobId) -> RepoError {
+    RepoError::PackTruncated {
+        id: entry.id,
+        pack: pack.clone(),
+        offset: entry.offset.into(),
+        length: entry.packed_length.into(),
+    }
+}

@@ -1,0 +1,249 @@
+//! Why a repository could not be opened, read or written.
+//!
+//! Every variant names the blob, content, object or manifest concerned. What to do about it is said by the
+//! application; where the way out is part of the fact (a format blob that packs hold copies of) the text says it.
+
+use std::path::PathBuf;
+
+use blob_core::{BlobError, BlobId, ReadState, StorageClass};
+use kopia_format::{ContentId, FormatError, ManifestId, ObjectId, time::GoTime};
+
+/// The result of a repository call.
+pub type Result<T, E = RepoError> = std::result::Result<T, E>;
+
+/// Why a repository could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepoError {
+    /// The storage failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A value could not be made or understood, outside of any blob.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The storage holds no repository.
+    #[error("{storage} holds no Kopia repository: blob kopia.repository is missing")]
+    NoRepository {
+        /// The storage's name for people.
+        storage: String,
+    },
+    /// The storage holds a repository, or part of one, already.
+    #[error("{storage} holds a Kopia repository already: blob {blob} exists")]
+    AlreadyExists {
+        /// The storage's name for people.
+        storage: String,
+        /// The blob found.
+        blob: BlobId,
+    },
+    /// `kopia.repository` is missing although packs and indexes are there.
+    #[error(
+        "blob kopia.repository is missing but {storage} holds packs; packs of a repository \
+         of format version 1 hold copies of it, which `kopia repository repair` puts back"
+    )]
+    FormatBlobLost {
+        /// The storage's name for people.
+        storage: String,
+    },
+    /// `kopia.repository` or `kopia.blobcfg` is not what it should be.
+    #[error("blob {blob} is damaged: {reason}; {way_out}")]
+    FormatBlobDamaged {
+        /// Which of the two.
+        blob: BlobId,
+        /// What is wrong with it.
+        reason: String,
+        /// What brings it back.
+        way_out: &'static str,
+    },
+    /// The password does not open `kopia.repository`, or its sealed part is damaged: the two look the same.
+    #[error("wrong password, or blob kopia.repository is damaged")]
+    WrongPassword,
+    /// The password was changed by somebody else while the repository was open.
+    #[error("the repository's password was changed while it was open: open it again")]
+    PasswordChanged,
+    /// The blob `kopia.repository` now belongs to another repository.
+    #[error("the repository was replaced by another one while it was open")]
+    RepositoryReplaced,
+    /// The repository needs a newer version.
+    #[error("the repository needs a newer version of this program: {reason}")]
+    TooNew {
+        /// Which part is not understood.
+        reason: String,
+    },
+    /// Somebody upgrades the repository and has locked it.
+    #[error("the repository is locked for an upgrade by {owner:?} since {since}")]
+    UpgradeLocked {
+        /// Who set the lock.
+        owner: String,
+        /// When.
+        since: GoTime,
+        /// What the owner says.
+        message: String,
+    },
+    /// The repository was opened for reading only.
+    #[error("{op} is not possible: the repository is open for reading only")]
+    ReadOnly {
+        /// What was tried.
+        op: &'static str,
+    },
+    /// This repository can't do it.
+    #[error("{op} is not possible: {reason}")]
+    Unsupported {
+        /// What was tried.
+        op: &'static str,
+        /// Why it can't be.
+        reason: String,
+    },
+    /// An index blob can't be read.
+    #[error("index blob {blob} is damaged: {source}")]
+    IndexDamaged {
+        /// The blob.
+        blob: BlobId,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// Index blobs kept vanishing while they were being loaded.
+    #[error("index blob {blob} is listed as needed but does not exist, after {attempts} attempts")]
+    IndexMissing {
+        /// One of them.
+        blob: BlobId,
+        /// How often the set was made anew.
+        attempts: u32,
+    },
+    /// Writing the index took so long that two epochs began meanwhile: readers may not look for it any more.
+    #[error(
+        "writing the index took too long: it was written in epoch {written} and epoch {current} \
+         has begun; the index blobs were withdrawn"
+    )]
+    WriteTooSlow {
+        /// The epoch of the index blobs.
+        written: u64,
+        /// The epoch now.
+        current: u64,
+    },
+    /// No index knows the content.
+    #[error("content {id} does not exist")]
+    ContentNotFound {
+        /// The content.
+        id: ContentId,
+    },
+    /// The content's pack must be thawed first.
+    #[error(
+        "content {id} is in pack {pack}, which is archived{}",
+        class.as_ref().map_or(String::new(), |c| format!(" ({c})"))
+    )]
+    ContentArchived {
+        /// The content.
+        id: ContentId,
+        /// Its pack.
+        pack: BlobId,
+        /// The pack's storage class, where known.
+        class: Option<StorageClass>,
+        /// How far a thaw is.
+        state: ReadState,
+    },
+    /// The content's pack does not exist.
+    #[error("content {id} is lost: its pack {pack} does not exist")]
+    PackMissing {
+        /// The content.
+        id: ContentId,
+        /// Its pack.
+        pack: BlobId,
+    },
+    /// The content's pack is shorter than the index says.
+    #[error("content {id} is lost: pack {pack} has no bytes {offset}..{}", offset + length)]
+    PackTruncated {
+        /// The content.
+        id: ContentId,
+        /// Its pack.
+        pack: BlobId,
+        /// Where the content begins.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+    },
+    /// The content's bytes are not what was written.
+    #[error("content {id} is damaged, in pack {pack} at {offset}: {source}")]
+    ContentDamaged {
+        /// The content.
+        id: ContentId,
+        /// Its pack.
+        pack: BlobId,
+        /// Where it begins.
+        offset: u64,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// An object does not have the form it should have.
+    #[error("object {id} is damaged: {reason}")]
+    ObjectDamaged {
+        /// The object.
+        id: ObjectId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An object is longer than the caller is ready for.
+    #[error("object {id} has {length} bytes, more than {limit}")]
+    ObjectTooLong {
+        /// The object.
+        id: ObjectId,
+        /// Its length.
+        length: u64,
+        /// The caller's limit.
+        limit: u64,
+    },
+    /// There is no such manifest.
+    #[error("manifest {id} does not exist")]
+    ManifestNotFound {
+        /// The manifest.
+        id: ManifestId,
+    },
+    /// A content that holds manifests can't be understood.
+    #[error("manifests in content {content} can't be read: {source}")]
+    ManifestDamaged {
+        /// The content.
+        content: ContentId,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// The session marker, or another small blob, can't be read.
+    #[error("blob {blob} is damaged: {source}")]
+    BlobDamaged {
+        /// The blob.
+        blob: BlobId,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// The cache folder can't be used.
+    #[error("cache {path}: {source}")]
+    Cache {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's word.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl RepoError {
+    /// Is it that something asked for does not exist: a content, a manifest, a blob?
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::ContentNotFound { .. } | Self::ManifestNotFound { .. } => true,
+            Self::Blob(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// The archived pack that has to be thawed first, if that is the trouble.
+    pub fn archived_pack(&self) -> Option<&BlobId> {
+        match self {
+            Self::ContentArchived { pack, .. } => Some(pack),
+            Self::Blob(BlobError::Archived { id, .. }) => Some(id),
+            _ => None,
+        }
+    }
+}

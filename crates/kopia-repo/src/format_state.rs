@@ -1,0 +1,262 @@
+//! The two format blobs, as last read, and when to read them again.
+//!
+//! `kopia.repository` and `kopia.blobcfg` are the only blobs that change in place. They are read at open and again
+//! when what is known is older than the refresh time (Kopia's is 15 minutes, docs/format/02 §5.1); the key made of the
+//! password is kept and not derived again. Every reload looks for an upgrade lock and for features that this version
+//! doesn't understand, so a client that runs for days stops in time.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use blob_core::{BlobError, BlobId, DynStorage, ReadRange, Timestamp};
+use bytes::Bytes;
+use kopia_format::{
+    FormatError,
+    blobcfg::BlobConfig,
+    format_blob::{FormatBlob, RepositoryFormat},
+    keys::FormatKey,
+    time::GoTime,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{Env, OpenOptions, RepoError, Result};
+
+/// The ID of the format blob.
+pub(crate) const FORMAT_BLOB: &str = "kopia.repository";
+/// The ID of the blob with the retention settings.
+pub(crate) const BLOBCFG_BLOB: &str = "kopia.blobcfg";
+
+const WAY_OUT_FORMAT: &str = "put back a copy of it; packs of a repository of format version 1 \
+    hold copies, which `kopia repository repair` finds";
+const WAY_OUT_BLOBCFG: &str = "if a change of the password was cut short, delete kopia.blobcfg \
+    and open with the old password; object lock must then be set again";
+
+/// One reading of both format blobs.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The bytes of `kopia.repository`: packs of old repositories begin with a copy.
+    pub bytes: Bytes,
+    pub blob: FormatBlob,
+    pub format: Arc<RepositoryFormat>,
+    pub blob_config: Arc<BlobConfig>,
+    read_at: Timestamp,
+}
+
+/// What is known of the format, shared by everything above.
+#[derive(Debug)]
+pub(crate) struct FormatState {
+    storage: DynStorage,
+    env: Env,
+    upgrade_owner: Option<String>,
+    refresh_after: Duration,
+    key: RwLock<FormatKey>,
+    loaded: RwLock<Arc<Loaded>>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+pub(crate) fn fixed_id(text: &'static str) -> BlobId {
+    BlobId::new(text).expect("a constant that is a valid ID")
+}
+
+impl FormatState {
+    /// Reads both blobs and derives the key.
+    pub(crate) async fn open(
+        storage: &DynStorage,
+        password: &SecretString,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let bytes = read_format_blob(storage).await?;
+        let blob = parse_format_blob(&bytes)?;
+        let key = derive_key(&blob, password).await?;
+        let now = options.env.clock.now();
+        let loaded = load(storage, bytes, blob, &key, now).await.map_err(|error| match error {
+            RepoError::PasswordChanged => RepoError::WrongPassword,
+            other => other,
+        })?;
+        let state = Self {
+            storage: Arc::clone(storage),
+            env: options.env.clone(),
+            upgrade_owner: options.upgrade_owner.clone(),
+            refresh_after: options.format_refresh,
+            key: RwLock::new(key),
+            loaded: RwLock::new(Arc::new(loaded)),
+            reloading: tokio::sync::Mutex::new(()),
+        };
+        state.check_lock(&state.loaded())?;
+        Ok(state)
+    }
+
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn format(&self) -> Arc<RepositoryFormat> {
+        Arc::clone(&self.loaded().format)
+    }
+
+    pub(crate) fn key(&self) -> FormatKey {
+        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the blobs again if what is known is too old. Cheap when it is not.
+    pub(crate) async fn ensure_fresh(&self) -> Result<Arc<Loaded>> {
+        let loaded = self.loaded();
+        let now = self.env.clock.now();
+        if now.since(loaded.read_at) < self.refresh_after {
+            self.check_lock(&loaded)?;
+            return Ok(loaded);
+        }
+        let _turn = self.reloading.lock().await;
+        let loaded = self.loaded();
+        if now.since(loaded.read_at) < self.refresh_after {
+            return Ok(loaded);
+        }
+        self.reload().await
+    }
+
+    /// Reads the blobs again now.
+    pub(crate) async fn reload(&self) -> Result<Arc<Loaded>> {
+        let bytes = read_format_blob(&self.storage).await?;
+        let blob = parse_format_blob(&bytes)?;
+        if blob.unique_id != self.loaded().blob.unique_id {
+            return Err(RepoError::RepositoryReplaced);
+        }
+        let now = self.env.clock.now();
+        let loaded = Arc::new(load(&self.storage, bytes, blob, &self.key(), now).await?);
+        self.check_lock(&loaded)?;
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&loaded);
+        Ok(loaded)
+    }
+
+    /// Takes over a key that this client has just written.
+    pub(crate) fn set_key(&self, key: FormatKey) {
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    fn check_lock(&self, loaded: &Loaded) -> Result<()> {
+        let Some(lock) = &loaded.format.upgrade_lock else { return Ok(()) };
+        let now = GoTime::from_unix_nanos(self.env.clock.now().nanos());
+        if !lock.is_locked(now) || self.upgrade_owner.as_deref() == Some(lock.owner_id.as_str()) {
+            return Ok(());
+        }
+        Err(RepoError::UpgradeLocked {
+            owner: lock.owner_id.clone(),
+            since: lock.creation_time,
+            message: lock.message.clone(),
+        })
+    }
+}
+
+async fn read_format_blob(storage: &DynStorage) -> Result<Bytes> {
+    match storage.get(&fixed_id(FORMAT_BLOB), ReadRange::Full).await {
+        Ok(bytes) => Ok(bytes),
+        Err(BlobError::NotFound { .. }) => Err(missing(storage).await),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// A storage without the format blob is empty, or has lost it: that makes two messages.
+async fn missing(storage: &DynStorage) -> RepoError {
+    use futures::StreamExt;
+    let name = storage.info().name.clone();
+    for prefix in ["q", "p", BLOBCFG_BLOB] {
+        match storage.list(prefix).next().await {
+            Some(Ok(_)) => return RepoError::FormatBlobLost { storage: name },
+            Some(Err(error)) => return error.into(),
+            None => {}
+        }
+    }
+    RepoError::NoRepository { storage: name }
+}
+
+fn parse_format_blob(bytes: &[u8]) -> Result<FormatBlob> {
+    FormatBlob::parse(bytes).map_err(|error| match error {
+        FormatError::Unsupported { what, name } => {
+            RepoError::TooNew { reason: format!("{what} {name}") }
+        }
+        other => RepoError::FormatBlobDamaged {
+            blob: fixed_id(FORMAT_BLOB),
+            reason: other.to_string(),
+            way_out: WAY_OUT_FORMAT,
+        },
+    })
+}
+
+/// The key derivation takes a tenth of a second and 64 MiB: off the async threads.
+async fn derive_key(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey> {
+    let (blob, password) = (blob.clone(), password.clone());
+    let derived = tokio::task::spawn_blocking(move || {
+        blob.derive_key(password.expose_secret().as_bytes())
+    });
+    match derived.await {
+        Ok(Ok(key)) => Ok(key),
+        Ok(Err(error)) => Err(RepoError::FormatBlobDamaged {
+            blob: fixed_id(FORMAT_BLOB),
+            reason: error.to_string(),
+            way_out: WAY_OUT_FORMAT,
+        }),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn load(
+    storage: &DynStorage,
+    bytes: Bytes,
+    blob: FormatBlob,
+    key: &FormatKey,
+    now: Timestamp,
+) -> Result<Loaded> {
+    let format = blob.decrypt(key).map_err(|error| match error {
+        FormatError::WrongPassword | FormatError::Damaged { .. } => RepoError::PasswordChanged,
+        FormatError::Unsupported { what, name } => {
+            RepoError::TooNew { reason: format!("{what} {name}") }
+        }
+        other => RepoError::FormatBlobDamaged {
+            blob: fixed_id(FORMAT_BLOB),
+            reason: other.to_string(),
+            way_out: WAY_OUT_FORMAT,
+        },
+    })?;
+    for warning in format.check().map_err(too_new)? {
+        tracing::warn!(%warning, "the repository asks for attention");
+    }
+    let blob_config = read_blob_config(storage, &blob, key).await?;
+    Ok(Loaded {
+        bytes,
+        blob,
+        format: Arc::new(format),
+        blob_config: Arc::new(blob_config),
+        read_at: now,
+    })
+}
+
+fn too_new(error: FormatError) -> RepoError {
+    match error {
+        FormatError::Unsupported { what, name } => {
+            RepoError::TooNew { reason: format!("{what} {name}") }
+        }
+        other => RepoError::Format(other),
+    }
+}
+
+async fn read_blob_config(
+    storage: &DynStorage,
+    blob: &FormatBlob,
+    key: &FormatKey,
+) -> Result<BlobConfig> {
+    let id = fixed_id(BLOBCFG_BLOB);
+    let bytes = match storage.get(&id, ReadRange::Full).await {
+        Ok(bytes) => bytes,
+        Err(BlobError::NotFound { .. }) => return Ok(BlobConfig::default()),
+        Err(other) => return Err(other.into()),
+    };
+    BlobConfig::decrypt(&bytes, key, &blob.unique_id).map_err(|error| {
+        RepoError::FormatBlobDamaged {
+            blob: id,
+            reason: error.to_string(),
+            way_out: WAY_OUT_BLOBCFG,
+        }
+    })
+}
