@@ -102,7 +102,7 @@ fn json(path: &Path) -> Value {
 /// The bytes that a hexadecimal text stands for.
 pub fn hex(value: &Value) -> Vec<u8> {
     let text = value.as_str().unwrap_or_else(|| panic!("{value} is not a text"));
-    assert!(text.len() % 2 == 0, "{text} has an odd length");
+    assert!(text.len().is_multiple_of(2), "{text} has an odd length");
     (0..text.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))

@@ -1,2 +1,7 @@
-//! kopia-lite.
-fn main() {}
+//! The program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kopia_lite::cli::run(std::env::args_os()).into()
+}

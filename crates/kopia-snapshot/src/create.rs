@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::Result,
     manifests,
-    policy::resolve,
-    retention,
+    policies, retention,
     upload::{UploadOptions, UploadRequest, UploadSink, UploadSource, upload},
 };
 
@@ -80,7 +79,7 @@ pub async fn create(writer: &RepositoryWriter, request: CreateRequest) -> Result
     let source = request.source.clone();
     let all = manifests::of_source(repo, &source).await?;
     let previous = manifests::previous(&all);
-    let tree = resolve::policy_tree(repo, &source).await?;
+    let tree = policies::tree(repo, &source).await?;
     let start = crate::now(repo);
     let prototype = SnapshotManifest {
         source: source.clone(),
@@ -127,7 +126,7 @@ pub async fn create(writer: &RepositoryWriter, request: CreateRequest) -> Result
     if same_as_before && skips_identical {
         return Ok(Created { manifest, saved: false, expired: Vec::new() });
     }
-    manifest.id = manifests::save(writer, &manifest).await?.to_string();
+    manifest.id = manifests::save(writer, &manifest).await?;
     let expired = retention::apply(writer, &source).await?;
     Ok(Created { manifest, saved: true, expired })
 }
@@ -164,12 +163,11 @@ pub async fn pin(
     add: &[String],
     remove: &[String],
 ) -> Result<ManifestId> {
-    let kept = manifest.pins.iter().filter(|pin| !remove.contains(pin));
-    let pins = sorted_pins(kept.chain(add).cloned().collect());
-    if pins == manifest.pins {
-        return Ok(ManifestId::new(&manifest.id));
+    let mut changed = manifest.clone();
+    if !changed.update_pins(add, remove) {
+        return Ok(manifest.id.clone());
     }
-    manifests::update(writer, &SnapshotManifest { pins, ..manifest.clone() }).await
+    manifests::update(writer, &changed).await
 }
 
 /// Marks a source as one that is only snapshotted by hand, as Kopia does after `--stdin-file` and `--override-source`:
@@ -178,10 +176,10 @@ pub async fn pin(
 /// # Errors
 /// What the repository says.
 pub async fn set_manual(writer: &RepositoryWriter, repo: &Repository, source: &Source) -> Result<()> {
-    let mut policy = resolve::defined_policy(repo, source).await?.unwrap_or_default();
+    let mut policy = policies::defined(repo, source).await?.unwrap_or_default();
     if policy.scheduling.manual == Some(true) {
         return Ok(());
     }
     policy.scheduling.manual = Some(true);
-    resolve::save_policy(writer, source, &policy).await
+    policies::save(writer, source, &policy).await
 }

@@ -8,6 +8,7 @@
 pub mod create;
 pub mod error;
 pub mod manifests;
+pub mod policies;
 pub mod policy;
 pub mod restore;
 pub mod retention;

@@ -2,7 +2,7 @@
 
 use kopia_format::{
     ManifestId, ObjectId,
-    manifest::ManifestEntry,
+    manifest::{ManifestEntry, TYPE_LABEL},
     snapshot::{SnapshotManifest, Source},
 };
 use kopia_repo::{Repository, RepositoryWriter};
@@ -13,11 +13,8 @@ use crate::error::{Result, SnapshotError};
 pub const MANIFEST_TYPE: &str = "snapshot";
 
 fn parse(entry: &ManifestEntry) -> Result<SnapshotManifest> {
-    let what = || format!("snapshot manifest {}", entry.id);
-    let mut manifest = SnapshotManifest::parse(entry.data.get().as_bytes())
-        .map_err(|source| SnapshotError::Format { what: what(), source })?;
-    manifest.id = entry.id.to_string();
-    Ok(manifest)
+    SnapshotManifest::parse(&entry.id, entry.data.get().as_bytes())
+        .map_err(SnapshotError::format(format!("snapshot manifest {}", entry.id)))
 }
 
 /// All snapshots that carry all of `labels` besides the type, oldest first.
@@ -25,7 +22,7 @@ fn parse(entry: &ManifestEntry) -> Result<SnapshotManifest> {
 /// # Errors
 /// [`SnapshotError::Format`] for a manifest that can't be understood: a list that leaves one out is a lie.
 pub async fn find(repo: &Repository, labels: &[(&str, &str)]) -> Result<Vec<SnapshotManifest>> {
-    let mut all = vec![("type", MANIFEST_TYPE)];
+    let mut all = vec![(TYPE_LABEL, MANIFEST_TYPE)];
     all.extend_from_slice(labels);
     let mut found = Vec::new();
     for entry in repo.manifests().find(&all).await? {
@@ -57,7 +54,7 @@ pub fn source_labels(source: &Source) -> Vec<(&str, &str)> {
 /// As [`find`].
 pub async fn get(repo: &Repository, id: &ManifestId) -> Result<Option<SnapshotManifest>> {
     match repo.manifests().get(id).await {
-        Ok(entry) if entry.label("type") == Some(MANIFEST_TYPE) => parse(&entry).map(Some),
+        Ok(entry) if entry.label(TYPE_LABEL) == MANIFEST_TYPE => parse(&entry).map(Some),
         Ok(_) => Ok(None),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
@@ -77,26 +74,12 @@ pub async fn with_root(repo: &Repository, root: &ObjectId) -> Result<Vec<Snapsho
 /// Saves `manifest` under a new ID, which is given back. Visible to others after a flush.
 ///
 /// # Errors
-/// [`SnapshotError::Invalid`] when the source is not complete or a tag collides with a label.
+/// [`SnapshotError::Format`] when the source is not complete or a tag collides with a label.
 pub async fn save(writer: &RepositoryWriter, manifest: &SnapshotManifest) -> Result<ManifestId> {
-    let source = &manifest.source;
-    for (name, value) in
-        [("host", &source.host), ("user name", &source.user_name), ("path", &source.path)]
-    {
-        if value.is_empty() {
-            return Err(SnapshotError::Invalid(format!("a snapshot needs a {name}")));
-        }
-    }
-    let mut labels = vec![("type", MANIFEST_TYPE)];
-    labels.extend(source_labels(source));
-    for (key, value) in &manifest.tags {
-        if labels.iter().any(|(name, _)| name == key) {
-            return Err(SnapshotError::Invalid(format!("{key} cannot be the name of a tag")));
-        }
-        labels.push((key, value));
-    }
-    // The ID is not part of what is stored: it is known only afterwards.
-    let stored = SnapshotManifest { id: String::new(), ..manifest.clone() };
+    let what = format!("snapshot of {}", manifest.source);
+    let stored = manifest.to_stored().map_err(SnapshotError::format(what))?;
+    let labels = manifest.labels();
+    let labels: Vec<_> = labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     Ok(writer.put_manifest(&labels, &stored).await?)
 }
 
@@ -106,7 +89,7 @@ pub async fn save(writer: &RepositoryWriter, manifest: &SnapshotManifest) -> Res
 /// As [`save`].
 pub async fn update(writer: &RepositoryWriter, manifest: &SnapshotManifest) -> Result<ManifestId> {
     let new = save(writer, manifest).await?;
-    writer.delete_manifest(&ManifestId::new(&manifest.id)).await?;
+    writer.delete_manifest(&manifest.id).await?;
     Ok(new)
 }
 

@@ -1,15 +1,13 @@
 //! Deleting the snapshots of a source that its policy keeps no longer.
 
-use kopia_format::{
-    ManifestId,
-    snapshot::{SnapshotManifest, Source},
-};
+use kopia_format::snapshot::{SnapshotManifest, Source};
 use kopia_repo::RepositoryWriter;
 
 use crate::{
     error::Result,
     manifests,
-    policy::{retention, resolve},
+    policies,
+    policy::retention,
 };
 
 /// Deletes the manifests of `source` that have no reason to be kept and no pin. Visible to others after a flush; the
@@ -20,7 +18,7 @@ use crate::{
 pub async fn apply(writer: &RepositoryWriter, source: &Source) -> Result<Vec<SnapshotManifest>> {
     let expired = plan(writer, source).await?;
     for manifest in &expired {
-        writer.delete_manifest(&ManifestId::new(&manifest.id)).await?;
+        writer.delete_manifest(&manifest.id).await?;
     }
     Ok(expired)
 }
@@ -30,7 +28,7 @@ pub async fn apply(writer: &RepositoryWriter, source: &Source) -> Result<Vec<Sna
 /// # Errors
 /// What the repository says.
 pub async fn plan(writer: &RepositoryWriter, source: &Source) -> Result<Vec<SnapshotManifest>> {
-    let effective = resolve::effective_policy(writer, source).await?;
+    let effective = policies::effective(writer.repository(), source).await?;
     let all = manifests::of_source_pending(writer, source).await?;
     let reasons = retention::reasons(&all, &effective.policy.retention, &local_zone());
     let expired = all.into_iter().zip(reasons).filter(|(manifest, reasons)| {

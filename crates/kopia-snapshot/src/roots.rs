@@ -50,6 +50,8 @@ pub struct Lookup<'a> {
     pub username: &'a str,
     /// The connection's host.
     pub hostname: &'a str,
+    /// The current folder, for relative paths.
+    pub folder: &'a str,
     /// Which snapshot of a source.
     pub pick: Pick,
     /// Fail when an object is the root of snapshots that differ in its attributes.
@@ -142,7 +144,7 @@ impl Lookup<'_> {
             Some((head, Some(back))) if !head.is_empty() => (head, Pick::Latest(back)),
             _ => (text, self.pick),
         };
-        let wanted = Source::parse(text, self.hostname, self.username)
+        let wanted = Source::parse(text, self.hostname, self.username, self.folder)
             .map_err(|source| SnapshotError::Format { what: text.to_owned(), source })?;
         let missing = || SnapshotError::NotInSnapshot {
             path: wanted.path.clone(),
@@ -203,10 +205,10 @@ async fn abbreviated(repo: &Repository, digits: &str) -> Result<Option<SnapshotM
     if digits.len() < ABBREVIATION_MIN {
         return Ok(None);
     }
-    let root = |m: &SnapshotManifest| m.root_entry.as_ref().map(|e| e.object.to_string());
+    let root = |m: &SnapshotManifest| m.root_object().map(|o| o.to_string());
     let mut all = manifests::find(repo, &[]).await?;
     all.retain(|m| {
-        m.id.starts_with(digits) || root(m).is_some_and(|root| root.starts_with(digits))
+        m.id.as_str().starts_with(digits) || root(m).is_some_and(|root| root.starts_with(digits))
     });
     let mut roots: Vec<_> = all.iter().map(root).collect();
     roots.sort();

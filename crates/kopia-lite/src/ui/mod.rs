@@ -1,6 +1,10 @@
 //! What people see: sizes, times, tables, progress, JSON and errors.
 
+pub mod error;
+pub mod histogram;
 pub mod json;
+pub mod mode;
+pub mod progress;
 pub mod size;
 pub mod text;
 pub mod time;

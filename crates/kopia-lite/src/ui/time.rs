@@ -39,9 +39,9 @@ impl Zone {
     }
 }
 
-/// Whole seconds in Go's form, `1h2m3s`, as Kopia ends `Created snapshot … in 5s`.
-pub fn rounded(duration: std::time::Duration) -> String {
-    let secs = (duration.as_millis() + 500) / 1000;
+/// Whole seconds in Go's form, `1h2m3s`, as Kopia ends `Created snapshot … in 5s`: what is begun is not counted.
+pub fn truncated(duration: std::time::Duration) -> String {
+    let secs = duration.as_secs();
     let (hours, minutes, secs) = (secs / 3600, secs / 60 % 60, secs % 60);
     match (hours, minutes) {
         (0, 0) => format!("{secs}s"),
@@ -65,8 +65,8 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_rounded_to_seconds() {
-        let text = |millis| rounded(std::time::Duration::from_millis(millis));
-        assert_eq!([text(499), text(1500), text(3_725_000)], ["0s", "2s", "1h2m5s"]);
+    fn durations_are_cut_to_seconds() {
+        let text = |millis| truncated(std::time::Duration::from_millis(millis));
+        assert_eq!([text(999), text(1500), text(3_725_000)], ["0s", "1s", "1h2m5s"]);
     }
 }

@@ -15,13 +15,12 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::StreamExt;
-use kopia_format::{ContentId, compress::decompress, directory::DirEntry};
+use kopia_format::{ContentId, compress::decompress, directory::DirEntry, time::mode_to_unix};
 use kopia_repo::{ObjectChunk, ReadPlan, Repository};
 use tokio_util::sync::CancellationToken;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
-    attributes::unix_mode,
     events::{RestoreEvent, RestoreReport, RestoreSink},
     folders::local,
     plan::RestorePlan,
@@ -248,7 +247,7 @@ fn tar_header(entry: &DirEntry, kind: tar::EntryType, size: u64) -> tar::Header 
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_size(size);
-    header.set_mode(unix_mode(entry.mode));
+    header.set_mode(mode_to_unix(entry.mode));
     header.set_uid(entry.uid.into());
     header.set_gid(entry.gid.into());
     header.set_mtime(u64::try_from(entry.mtime.div_euclid(1_000_000_000)).unwrap_or(0));
@@ -282,7 +281,7 @@ fn write_zip(
         let Part::File(path, entry, pieces) = part else { continue };
         let options = SimpleFileOptions::default()
             .compression_method(method)
-            .unix_permissions(unix_mode(entry.mode))
+            .unix_permissions(mode_to_unix(entry.mode))
             .large_file(entry.size >= u64::from(u32::MAX));
         zip.start_file(path.to_string_lossy(), options)?;
         io::copy(&mut ChannelReader { pieces, current: Bytes::new() }, &mut zip)?;

@@ -2,17 +2,13 @@
 
 use std::{io, os::unix::fs::MetadataExt, path::Path};
 
-use kopia_format::directory::{DirEntry, EntryKind};
+use kopia_format::{
+    directory::{DirEntry, EntryKind},
+    time::mode_to_unix,
+};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, utimensat};
 
 use super::options::RestoreOptions;
-
-/// Go's permission bits in POSIX numbering.
-pub(super) fn unix_mode(go: u32) -> u32 {
-    let special = [(1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)];
-    let moved = special.iter().filter(|(bit, _)| go & bit != 0).map(|(_, unix)| unix).sum::<u32>();
-    (go & 0o777) | moved
-}
 
 /// Gives `path` the attributes of `entry`.
 ///
@@ -36,7 +32,7 @@ pub(super) fn set(path: &Path, entry: &DirEntry, options: &RestoreOptions) -> io
     }
     // A link has no mode of its own. A change of owner clears the special bits, so the mode is looked at again.
     if !options.skip_permissions && !is_link {
-        let wanted = unix_mode(entry.mode);
+        let wanted = mode_to_unix(entry.mode);
         if std::fs::symlink_metadata(path)?.mode() & 0o7777 != wanted {
             tolerate(chmodat(CWD, path, Mode::from_raw_mode(wanted), AtFlags::empty()))?;
         }
@@ -55,13 +51,6 @@ pub(super) fn set(path: &Path, entry: &DirEntry, options: &RestoreOptions) -> io
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn special_bits_come_back_from_gos_numbers() {
-        for unix in [0o4755, 0o2750, 0o1777, 0o644, 0, 0o7777] {
-            assert_eq!(unix_mode(crate::source::go_mode(unix)), unix);
-        }
-    }
 
     #[test]
     fn mode_and_time_are_set_to_the_nanosecond() {

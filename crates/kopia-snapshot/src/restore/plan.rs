@@ -75,6 +75,8 @@ pub struct RestorePlan {
     pub links: Vec<PlannedLink>,
     /// Entries left alone, and their bytes.
     pub skipped: (u64, u64),
+    /// Entries of a kind that cannot be restored.
+    pub unsupported: Vec<PathBuf>,
     /// The bytes needed, by pack.
     pub reads: ReadPlan,
 }
@@ -96,6 +98,7 @@ impl RestorePlan {
         while let Some((path, entry)) = walk.pop() {
             match entry.kind {
                 EntryKind::Directory => plan.add_folder(repo, path, entry, &mut walk).await?,
+                EntryKind::Unknown => plan.unsupported.push(path),
                 EntryKind::File | EntryKind::Symlink => {
                     plan.add_leaf(repo, path, entry, target, options).await?;
                 }

@@ -54,13 +54,14 @@ impl RestorePlan {
         self.check_possible(options.ignore_errors)?;
         let targets = self.targets();
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
-        let Self { folders, files, links, skipped, reads } = self;
+        let Self { folders, files, links, skipped, reads, unsupported } = self;
         let mut report = RestoreReport {
             skipped: skipped.0,
             skipped_bytes: skipped.1,
             packs_read: reads.packs.len() as u64,
             bytes_read: reads.bytes(),
             requests: reads.requests(),
+            failures: unsupported.iter().map(|path| unsupported_failure(path)).collect(),
             ..RestoreReport::default()
         };
         folders::make(target, &folders, options, &mut report)?;
@@ -103,7 +104,13 @@ impl RestorePlan {
         if !(packs.is_empty() && contents.is_empty()) && !ignore_errors {
             return Err(SnapshotError::Lost { packs, contents });
         }
-        Ok(())
+        match self.unsupported.first() {
+            Some(path) if !ignore_errors => {
+                let RestoreFailure { path, error, .. } = unsupported_failure(path);
+                Err(SnapshotError::NotRestored { path, reason: error })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -251,6 +258,12 @@ impl Shared {
             }
         }
     }
+}
+
+fn unsupported_failure(path: &Path) -> RestoreFailure {
+    let path = path.to_string_lossy().into_owned();
+    let error = "the snapshot holds an entry of a kind that is not known".to_owned();
+    RestoreFailure { path, blob: None, error }
 }
 
 /// The bytes of one target: decompressed where the object layer compressed them, and exactly as long as it says.

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use kopia_format::time::mode_from_unix;
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryKind {
@@ -62,13 +64,6 @@ pub struct LocalEntry {
     pub device: u64,
 }
 
-/// POSIX permission and special bits in Go's numbering (docs/format/06-manifests-snapshots.md, trap 1).
-pub fn go_mode(unix: u32) -> u32 {
-    let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
-    let moved = special.iter().filter(|(bit, _)| unix & bit != 0).map(|(_, go)| go).sum::<u32>();
-    (unix & 0o777) | moved
-}
-
 impl LocalEntry {
     /// Makes an entry called `name` of what the system tells.
     pub fn new(name: impl AsRef<OsStr>, metadata: &Metadata) -> Self {
@@ -76,7 +71,7 @@ impl LocalEntry {
         Self {
             name: name.as_ref().to_owned(),
             kind,
-            mode: go_mode(metadata.mode()),
+            mode: mode_from_unix(metadata.mode() & 0o7777),
             size: match kind {
                 EntryKind::File | EntryKind::Symlink => metadata.len(),
                 EntryKind::Directory | EntryKind::Other => 0,
@@ -101,14 +96,6 @@ impl LocalEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn special_bits_get_gos_numbers() {
-        assert_eq!(go_mode(0o104_755), (1 << 23) | 0o755);
-        assert_eq!(go_mode(0o042_750), (1 << 22) | 0o750);
-        assert_eq!(go_mode(0o041_777), (1 << 20) | 0o777);
-        assert_eq!(go_mode(0o100_644), 0o644);
-    }
 
     #[test]
     fn a_link_has_the_size_of_its_target_text() {

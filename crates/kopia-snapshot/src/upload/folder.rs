@@ -16,11 +16,10 @@ use std::{
     },
 };
 
-use kopia_format::directory::DirEntry;
+use kopia_format::directory::{DirEntry, DirectoryBuilder};
 use tokio::task::JoinSet;
 
 use super::{
-    builder::FolderBuilder,
     events::UploadEvent,
     file::{EntryError, upload_file, upload_link},
     previous::{PreviousFolder, folders_below, unchanged},
@@ -47,13 +46,13 @@ pub(crate) struct OpenFolder {
     pub entry: LocalEntry,
     pub relative: String,
     pub metadata_compressor: Option<kopia_format::compress::Compressor>,
-    pub builder: Mutex<FolderBuilder>,
+    pub builder: Mutex<DirectoryBuilder>,
     /// Open folders below, by the address of their state.
     pub below: Mutex<BTreeMap<usize, Arc<OpenFolder>>>,
 }
 
 impl OpenFolder {
-    pub fn builder<T>(&self, change: impl FnOnce(&mut FolderBuilder) -> T) -> T {
+    pub fn builder<T>(&self, change: impl FnOnce(&mut DirectoryBuilder) -> T) -> T {
         change(&mut self.builder.lock().expect("no holder of this lock panics"))
     }
 
@@ -81,7 +80,7 @@ pub(crate) fn upload_folder(
             entry: folder.entry.clone(),
             relative: folder.relative.clone(),
             metadata_compressor: folder.rules.metadata_compressor(),
-            builder: Mutex::new(FolderBuilder::new()),
+            builder: Mutex::default(),
             below: Mutex::default(),
         });
         let address = Arc::as_ptr(&open) as usize;
@@ -145,7 +144,7 @@ async fn fill(
     while let Some(done) = helpers.join_next().await {
         done.expect("a helper task does not panic")?;
     }
-    let directory = open.builder(|b| b.build(open.entry.mtime, run.incomplete()));
+    let directory = open.builder(std::mem::take).build(open.entry.mtime, run.incomplete());
     let object =
         run.write_directory(&state.relative, directory.to_bytes(), open.metadata_compressor).await?;
     Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })
@@ -273,7 +272,7 @@ impl State {
             run.counters.errors.fetch_add(1, Relaxed);
         }
         run.tell(UploadEvent::Failed { path, error, ignored });
-        self.open.builder(|b| b.add_failed(path, error, ignored));
+        self.open.builder(|b| b.add_failed(path.as_bytes(), ignored, error.as_bytes()));
         if run.options.fail_fast && !ignored {
             run.failed_fast.store(true, Relaxed);
         }

@@ -4,7 +4,6 @@
 //! entry of a snapshot manifest. It saves no manifest, but for the checkpoints of a long upload; that is
 //! [`crate::create`].
 
-mod builder;
 mod checkpoint;
 mod events;
 mod file;
@@ -21,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use kopia_format::{
-    directory::{DirEntry, DirSummary, EntryKind},
+    directory::{DirEntry, DirSummary, DirectoryBuilder, EntryKind},
     snapshot::{SnapshotManifest, SnapshotStats},
     time::GoTime,
 };
@@ -193,7 +192,7 @@ async fn upload_local(
             let summary = DirSummary {
                 files: 1,
                 size: file.size,
-                max_time: GoTime::from_unix_nanos(file.mtime),
+                max_time: file.mtime.max(0),
                 ..DirSummary::default()
             };
             Ok(DirEntry { size: entry.size, summary: Some(summary), ..file })
@@ -281,7 +280,7 @@ async fn upload_stream(
         device: 0,
     };
     let now = crate::now(&run.repo).unix_nanos();
-    let mut builder = builder::FolderBuilder::new();
+    let mut builder = DirectoryBuilder::new();
     let file = entry(name, LocalKind::File, now);
     builder.add(DirEntry { size, ..dir_entry(&file, object) });
     let folder = entry(root, LocalKind::Directory, GoTime::ZERO.unix_nanos());

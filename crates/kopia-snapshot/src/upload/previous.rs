@@ -54,7 +54,7 @@ pub(crate) fn unchanged(
     entry: &LocalEntry,
 ) -> Option<DirEntry> {
     let same = |before: &DirEntry| {
-        kind_of(before.kind) == entry.kind
+        kind_of(before.kind) == Some(entry.kind)
             && before.mtime == entry.mtime
             && before.mode == entry.mode
             && before.size == entry.size
@@ -64,10 +64,11 @@ pub(crate) fn unchanged(
     entries.into_iter().find(|before| same(before)).cloned()
 }
 
-fn kind_of(kind: EntryKind) -> source::EntryKind {
+fn kind_of(kind: EntryKind) -> Option<source::EntryKind> {
     match kind {
-        EntryKind::File => source::EntryKind::File,
-        EntryKind::Directory => source::EntryKind::Directory,
-        EntryKind::Symlink => source::EntryKind::Symlink,
+        EntryKind::File => Some(source::EntryKind::File),
+        EntryKind::Directory => Some(source::EntryKind::Directory),
+        EntryKind::Symlink => Some(source::EntryKind::Symlink),
+        EntryKind::Unknown => None,
     }
 }

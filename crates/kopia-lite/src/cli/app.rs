@@ -1,0 +1,156 @@
+//! What a command has at hand: the flags of all commands, the connection, the signals.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+};
+
+use anyhow::Context;
+use kopia_format::local_config::LocalConfig;
+use kopia_repo::RepositoryWriter;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use super::{Globals, LogLevel};
+use crate::{
+    compose::{Client, ClientOptions},
+    connect::{backends, config, password, paths},
+    exit::{Exit, Failure},
+    ui::{text, time::Zone},
+};
+
+/// What a command will do with the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read only.
+    Read,
+    /// Write: refused at once where the connection is read-only.
+    Write,
+}
+
+/// What a command has at hand.
+#[derive(Debug)]
+pub struct App {
+    /// The flags of all commands.
+    pub globals: Globals,
+    /// The connection file.
+    pub config_file: PathBuf,
+    /// The zone that times are shown in.
+    pub zone: Zone,
+    /// Cancelled by Ctrl-C and SIGTERM.
+    pub stop: CancellationToken,
+    /// Which signal came: 0 none, else its number.
+    signal: Arc<AtomicU8>,
+}
+
+impl App {
+    /// Makes the surroundings of one command.
+    pub fn new(globals: Globals) -> Self {
+        Self {
+            config_file: paths::config_file(&globals.config_file),
+            zone: Zone::named(&globals.timezone),
+            stop: CancellationToken::new(),
+            signal: Arc::default(),
+            globals,
+        }
+    }
+
+    /// Cancels [`App::stop`] at the first Ctrl-C or SIGTERM, and leaves at once at the second.
+    pub fn watch_signals(&self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (stop, seen) = (self.stop.clone(), self.signal.clone());
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            // Without handlers a signal ends the process, which is what it asks for.
+            return;
+        };
+        tokio::spawn(async move {
+            loop {
+                let number = tokio::select! {
+                    _ = interrupt.recv() => 2,
+                    _ = terminate.recv() => 15,
+                };
+                if seen.swap(number, Relaxed) != 0 {
+                    std::process::exit(128 + i32::from(number));
+                }
+                text::note("Stopping: what is done so far is kept. Again to leave at once.");
+                stop.cancel();
+            }
+        });
+    }
+
+    /// How the process ends if a signal came.
+    pub fn interrupted(&self) -> Option<Exit> {
+        match self.signal.load(Relaxed) {
+            2 => Some(Exit::Interrupted),
+            15 => Some(Exit::Terminated),
+            _ => None,
+        }
+    }
+
+    /// Says something on stderr, unless `--log-level` asks for less.
+    pub fn info(&self, message: impl std::fmt::Display) {
+        if self.globals.log_level <= LogLevel::Info {
+            text::note(message);
+        }
+    }
+
+    /// Warns on stderr, unless `--log-level` asks for less.
+    pub fn warn(&self, message: impl std::fmt::Display) {
+        if self.globals.log_level <= LogLevel::Warning {
+            text::warn(message);
+        }
+    }
+
+    /// Reads the connection file.
+    ///
+    /// # Errors
+    /// [`Exit::NotConnected`] when there is none, or one that kopia-lite can't use.
+    pub fn connection(&self) -> anyhow::Result<LocalConfig> {
+        config::load(&self.config_file)
+    }
+
+    /// The password for what `purpose` says.
+    ///
+    /// # Errors
+    /// No source has one.
+    pub fn password(&self, purpose: password::Purpose) -> anyhow::Result<SecretString> {
+        password::find(self.globals.password.as_ref(), &self.config_file, purpose)
+    }
+
+    /// Opens the repository of the connection.
+    ///
+    /// # Errors
+    /// There is no connection, it is read-only and `access` is not, or the repository can't be opened.
+    pub async fn open(&self, access: Access) -> anyhow::Result<Client> {
+        let connection = self.connection()?;
+        if access == Access::Write && connection.readonly {
+            let file = self.config_file.display();
+            let message = format!("the connection {file} is read-only; nothing was written");
+            return Err(Failure::new(Exit::Failed, message).into());
+        }
+        let password = self.password(password::Purpose::Open)?;
+        let options = ClientOptions::of_connection(&connection, &self.config_file);
+        let backend = backends::open(config::storage_of(&connection, &self.config_file)?)?;
+        let client = Client::open(backend, &password, options)
+            .await
+            .with_context(|| format!("cannot open the repository of {}", self.config_file.display()))?;
+        for finding in client.storage_warnings() {
+            self.warn(finding);
+        }
+        Ok(client)
+    }
+
+    /// Makes what `writer` wrote visible to everybody.
+    ///
+    /// # Errors
+    /// What the repository says.
+    pub async fn flush(&self, writer: &RepositoryWriter) -> anyhow::Result<()> {
+        writer.flush().await.context("cannot write the index of what was uploaded")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! `content`: list, stats, verify.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use kopia_format::{compress::Compressor, index::IndexEntry, time::GoTime};
+use kopia_repo::{Deleted, EntryFilter, Prefixes, VerifyOptions};
+use serde_json::{Value, json};
+
+use super::{App, app::Access, repository::flags::duration};
+use crate::{
+    exit::{Exit, Failure},
+    ui::{histogram::Histogram, json::JsonFlags, progress::Progress, size, text},
+};
+
+/// The verbs of `content`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List contents.
+    #[command(visible_alias = "ls", disable_help_flag = true)]
+    List(List),
+    /// Count contents and their bytes.
+    Stats(Stats),
+    /// Check that every content has a pack that is long enough for it.
+    Verify(Verify),
+}
+
+impl Command {
+    /// Runs the verb.
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        match self {
+            Self::List(list) => list.run(app).await,
+            Self::Stats(stats) => stats.run(app).await,
+            Self::Verify(verify) => verify.run(app).await,
+        }
+    }
+}
+
+/// Which contents.
+#[derive(Debug, Clone, Args)]
+struct Range {
+    /// Only contents whose ID begins so.
+    #[arg(long, default_value = "")]
+    prefix: String,
+    /// Only contents with a letter before their hash: metadata.
+    #[arg(long, conflicts_with = "non_prefixed")]
+    prefixed: bool,
+    /// Only contents without one: file data.
+    #[arg(long)]
+    non_prefixed: bool,
+}
+
+impl Range {
+    fn filter(&self, deleted: Deleted) -> EntryFilter {
+        let prefixes = match (self.prefixed, self.non_prefixed) {
+            (true, _) => Prefixes::Prefixed,
+            (_, true) => Prefixes::Unprefixed,
+            _ => Prefixes::All,
+        };
+        EntryFilter { prefixes, deleted, ..EntryFilter::default() }
+    }
+
+    fn includes(&self, entry: &IndexEntry) -> bool {
+        self.prefix.is_empty() || entry.id.to_string().starts_with(&self.prefix)
+    }
+}
+
+/// List contents.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag
+pub struct List {
+    /// Show where each content lies.
+    #[arg(short, long)]
+    long: bool,
+    /// Show how each content is compressed.
+    #[arg(short, long)]
+    compression: bool,
+    /// Show deleted contents, too.
+    #[arg(long)]
+    deleted: bool,
+    /// Show only deleted contents.
+    #[arg(long)]
+    deleted_only: bool,
+    /// Show the sum at the end.
+    #[arg(short, long)]
+    summary: bool,
+    /// Show sizes with units.
+    #[arg(short = 'h', long)]
+    human: bool,
+    #[command(flatten)]
+    range: Range,
+    #[command(flatten)]
+    json: JsonFlags,
+    /// Print help.
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+}
+
+impl List {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let deleted = match (self.deleted_only, self.deleted) {
+            (true, _) => Deleted::Only,
+            (_, true) => Deleted::Include,
+            _ => Deleted::Exclude,
+        };
+        let client = app.open(Access::Read).await?;
+        let entries = client.repo.entries(&self.range.filter(deleted)).await?;
+        let entries = entries.into_iter().filter(|entry| self.range.includes(entry));
+        if self.json.json {
+            self.json.print_list(entries.map(|entry| as_json(&entry)));
+            return Ok(Exit::Done);
+        }
+        let (mut count, mut bytes) = (0, 0);
+        for entry in entries {
+            count += 1;
+            bytes += u64::from(entry.packed_length);
+            text::line(self.line(app, &entry));
+        }
+        if self.summary {
+            let count = if self.human { size::count(count) } else { count.to_string() };
+            text::line(format!("Total: {count} contents, {} total size", self.size(bytes)));
+        }
+        Ok(Exit::Done)
+    }
+
+    fn size(&self, bytes: u64) -> String {
+        if self.human { size::bytes(bytes) } else { bytes.to_string() }
+    }
+
+    fn line(&self, app: &App, entry: &IndexEntry) -> String {
+        let deleted = if entry.deleted { " (deleted)" } else { "" };
+        let (original, packed) = (entry.original_length.into(), entry.packed_length.into());
+        if self.compression {
+            format!(
+                "{} length {} packed {} {} {deleted}",
+                entry.id,
+                self.size(original),
+                self.size(packed),
+                compression(entry)
+            )
+        } else if self.long {
+            format!(
+                "{} {original} {} {} {}+{}{deleted} {}",
+                entry.id,
+                app.zone.format(GoTime::from_secs(entry.timestamp)),
+                entry.pack,
+                entry.offset,
+                self.size(packed),
+                compression(entry)
+            )
+        } else {
+            entry.id.to_string()
+        }
+    }
+}
+
+/// A content in Kopia's JSON fields and order.
+fn as_json(entry: &IndexEntry) -> Value {
+    let mut value = json!({
+        "packFile": entry.pack,
+        "time": entry.timestamp,
+        "originalLength": entry.original_length,
+        "length": entry.packed_length,
+        "packOffset": entry.offset,
+    });
+    if entry.compression != 0 {
+        value["compression"] = entry.compression.into();
+    }
+    value["contentID"] = entry.id.to_string().into();
+    value["deleted"] = entry.deleted.into();
+    value["formatVersion"] = entry.format_version.into();
+    if entry.encryption_key_id != 0 {
+        value["encryptionKeyID"] = entry.encryption_key_id.into();
+    }
+    value
+}
+
+/// The name of a content's compressor and what it saved; `-` for none.
+fn compression(entry: &IndexEntry) -> String {
+    if entry.compression == 0 {
+        return "-".to_owned();
+    }
+    let name = Compressor::by_id(entry.compression)
+        .map_or_else(|_| format!("compression-{:x}", entry.compression), |c| c.name().to_owned());
+    match entry.original_length {
+        0 => name,
+        original => format!("{name} {}", saved(original.into(), entry.packed_length.into())),
+    }
+}
+
+/// How much smaller `packed` is than `original`, in percent with one decimal.
+fn saved(original: u64, packed: u64) -> String {
+    if packed >= original {
+        return "0%".to_owned();
+    }
+    #[allow(clippy::cast_precision_loss)] // one decimal is shown
+    let percent = 100.0 * (1.0 - packed as f64 / original as f64);
+    format!("{percent:.1}%")
+}
+
+/// Count contents and their bytes.
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// Show plain numbers.
+    #[arg(short, long)]
+    raw: bool,
+    #[command(flatten)]
+    range: Range,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl Stats {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let client = app.open(Access::Read).await?;
+        let entries = client.repo.entries(&self.range.filter(Deleted::Exclude)).await?;
+        let mut histogram = Histogram::default();
+        let mut original = 0;
+        let mut methods: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| self.range.includes(entry)) {
+            let (plain, packed) = (entry.original_length.into(), entry.packed_length.into());
+            histogram.add(packed, packed);
+            original += plain;
+            let method = methods.entry(entry.compression).or_default();
+            *method = (method.0 + 1, method.1 + plain, method.2 + packed);
+        }
+        let (count, packed) = (histogram.count, histogram.bytes);
+        if self.json.json {
+            let all = methods.iter().map(|(id, (count, original, packed))| {
+                let name = method_name(*id);
+                json!({"compression": name, "count": count, "bytes": original, "packedBytes": packed})
+            });
+            self.json.print(&json!({
+                "count": count, "bytes": original, "packedBytes": packed,
+                "methods": all.collect::<Vec<_>>(),
+            }));
+            return Ok(Exit::Done);
+        }
+        let show = |bytes: u64| if self.raw { bytes.to_string() } else { size::bytes(bytes) };
+        text::line(format!("Count: {count}"));
+        text::line(format!("Total Bytes: {}", show(original)));
+        if packed < original {
+            let percent = saved(original, packed);
+            text::line(format!("Total Packed: {} (compression {percent})", show(packed)));
+        }
+        if methods.len() > 1 {
+            text::line("By Method:");
+            for (id, (count, original, packed)) in &methods {
+                let mut line = format!("  {:<22} count: {count} size: {}", method_name(*id), show(*original));
+                if *id != 0 {
+                    let percent = saved(*original, *packed);
+                    line.push_str(&format!(" packed: {} compression: {percent}", show(*packed)));
+                }
+                text::line(line);
+            }
+        }
+        if let Some(average) = original.checked_div(count) {
+            text::line(format!("Average: {}", show(average)));
+            text::line(histogram.render(show));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn method_name(id: u32) -> String {
+    match id {
+        0 => "(uncompressed)".to_owned(),
+        id => Compressor::by_id(id)
+            .map_or_else(|_| format!("compression-{id:x}"), |c| c.name().to_owned()),
+    }
+}
+
+/// Check that every content has a pack that is long enough for it.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Packs read at once.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    parallel: usize,
+    /// Read every content.
+    #[arg(long)]
+    full: bool,
+    /// Check deleted contents, too.
+    #[arg(long)]
+    include_deleted: bool,
+    /// Read this share of the contents.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    download_percent: f64,
+    /// Taken for Kopia's sake: progress has a pace of its own.
+    #[arg(long, hide = true, value_parser = duration)]
+    progress_interval: Option<std::time::Duration>,
+    #[command(flatten)]
+    range: Range,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl Verify {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let client = app.open(Access::Read).await?;
+        let deleted = if self.include_deleted { Deleted::Include } else { Deleted::Exclude };
+        let options = VerifyOptions {
+            filter: self.range.filter(deleted),
+            read_percent: if self.full { 100.0 } else { self.download_percent },
+            parallel: self.parallel,
+            ..VerifyOptions::default()
+        };
+        let progress = Progress::new(app.globals.progress);
+        let mut seen = 0;
+        let report = client.repo.verify_contents(&options, |event| {
+            if let kopia_repo::VerifyEvent::Problem(problem) = &event {
+                progress.say(&problem.to_string());
+            }
+            seen += 1;
+            progress.show(|| format!("Verified {seen} contents"));
+        });
+        let report = report.await?;
+        progress.finish();
+        let counters = report.counters();
+        if self.json.json {
+            self.json.print(&counters);
+        } else {
+            app.info(format!("verifyCounters: {}", self.json.render(&counters)));
+        }
+        match report.problem_count() {
+            0 => Ok(Exit::Done),
+            count => {
+                let message = format!("verify contents: encountered {count} errors");
+                Err(Failure::new(Exit::Damaged, message).into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn savings_are_shown_with_one_decimal() {
+        assert_eq!([saved(1000, 250), saved(10, 10), saved(3, 2)], ["75.0%", "0%", "33.3%"]);
+    }
+}

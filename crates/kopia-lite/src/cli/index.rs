@@ -1,0 +1,85 @@
+//! `index`: list.
+
+use clap::{Args, Subcommand, ValueEnum};
+use kopia_format::time::GoTime;
+use serde_json::{Value, json};
+
+use super::{App, app::Access};
+use crate::{
+    exit::Exit,
+    ui::{json::JsonFlags, text},
+};
+
+/// The verbs of `index`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the index blobs in use.
+    #[command(visible_alias = "ls")]
+    List(List),
+}
+
+impl Command {
+    /// Runs the verb.
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        match self {
+            Self::List(list) => list.run(app).await,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    Time,
+    Size,
+    Name,
+}
+
+/// List the index blobs in use.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Show how many there are.
+    #[arg(long)]
+    summary: bool,
+    /// Show index blobs that others have taken the place of, too.
+    #[arg(long)]
+    superseded: bool,
+    /// Order of the list.
+    #[arg(long, value_enum, default_value = "time")]
+    sort: Sort,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl List {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let client = app.open(Access::Read).await?;
+        let mut blobs = if self.superseded {
+            client.repo.all_index_blobs().await?
+        } else {
+            client.repo.index_blobs().await?
+        };
+        match self.sort {
+            Sort::Time => blobs.sort_by_key(|blob| blob.modified),
+            Sort::Size => blobs.sort_by_key(|blob| blob.size),
+            Sort::Name => blobs.sort_by(|a, b| a.id.cmp(&b.id)),
+        }
+        let time = |blob: &blob_core::BlobMeta| GoTime::from_unix_nanos(blob.modified.nanos());
+        if self.json.json {
+            self.json.print_list(blobs.iter().map(|blob| {
+                json!({
+                    "id": blob.id.as_str(), "length": blob.size, "timestamp": time(blob),
+                    "Superseded": Value::Null,
+                })
+            }));
+            return Ok(Exit::Done);
+        }
+        for blob in &blobs {
+            let when = app.zone.format_precise(time(blob));
+            text::line(format!("{:<60} {:>10} {when} []", blob.id, blob.size));
+        }
+        if self.summary {
+            text::line(format!("total {} indexes", blobs.len()));
+        }
+        Ok(Exit::Done)
+    }
+}

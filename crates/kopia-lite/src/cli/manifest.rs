@@ -1,0 +1,122 @@
+//! `manifest`: list, show.
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use kopia_format::{ManifestId, manifest::ManifestEntry};
+use serde_json::{Value, json};
+
+use super::{App, app::Access};
+use crate::{
+    exit::Exit,
+    ui::{json::JsonFlags, text},
+};
+
+/// The verbs of `manifest`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List manifests.
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Show manifests.
+    Show(Show),
+}
+
+impl Command {
+    /// Runs the verb.
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        match self {
+            Self::List(list) => list.run(app).await,
+            Self::Show(show) => show.run(app).await,
+        }
+    }
+}
+
+/// List manifests.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only manifests with this label.
+    #[arg(long, value_name = "KEY:VALUE")]
+    filter: Vec<String>,
+    /// Labels to sort by, before the time.
+    #[arg(long, value_name = "KEY")]
+    sort: Vec<String>,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl List {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let mut labels = Vec::new();
+        for pair in &self.filter {
+            match pair.split_once(':') {
+                Some((key, value)) if !key.is_empty() => labels.push((key, value)),
+                _ => bail!("invalid list filter {pair:?}, missing ':'"),
+            }
+        }
+        let client = app.open(Access::Read).await?;
+        let mut found = client.repo.manifests().find(&labels).await?;
+        found.sort_by(|a, b| {
+            let labels = |entry: &ManifestEntry| -> Vec<String> {
+                self.sort.iter().map(|key| entry.label(key).to_owned()).collect()
+            };
+            labels(a).cmp(&labels(b)).then_with(|| a.modified.cmp(&b.modified))
+        });
+        if self.json.json {
+            self.json.print_list(found.iter().map(as_json));
+            return Ok(Exit::Done);
+        }
+        for entry in &found {
+            let others = entry.labels.iter().filter(|(key, _)| *key != "type");
+            let others: Vec<_> = others.map(|(key, value)| format!("{key}:{value}")).collect();
+            let when = app.zone.format(entry.modified);
+            let (id, length, kind) = (&entry.id, entry.data.get().len(), entry.label("type"));
+            text::line(format!("{id} {length:>10} {when} type:{kind} {}", others.join(" ")));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn as_json(entry: &ManifestEntry) -> Value {
+    json!({
+        "id": entry.id,
+        "length": entry.data.get().len(),
+        "labels": entry.labels,
+        "mtime": entry.modified,
+    })
+}
+
+/// Show manifests.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Manifest IDs.
+    #[arg(required = true)]
+    items: Vec<String>,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl Show {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let client = app.open(Access::Read).await?;
+        for item in &self.items {
+            let entry = client.repo.manifests().get(&ManifestId::new(item)).await;
+            let entry = entry.with_context(|| format!("error getting metadata for {item:?}"))?;
+            let payload: Value = serde_json::from_str(entry.data.get())?;
+            if self.json.json {
+                let mut value = as_json(&entry);
+                value["data"] = payload;
+                self.json.print(&value);
+                continue;
+            }
+            text::line(format!("// id: {}", entry.id));
+            text::line(format!("// length: {}", entry.data.get().len()));
+            text::line(format!("// modified: {}", app.zone.format(entry.modified)));
+            for (key, value) in &entry.labels {
+                text::line(format!("// label {key}:{value}"));
+            }
+            let indented = kopia_format::json::to_vec_indent(&payload);
+            text::line(String::from_utf8_lossy(&indented));
+        }
+        Ok(Exit::Done)
+    }
+}

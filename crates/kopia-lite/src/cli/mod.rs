@@ -1,0 +1,160 @@
+//! The command line: one file a noun, each parse → call → print.
+
+mod app;
+mod argv;
+mod blob;
+mod cache;
+mod content;
+mod globals;
+mod index;
+mod list;
+mod manifest;
+mod policy;
+mod repository;
+mod restore;
+mod show;
+mod snapshot;
+mod storage_config;
+mod times;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use app::App;
+pub use globals::{Globals, LogLevel};
+
+use crate::{
+    exit::Exit,
+    ui::{self, text},
+};
+
+/// The version line, in Kopia's form: wrappers read its first word.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " build: kopia-lite from: ", env!("CARGO_PKG_REPOSITORY"));
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0 done    1 failed    2 wrong usage    3 finished, but something is missing
+  4 archived blobs are needed, nothing was written    10 not connected, or no repository there
+  11 locked    12 wrong password    13 access denied    20 damage found    130, 143 interrupted";
+
+/// Backs up to and restores from Kopia repositories, on S3 and on filesystems.
+#[derive(Debug, Parser)]
+#[command(name = "kopia-lite", version = VERSION, after_help = AFTER_HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(infer_long_args = false, disable_help_subcommand = false)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create, connect and look at repositories.
+    #[command(subcommand, visible_alias = "repo")]
+    Repository(repository::Command),
+    /// Take, list, verify and delete snapshots.
+    #[command(subcommand, visible_alias = "snap")]
+    Snapshot(snapshot::Command),
+    /// Restore files and folders from a snapshot.
+    Restore(restore::Restore),
+    /// List a folder of a snapshot.
+    #[command(visible_alias = "ls", disable_help_flag = true)]
+    List(list::List),
+    /// Write the bytes of a file of a snapshot to stdout.
+    #[command(visible_alias = "cat")]
+    Show(show::Show),
+    /// Say what is backed up, how, and for how long it is kept.
+    #[command(subcommand, visible_alias = "policies")]
+    Policy(policy::Command),
+    /// Which storage class blobs are written with: the `.storageconfig` file.
+    #[command(subcommand)]
+    StorageConfig(storage_config::Command),
+    /// Advanced: blobs of the storage.
+    #[command(subcommand)]
+    Blob(blob::Command),
+    /// Advanced: contents of the repository.
+    #[command(subcommand, visible_alias = "contents")]
+    Content(content::Command),
+    /// Advanced: index blobs.
+    #[command(subcommand)]
+    Index(index::Command),
+    /// Advanced: manifests.
+    #[command(subcommand)]
+    Manifest(manifest::Command),
+    /// Advanced: the local cache.
+    #[command(subcommand)]
+    Cache(cache::Command),
+}
+
+impl Command {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        match self {
+            Self::Repository(command) => command.run(app).await,
+            Self::Snapshot(command) => command.run(app).await,
+            Self::Restore(command) => command.run(app).await,
+            Self::List(command) => command.run(app).await,
+            Self::Show(command) => command.run(app).await,
+            Self::Policy(command) => command.run(app).await,
+            Self::StorageConfig(command) => command.run(app).await,
+            Self::Blob(command) => command.run(app).await,
+            Self::Content(command) => command.run(app).await,
+            Self::Index(command) => command.run(app).await,
+            Self::Manifest(command) => command.run(app).await,
+            Self::Cache(command) => command.run(app).await,
+        }
+    }
+}
+
+/// The command tree, as parsed and as documented.
+pub fn definition() -> clap::Command {
+    argv::with_optional_values(Cli::command())
+}
+
+/// Runs the program with `args`, the first of which is its name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args = argv::normalise(&definition(), args);
+    let wants_json = args.iter().any(|arg| arg == "--json");
+    let parsed = definition()
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are no errors, and go to stdout.
+            let failed = error.use_stderr();
+            let _ = error.print();
+            return if failed { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives threads and timers");
+    let app = App::new(cli.globals);
+    let result = runtime.block_on(async {
+        app.watch_signals();
+        cli.command.run(&app).await
+    });
+    // Threads that still read a terminal or a slow disk must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => app.interrupted().unwrap_or(exit),
+        Err(error) => {
+            let exit = app.interrupted().unwrap_or_else(|| ui::error::exit_of(&error));
+            text::note(ui::error::describe(&error, exit, wants_json));
+            exit
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_tree_is_consistent() {
+        super::definition().debug_assert();
+    }
+}

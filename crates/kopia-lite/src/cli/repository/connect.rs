@@ -1,0 +1,119 @@
+//! `repository connect`.
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use fs_backend::FilesystemStorage;
+use kopia_format::local_config::StorageConnection;
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::flags::{ConnectFlags, FilesystemFlags, S3Flags};
+use crate::{
+    cli::App,
+    compose::{Client, ClientOptions},
+    connect::{
+        backends::{self, Backend},
+        config, password,
+    },
+    exit::Exit,
+};
+
+/// Connect to a repository.
+#[derive(Debug, Args)]
+pub struct Connect {
+    #[command(flatten)]
+    flags: ConnectFlags,
+    #[command(subcommand)]
+    provider: Provider,
+}
+
+#[derive(Debug, Subcommand)]
+enum Provider {
+    /// In a bucket on S3.
+    S3 {
+        #[command(flatten)]
+        flags: Box<S3Flags>,
+        /// See the repository as it was at this time (RFC 3339); read-only.
+        #[arg(long, value_name = "TIME")]
+        point_in_time: Option<String>,
+    },
+    /// In a folder.
+    Filesystem(FilesystemFlags),
+}
+
+/// A storage that was named by flags: open, and as the connection file keeps it.
+pub(super) struct Named {
+    pub backend: Backend,
+    pub connection: StorageConnection,
+}
+
+/// The storage part of a connection file.
+///
+/// # Errors
+/// The options can't be written as JSON, which no real options do.
+pub(super) fn storage_connection(
+    kind: &str,
+    options: &impl Serialize,
+) -> anyhow::Result<StorageConnection> {
+    let config = match serde_json::to_value(options).context("the storage's options")? {
+        serde_json::Value::Object(config) => config,
+        other => anyhow::bail!("the storage's options are {other}, which is no object"),
+    };
+    Ok(StorageConnection { kind: kind.to_owned(), config, ..StorageConnection::default() })
+}
+
+impl Connect {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let named = match &self.provider {
+            Provider::S3 { flags, point_in_time } => {
+                let options =
+                    s3_backend::S3Options { point_in_time: point_in_time.clone(), ..flags.options()? };
+                let connection = storage_connection("s3", &options)?;
+                Named { backend: backends::s3(options)?, connection }
+            }
+            Provider::Filesystem(flags) => {
+                let options = flags.options()?;
+                let connection = storage_connection("filesystem", &options)?;
+                let storage = FilesystemStorage::open(options)?;
+                Named { backend: backends::filesystem(storage), connection }
+            }
+        };
+        let password = app.password(password::Purpose::Connect)?;
+        connect(app, &self.flags, named, &password).await?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Opens the repository to see that the password fits, then writes the connection file.
+///
+/// # Errors
+/// The repository can't be opened; then a stored password is forgotten, as in Kopia.
+pub(super) async fn connect(
+    app: &App,
+    flags: &ConnectFlags,
+    named: Named,
+    password: &SecretString,
+) -> anyhow::Result<Client> {
+    let options =
+        ClientOptions { read_only: flags.is_read_only(), ..ClientOptions::default() };
+    let opened = Client::open(named.backend, password, options).await;
+    let client = match opened {
+        Ok(client) => client,
+        Err(error) => {
+            password::forget(&app.config_file)?;
+            return Err(error.context("error connecting to repository"));
+        }
+    };
+    let name = &client.bare.info().name;
+    let mut connection = flags.connection(app, client.repo.unique_id(), name);
+    connection.storage = Some(named.connection);
+    config::save(&app.config_file, &connection)?;
+    if app.globals.persist_credentials {
+        password::store(&app.config_file, password)?;
+    }
+    for warning in client.storage_warnings() {
+        app.warn(warning);
+    }
+    app.info("Connected to repository.");
+    Ok(client)
+}

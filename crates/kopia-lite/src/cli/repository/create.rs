@@ -1,0 +1,219 @@
+//! `repository create`.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use blob_core::LockMode;
+use clap::{Args, Subcommand};
+use fs_backend::{FilesystemStorage, Shards};
+use futures::TryStreamExt;
+use kopia_format::{
+    cipher::CIPHERS, ecc::ALGORITHMS, hash::HASHES, keys::KEY_DERIVATIONS,
+    maintenance::MaintenanceParameters, policy::Policy, snapshot::Source, split::SPLITTERS,
+};
+use kopia_repo::{CreateOptions, Retention};
+use kopia_snapshot::policies;
+
+use super::{
+    connect::{Named, connect, storage_connection},
+    flags::{ConnectFlags, FilesystemFlags, S3Flags, duration},
+};
+use crate::{
+    cli::{App, policy, storage_config},
+    compose::{Client, ClientBuilder},
+    connect::{backends, password},
+    exit::{Exit, Failure},
+    ui::text,
+};
+
+/// Create a repository.
+#[derive(Debug, Args)]
+pub struct Create {
+    #[command(flatten)]
+    format: FormatFlags,
+    #[command(flatten)]
+    flags: ConnectFlags,
+    #[command(subcommand)]
+    provider: Provider,
+}
+
+#[derive(Debug, Args)]
+struct FormatFlags {
+    /// Hash of contents.
+    #[arg(long, global = true, value_name = "ALGO", default_value = "BLAKE2B-256-128",
+          value_parser = clap::builder::PossibleValuesParser::new(HASHES))]
+    block_hash: String,
+    /// Cipher of contents.
+    #[arg(long, global = true, value_name = "ALGO", default_value = "AES256-GCM-HMAC-SHA256",
+          value_parser = clap::builder::PossibleValuesParser::new(CIPHERS))]
+    encryption: String,
+    /// Error correction, used where the overhead is not 0.
+    #[arg(long, global = true, value_name = "ALGO", default_value = "REED-SOLOMON-CRC32",
+          value_parser = clap::builder::PossibleValuesParser::new(ALGORITHMS))]
+    ecc: String,
+    /// Space for error correction, in percent; 0 = none.
+    #[arg(long, global = true, value_name = "PERCENT", default_value_t = 0)]
+    ecc_overhead_percent: u32,
+    /// Where files are cut into contents.
+    #[arg(long, global = true, value_name = "ALGO", default_value = "DYNAMIC-4M-BUZHASH",
+          value_parser = clap::builder::PossibleValuesParser::new(SPLITTERS))]
+    object_splitter: String,
+    /// Create the repository without connecting to it.
+    #[arg(short, long, global = true)]
+    create_only: bool,
+    /// Version of the repository format: 1, 2 or 3; 0 = the newest.
+    #[arg(long, global = true, default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=3))]
+    format_version: u32,
+    /// Object lock of new blobs.
+    #[arg(long, global = true, value_name = "MODE",
+          value_parser = ["GOVERNANCE", "COMPLIANCE"])]
+    retention_mode: Option<String>,
+    /// How long new blobs are locked.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    retention_period: Option<Duration>,
+    /// How the format blob's key is made of the password.
+    #[arg(long, global = true, value_name = "ALGO", default_value = "scrypt-65536-8-1",
+          value_parser = clap::builder::PossibleValuesParser::new(KEY_DERIVATIONS))]
+    format_block_key_derivation_algorithm: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Provider {
+    /// In a bucket on S3.
+    S3 {
+        #[command(flatten)]
+        flags: Box<S3Flags>,
+        /// Upload this file as `.storageconfig` first: it decides the storage class of every blob.
+        #[arg(long, value_name = "FILE")]
+        storage_config: Option<PathBuf>,
+        /// Upload it even if it would archive more than data packs.
+        #[arg(long)]
+        force_storage_config: bool,
+    },
+    /// In a folder.
+    Filesystem(FilesystemFlags),
+}
+
+impl FormatFlags {
+    fn options(&self) -> anyhow::Result<CreateOptions> {
+        let retention = match (self.retention_mode.as_deref(), self.retention_period) {
+            (None, None) => None,
+            (Some(mode), Some(period)) => Some(Retention {
+                mode: if mode == "GOVERNANCE" { LockMode::Governance } else { LockMode::Compliance },
+                period,
+            }),
+            _ => bail!("--retention-mode and --retention-period belong together"),
+        };
+        Ok(CreateOptions {
+            hash: self.block_hash.clone(),
+            encryption: self.encryption.clone(),
+            ecc: self.ecc.clone(),
+            ecc_overhead_percent: self.ecc_overhead_percent,
+            splitter: self.object_splitter.clone(),
+            format_version: match self.format_version {
+                0 => CreateOptions::default().format_version,
+                given => given,
+            },
+            retention,
+            key_derivation: self.format_block_key_derivation_algorithm.clone(),
+            ..CreateOptions::default()
+        })
+    }
+}
+
+impl Create {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let options = self.format.options()?;
+        let named = self.open_storage().await?;
+        ensure_empty(&named).await?;
+        let password = app.password(password::Purpose::Create)?;
+        app.info("Initializing repository with:");
+        if self.format.format_version != 0 {
+            app.info(format!("  format version:      {}", options.format_version));
+        }
+        app.info(format!("  block hash:          {}", options.hash));
+        app.info(format!("  encryption:          {}", options.encryption));
+        app.info(format!("  key derivation:      {}", options.key_derivation));
+        if options.ecc_overhead_percent > 0 {
+            let percent = options.ecc_overhead_percent;
+            app.info(format!("  ecc:                 {} with {percent}% overhead", options.ecc));
+        }
+        app.info(format!("  splitter:            {}", options.splitter));
+        let builder = ClientBuilder::over(named.backend.clone());
+        builder.create(&password, options).await.context("cannot initialize repository")?;
+        if self.format.create_only {
+            return Ok(Exit::Done);
+        }
+        if self.flags.is_read_only() {
+            // The first manifests are written all the same, by a connection that may.
+            let client = builder.open(&password).await?;
+            populate(app, &client).await?;
+            connect(app, &self.flags, named, &password).await?;
+            return Ok(Exit::Done);
+        }
+        let client = connect(app, &self.flags, named, &password).await?;
+        populate(app, &client).await.context("error populating repository")?;
+        Ok(Exit::Done)
+    }
+
+    async fn open_storage(&self) -> anyhow::Result<Named> {
+        match &self.provider {
+            Provider::S3 { flags, storage_config, force_storage_config } => {
+                let options = flags.options()?;
+                let connection = storage_connection("s3", &options)?;
+                let named = Named { backend: backends::s3(options)?, connection };
+                if let Some(file) = storage_config {
+                    let text = fs_err::read(file)?;
+                    let force = *force_storage_config;
+                    storage_config::upload_new(&named.backend, &text, force).await?;
+                }
+                Ok(named)
+            }
+            Provider::Filesystem(flags) => {
+                let options = flags.options()?;
+                let shards = match (flags.flat, self.format.format_version) {
+                    (true, _) => Some(Shards::flat()),
+                    (false, 1) => Some(Shards::old()),
+                    (false, _) => None,
+                };
+                let storage = FilesystemStorage::create(options, shards)?;
+                let connection = storage_connection("filesystem", storage.options())?;
+                Ok(Named { backend: backends::filesystem(storage), connection })
+            }
+        }
+    }
+}
+
+/// Refuses a storage that holds blobs. A `.storageconfig` may be there already (requirement S10).
+async fn ensure_empty(named: &Named) -> anyhow::Result<()> {
+    let stack = ClientBuilder::over(named.backend.clone()).stack().await?;
+    let first = stack.full.list("").try_next().await.context("error listing blobs")?;
+    match first {
+        None => Ok(()),
+        Some(meta) => {
+            let name = &stack.full.info().name;
+            let message = format!(
+                "found existing data in storage location: {name} holds {}; \
+                 connect to it, or choose another prefix or folder",
+                meta.id
+            );
+            Err(Failure::new(Exit::Failed, message).into())
+        }
+    }
+}
+
+/// Writes what every new repository has: the global policy, and who maintains it.
+async fn populate(app: &App, client: &Client) -> anyhow::Result<()> {
+    let writer = client.repo.writer()?;
+    let policy = Policy::default_global();
+    policies::save(&writer, &Source::global(), &policy).await?;
+    let owner = format!("{}@{}", client.repo.username(), client.repo.hostname());
+    let parameters = MaintenanceParameters { owner, ..MaintenanceParameters::default() };
+    writer.replace_manifest(&[("type", "maintenance")], &parameters).await?;
+    app.flush(&writer).await?;
+    text::line(policy::summary_of_new(&policy));
+    app.info("\nTo find more information about default policy run 'kopia-lite policy get'.");
+    app.info("To change the policy use 'kopia-lite policy set' command.");
+    Ok(())
+}

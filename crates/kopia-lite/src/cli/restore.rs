@@ -1,0 +1,319 @@
+//! `restore` and `snapshot restore`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use jiff::Zoned;
+use kopia_repo::Repository;
+use kopia_snapshot::{
+    restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport},
+    roots::{Lookup, Root},
+};
+use serde_json::json;
+
+use super::{App, app::Access, snapshot, times};
+use crate::{
+    connect::paths,
+    exit::Exit,
+    ui::{json::JsonFlags, progress::RestoreProgress, size, text},
+};
+
+/// What a restore writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// By the target's ending.
+    Auto,
+    /// A folder.
+    Local,
+    /// A zip file.
+    Zip,
+    /// A zip file that is not compressed.
+    ZipNocompress,
+    /// A tar file.
+    Tar,
+    /// A tar file compressed with gzip.
+    Tgz,
+}
+
+/// Restore files and folders from a snapshot.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag
+pub struct Restore {
+    /// What to restore (a snapshot or object ID, with a path behind it, a source, latest) and where to.
+    #[arg(required = true, num_args = 1..=2, value_names = ["SOURCE", "TARGET"])]
+    paths: Vec<String>,
+    /// Take folders that exist and are not empty.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    overwrite_directories: bool,
+    /// Replace files that exist.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    overwrite_files: bool,
+    /// Replace links that exist.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    overwrite_symlinks: bool,
+    /// What to write.
+    #[arg(long, value_enum, default_value = "auto")]
+    mode: Mode,
+    /// Files written at once.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    parallel: usize,
+    /// Leave owners alone.
+    #[arg(long)]
+    skip_owners: bool,
+    /// Leave permissions alone.
+    #[arg(long)]
+    skip_permissions: bool,
+    /// Leave times alone.
+    #[arg(long)]
+    skip_times: bool,
+    /// A missing right to set owner, permissions or times is no error.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    ignore_permission_errors: bool,
+    /// Go on after an error of one entry.
+    #[arg(long)]
+    ignore_errors: bool,
+    /// Leave files alone that have the right size and time already, and links that exist.
+    #[arg(long)]
+    skip_existing: bool,
+    /// Delete what is in a restored folder and not in the snapshot.
+    #[arg(long)]
+    delete_extra: bool,
+    /// Write each file beside its place and move it there when it is whole.
+    #[arg(long)]
+    write_files_atomically: bool,
+    /// Leave holes for blocks of zeros.
+    #[arg(long)]
+    write_sparse_files: bool,
+    /// Sync each file to the disk.
+    #[arg(long)]
+    flush_files: bool,
+    /// Which snapshot of a source: latest, oldest, yesterday, 3d-ago, a date or time.
+    #[arg(long, value_name = "TIME", default_value = "latest")]
+    snapshot_time: String,
+    /// Fail when an object is the root of snapshots that differ in its attributes.
+    #[arg(long, env = "KOPIA_RESTORE_CONSISTENT_ATTRIBUTES")]
+    consistent_attributes: bool,
+    /// Only say what would be restored.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl Restore {
+    /// Runs the command.
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let client = app.open(Access::Read).await?;
+        let root = self.root(&client.repo).await?;
+        let target = self.target(&root)?;
+        let archive = self.archive_kind(&target);
+        let options = self.options();
+        let place = archive.is_none().then_some(target.as_path());
+        let plan = RestorePlan::of(&client.repo, &root.entry, place, &options).await?;
+        self.announce(app, &root);
+        if self.dry_run {
+            return self.print_plan(&plan, &target);
+        }
+        let started = std::time::Instant::now();
+        let progress = Arc::new(RestoreProgress::new(app.globals.progress));
+        let sink = progress.clone();
+        let done = match archive {
+            Some(kind) => plan.run_archive(&client.repo, &target, kind, sink, &app.stop).await,
+            None => plan.run(&client.repo, &target, &options, sink, &app.stop).await,
+        };
+        progress.finish();
+        let report = done.context("error restoring")?;
+        if self.json.json {
+            self.json.print(&as_json(&self.paths[0], &target, &report, started.elapsed()));
+        } else {
+            print_report(app, &report);
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn root(&self, repo: &Repository) -> anyhow::Result<Root> {
+        let folder = snapshot::current_folder()?;
+        let lookup = Lookup {
+            username: repo.username(),
+            hostname: repo.hostname(),
+            folder: &folder,
+            pick: times::pick(&self.snapshot_time, &Zoned::now())?,
+            consistent_attributes: self.consistent_attributes,
+        };
+        let source = &self.paths[0];
+        lookup.find(repo, source).await.with_context(|| format!("cannot restore {source}"))
+    }
+
+    /// Where to restore to: the second argument, or the place that the snapshot was taken of.
+    fn target(&self, root: &Root) -> anyhow::Result<PathBuf> {
+        if let Some(target) = self.paths.get(1) {
+            return Ok(paths::absolute(Path::new(target))?);
+        }
+        let Some(manifest) = &root.manifest else {
+            bail!("restore requires a source and targetpath");
+        };
+        let path = Path::new(&manifest.source.path).join(&root.path);
+        Ok(paths::absolute(&path)?)
+    }
+
+    fn archive_kind(&self, target: &Path) -> Option<ArchiveKind> {
+        let name = target.to_string_lossy();
+        match self.mode {
+            Mode::Local => None,
+            Mode::Zip => Some(ArchiveKind::Zip),
+            Mode::ZipNocompress => Some(ArchiveKind::ZipStored),
+            Mode::Tar => Some(ArchiveKind::Tar),
+            Mode::Tgz => Some(ArchiveKind::TarGz),
+            Mode::Auto if name.ends_with(".zip") => Some(ArchiveKind::Zip),
+            Mode::Auto if name.ends_with(".tar") => Some(ArchiveKind::Tar),
+            Mode::Auto if name.ends_with(".tar.gz") || name.ends_with(".tgz") => {
+                Some(ArchiveKind::TarGz)
+            }
+            Mode::Auto => None,
+        }
+    }
+
+    fn options(&self) -> RestoreOptions {
+        RestoreOptions {
+            overwrite_directories: self.overwrite_directories,
+            overwrite_files: self.overwrite_files,
+            overwrite_symlinks: self.overwrite_symlinks,
+            skip_owners: self.skip_owners,
+            skip_permissions: self.skip_permissions,
+            skip_times: self.skip_times,
+            ignore_permission_errors: self.ignore_permission_errors,
+            ignore_errors: self.ignore_errors,
+            skip_existing: self.skip_existing,
+            delete_extra: self.delete_extra,
+            write_files_atomically: self.write_files_atomically,
+            write_sparse_files: self.write_sparse_files,
+            flush_files: self.flush_files,
+            parallel: self.parallel,
+        }
+    }
+
+    fn announce(&self, app: &App, root: &Root) {
+        let Some(manifest) = &root.manifest else { return };
+        app.info(format!(
+            "Restoring from\n   Snapshot source: {}\n   Snapshot time: {}\n   \
+             Relative path: {}\n   Object ID: {}",
+            manifest.source,
+            app.zone.format(manifest.start_time),
+            root.path,
+            root.entry.object
+        ));
+    }
+
+    fn print_plan(&self, plan: &RestorePlan, target: &Path) -> anyhow::Result<Exit> {
+        let (lost, contents) = plan.lost();
+        let cold = plan.cold();
+        if self.json.json {
+            self.json.print(&json!({
+                "source": self.paths[0],
+                "target": target.display().to_string(),
+                "files": plan.files.len(),
+                "dirs": plan.folders.len(),
+                "symlinks": plan.links.len(),
+                "bytes": plan.bytes(),
+                "skipped": plan.skipped.0,
+                "packs": plan.reads.packs.len(),
+                "bytesToRead": plan.reads.bytes(),
+                "requests": plan.reads.requests(),
+                "archivedPacks": cold.iter().map(|pack| &pack.blob).collect::<Vec<_>>(),
+                "missingPacks": lost,
+                "missingContents": contents.len(),
+            }));
+        } else {
+            text::note(format!(
+                "Would restore {} files, {} directories and {} symbolic links ({}) to {}.",
+                plan.files.len(),
+                plan.folders.len(),
+                plan.links.len(),
+                size::bytes(plan.bytes()),
+                target.display()
+            ));
+            text::note(format!(
+                "Needs {} of {} packs in {} requests.",
+                size::bytes(plan.reads.bytes()),
+                plan.reads.packs.len(),
+                plan.reads.requests()
+            ));
+            cold.iter().for_each(|pack| text::warn(format!("archived: {}", pack.blob)));
+            lost.iter().for_each(|pack| text::warn(format!("missing: {pack}")));
+        }
+        let whole = lost.is_empty() && contents.is_empty();
+        Ok(match (cold.is_empty(), whole) {
+            (false, _) => Exit::Archived,
+            (true, false) => Exit::Damaged,
+            (true, true) => Exit::Done,
+        })
+    }
+}
+
+/// Lists at most so many failures.
+const FAILURES_SHOWN: usize = 10;
+
+fn print_report(app: &App, report: &RestoreReport) {
+    let mut line = format!(
+        "Restored {} files, {} directories and {} symbolic links ({})",
+        report.files,
+        report.folders,
+        report.links,
+        size::bytes(report.bytes)
+    );
+    if report.skipped > 0 {
+        line.push_str(&format!(
+            ", skipped {} ({})",
+            report.skipped,
+            size::bytes(report.skipped_bytes)
+        ));
+    }
+    for (count, what) in [
+        (report.deleted_folders, "directories"),
+        (report.deleted_files, "files"),
+        (report.deleted_links, "symbolic links"),
+    ] {
+        if count > 0 {
+            line.push_str(&format!(", deleted {what} {count}"));
+        }
+    }
+    let failed = report.failures.len();
+    if failed > 0 {
+        line.push_str(&format!(", ignored {failed} errors"));
+    }
+    app.info(format!("{line}."));
+    for failure in report.failures.iter().take(FAILURES_SHOWN) {
+        app.warn(format!("  {}: {}", failure.path, failure.error));
+    }
+    if failed > FAILURES_SHOWN {
+        app.warn(format!("  … and {} more", failed - FAILURES_SHOWN));
+    }
+}
+
+fn as_json(
+    source: &str,
+    target: &Path,
+    report: &RestoreReport,
+    took: std::time::Duration,
+) -> serde_json::Value {
+    let deleted = report.deleted_files + report.deleted_folders + report.deleted_links;
+    json!({
+        "source": source,
+        "target": target.display().to_string(),
+        "files": report.files,
+        "dirs": report.folders,
+        "symlinks": report.links,
+        "bytes": report.bytes,
+        "skipped": report.skipped,
+        "deleted": deleted,
+        "ignoredErrors": report.failures,
+        "packsRead": report.packs_read,
+        "bytesRead": report.bytes_read,
+        "requests": report.requests,
+        "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
+    })
+}

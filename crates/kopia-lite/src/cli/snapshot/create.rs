@@ -1,0 +1,291 @@
+//! `snapshot create`.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use kopia_format::snapshot::{SnapshotManifest, Source};
+use kopia_repo::RepositoryWriter;
+use kopia_snapshot::{
+    create::{self, CreateRequest, Created, DESCRIPTION_BYTES_MAX, Input},
+    manifests, policies,
+    upload::{CHECKPOINT_INTERVAL_MAX, UploadOptions},
+};
+use tokio::{io::AsyncReadExt, sync::mpsc};
+
+use crate::{
+    cli::{App, app::Access, repository::flags::duration, snapshot, times},
+    connect::paths,
+    exit::Exit,
+    ui::{json::JsonFlags, progress::UploadProgress, time},
+};
+
+/// Take a snapshot of files and folders.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Files and folders.
+    sources: Vec<PathBuf>,
+    /// Every source that this user on this machine has snapshots of.
+    #[arg(long)]
+    all: bool,
+    /// Words about the snapshot.
+    #[arg(long, default_value = "")]
+    description: String,
+    /// Tags of the snapshot.
+    #[arg(long, value_name = "KEY:VALUE")]
+    tags: Vec<String>,
+    /// Pins: a snapshot with one does not expire.
+    #[arg(long, value_name = "NAME")]
+    pin: Vec<String>,
+    /// Files read at once; 0 = what the policy says.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    parallel: usize,
+    /// Read this share of unchanged files again.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    force_hash: f64,
+    /// Stop at the first error that the policy does not ignore.
+    #[arg(long, env = "KOPIA_SNAPSHOT_FAIL_FAST")]
+    fail_fast: bool,
+    /// Stop after so much was read, in MiB.
+    #[arg(long, value_name = "MB", default_value_t = 0)]
+    upload_limit_mb: u64,
+    /// Time between checkpoints, 45 minutes at most.
+    #[arg(long, hide = true, value_parser = duration)]
+    checkpoint_interval: Option<std::time::Duration>,
+    /// Give the snapshot this start, as '2006-01-02 15:04:05 UTC'.
+    #[arg(long, value_name = "TIME")]
+    start_time: Option<String>,
+    /// Give the snapshot this end.
+    #[arg(long, value_name = "TIME")]
+    end_time: Option<String>,
+    /// Snapshot standard input as a file of this name.
+    #[arg(long, value_name = "NAME")]
+    stdin_file: Option<String>,
+    /// Make it a snapshot of this source.
+    #[arg(long, visible_alias = "as", value_name = "USER@HOST:PATH")]
+    override_source: Option<String>,
+    /// Make each source visible as soon as it is done.
+    #[arg(long, hide = true)]
+    flush_per_source: bool,
+    /// Taken for Kopia's sake: kopia-lite sends no reports.
+    #[arg(long, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
+    send_snapshot_report: bool,
+    /// Taken for Kopia's sake: kopia-lite runs no actions.
+    #[arg(long, hide = true)]
+    force_disable_actions: bool,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl Create {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let start_time = self.start_time.as_deref().map(times::exact).transpose()?;
+        let end_time = self.end_time.as_deref().map(times::exact).transpose()?;
+        if let (Some(start), Some(end)) = (start_time, end_time)
+            && start > end
+        {
+            bail!("start time override cannot be after the end time override");
+        }
+        if self.description.len() > DESCRIPTION_BYTES_MAX {
+            bail!("description too long: at most {DESCRIPTION_BYTES_MAX} bytes are kept");
+        }
+        if self.all && !self.sources.is_empty() {
+            bail!("cannot use --all when a source path argument is specified");
+        }
+        let tags = snapshot::parse_tags(&self.tags)?;
+        let client = app.open(Access::Write).await?;
+        let writer = client.repo.writer()?;
+        let sources =
+            if self.all { own_sources(app, &writer).await? } else { self.sources.clone() };
+        if sources.is_empty() {
+            bail!("no snapshot sources");
+        }
+        let mut failures = Vec::new();
+        let mut incomplete = false;
+        for path in sources {
+            if app.stop.is_cancelled() {
+                break;
+            }
+            let request = CreateRequest {
+                source: self.source_of(&writer, &path)?,
+                input: self.input_of(&path)?,
+                description: self.description.clone(),
+                tags: tags.clone(),
+                pins: self.pin.clone(),
+                times: (start_time, end_time),
+                options: self.options()?,
+                sink: Arc::new(kopia_snapshot::upload::Silent),
+                stop: app.stop.clone(),
+            };
+            match self.one(app, &writer, request).await {
+                Ok(had_errors) => incomplete |= had_errors,
+                Err(error) => failures.push(error),
+            }
+            if self.flush_per_source {
+                app.flush(&writer).await?;
+            }
+        }
+        app.flush(&writer).await?;
+        finish(failures, incomplete)
+    }
+
+    /// Takes one snapshot; gives whether entries are missing from it.
+    async fn one(
+        &self,
+        app: &App,
+        writer: &RepositoryWriter,
+        mut request: CreateRequest,
+    ) -> anyhow::Result<bool> {
+        let source = request.source.clone();
+        app.info(format!("Snapshotting {source} ..."));
+        let progress = Arc::new(UploadProgress::new(app.globals.progress));
+        request.sink = progress.clone();
+        let created = create::create(writer, request).await;
+        progress.finish();
+        let created = created.with_context(|| format!("snapshot of {source}"))?;
+        if created.saved && (self.stdin_file.is_some() || self.override_source.is_some()) {
+            create::set_manual(writer, writer.repository(), &source).await?;
+        }
+        self.report(app, &created)
+    }
+
+    fn report(&self, app: &App, created: &Created) -> anyhow::Result<bool> {
+        let manifest = &created.manifest;
+        if !created.saved {
+            app.info(
+                "\n Not saving snapshot because no files have been changed since previous snapshot",
+            );
+            return Ok(false);
+        }
+        if self.json.json {
+            self.print_json(manifest)?;
+        } else {
+            let partial = if manifest.is_complete() { "" } else { " partial" };
+            let root = manifest.root_object().map(|o| o.to_string()).unwrap_or_default();
+            let took = manifest.end_time.duration_since(manifest.start_time);
+            app.info(format!(
+                "Created{partial} snapshot with root {root} and ID {} in {}",
+                manifest.id,
+                time::truncated(took)
+            ));
+        }
+        let summary = manifest.root_entry.as_ref().and_then(|entry| entry.summary.as_ref());
+        let (failed, ignored) = summary.map_or((0, 0), |s| (s.failed, s.ignored_errors));
+        if ignored > 0 {
+            app.warn(format!(
+                "Ignored {ignored} error(s) while snapshotting {}.",
+                manifest.source
+            ));
+        }
+        if failed > 0 {
+            app.warn(format!(
+                "Found {failed} fatal error(s) while snapshotting {}.",
+                manifest.source
+            ));
+        }
+        Ok(failed > 0)
+    }
+
+    /// Prints the manifest; without its statistics unless they are asked for, as Kopia.
+    fn print_json(&self, manifest: &SnapshotManifest) -> anyhow::Result<()> {
+        let mut value = serde_json::to_value(manifest)?;
+        if !self.json.json_verbose
+            && let serde_json::Value::Object(fields) = &mut value
+        {
+            fields.shift_remove("stats");
+        }
+        self.json.print(&value);
+        Ok(())
+    }
+
+    fn options(&self) -> anyhow::Result<UploadOptions> {
+        let interval = self.checkpoint_interval.unwrap_or(CHECKPOINT_INTERVAL_MAX);
+        if interval > CHECKPOINT_INTERVAL_MAX || interval.is_zero() {
+            bail!("--checkpoint-interval must be more than nothing and at most 45m");
+        }
+        Ok(UploadOptions {
+            parallel: self.parallel,
+            force_hash_percent: self.force_hash,
+            fail_fast: self.fail_fast,
+            upload_limit: (self.upload_limit_mb > 0).then(|| self.upload_limit_mb << 20),
+            checkpoint_interval: interval,
+        })
+    }
+
+    fn source_of(&self, writer: &RepositoryWriter, path: &std::path::Path) -> anyhow::Result<Source> {
+        let repo = writer.repository();
+        if let Some(text) = &self.override_source {
+            let source = snapshot::parse_source(repo, text)?;
+            if source.path.is_empty() {
+                bail!("{text:?} names no path");
+            }
+            return Ok(source);
+        }
+        let path = paths::absolute(path)?;
+        let path = path.to_str().with_context(|| {
+            format!("{} is not UTF-8, which a source must be", path.display())
+        })?;
+        Ok(Source::new(repo.hostname(), repo.username(), path))
+    }
+
+    fn input_of(&self, path: &std::path::Path) -> anyhow::Result<Input> {
+        match &self.stdin_file {
+            Some(name) => Ok(Input::Stream { name: name.clone(), pieces: read_stdin() }),
+            None => Ok(Input::Local(paths::absolute(path)?)),
+        }
+    }
+}
+
+/// Reads standard input piece by piece.
+fn read_stdin() -> mpsc::Receiver<Result<Bytes, String>> {
+    let (send, receive) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let mut stdin = tokio::io::stdin();
+        loop {
+            let mut piece = bytes::BytesMut::with_capacity(1 << 20);
+            let read = stdin.read_buf(&mut piece).await;
+            let piece = match read {
+                Ok(0) => return,
+                Ok(_) => Ok(piece.freeze()),
+                Err(error) => Err(format!("read /dev/stdin: {error}")),
+            };
+            let failed = piece.is_err();
+            if send.send(piece).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+/// The sources that this user on this machine has snapshots of, but for those that are only snapshotted by hand.
+async fn own_sources(app: &App, writer: &RepositoryWriter) -> anyhow::Result<Vec<PathBuf>> {
+    let repo = writer.repository();
+    let labels = [("hostname", repo.hostname()), ("username", repo.username())];
+    let mut sources: Vec<_> =
+        manifests::find(repo, &labels).await?.into_iter().map(|m| m.source).collect();
+    sources.sort();
+    sources.dedup();
+    let mut own = Vec::new();
+    for source in sources {
+        if policies::effective(repo, &source).await?.policy.scheduling.manual == Some(true) {
+            app.info(format!("Skipping {source}: its policy says manual."));
+        } else {
+            own.push(PathBuf::from(source.path));
+        }
+    }
+    Ok(own)
+}
+
+fn finish(mut failures: Vec<anyhow::Error>, incomplete: bool) -> anyhow::Result<Exit> {
+    match failures.len() {
+        0 if incomplete => Ok(Exit::Incomplete),
+        0 => Ok(Exit::Done),
+        1 => Err(failures.remove(0)),
+        count => {
+            let all: Vec<_> = failures.iter().map(|error| format!("{error:#}")).collect();
+            bail!("encountered {count} errors:\n{}", all.join("\n"))
+        }
+    }
+}

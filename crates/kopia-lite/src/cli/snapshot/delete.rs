@@ -1,0 +1,78 @@
+//! `snapshot delete`.
+
+use anyhow::bail;
+use clap::Args;
+use kopia_format::snapshot::SnapshotManifest;
+use kopia_repo::RepositoryWriter;
+use kopia_snapshot::manifests;
+
+use crate::{
+    cli::{App, app::Access, snapshot},
+    exit::Exit,
+};
+
+/// Delete snapshots.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Snapshot IDs, or root object IDs.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    /// The arguments are sources, all of whose snapshots go.
+    #[arg(long)]
+    all_snapshots_for_source: bool,
+    /// Really delete; without it, only say what would be deleted.
+    #[arg(long, alias = "unsafe-ignore-source", conflicts_with = "dry_run")]
+    delete: bool,
+    /// Only say what would be deleted.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Delete {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let access = if self.delete { Access::Write } else { Access::Read };
+        let client = app.open(access).await?;
+        let repo = &client.repo;
+        let mut doomed = Vec::new();
+        for id in &self.ids {
+            if self.all_snapshots_for_source {
+                let source = snapshot::parse_source(repo, id)?;
+                let found = manifests::of_source(repo, &source).await?;
+                if found.is_empty() {
+                    bail!("no snapshots for source {source}");
+                }
+                doomed.extend(found);
+            } else {
+                doomed.push(snapshot::find_one(repo, id).await?);
+            }
+        }
+        if !self.delete {
+            for manifest in &doomed {
+                let what = describe(app, manifest);
+                app.info(format!("Would delete {what} (pass --delete to confirm)"));
+            }
+            return Ok(Exit::Done);
+        }
+        let writer = repo.writer()?;
+        delete(app, &writer, &doomed).await?;
+        app.flush(&writer).await?;
+        Ok(Exit::Done)
+    }
+}
+
+async fn delete(
+    app: &App,
+    writer: &RepositoryWriter,
+    doomed: &[SnapshotManifest],
+) -> anyhow::Result<()> {
+    for manifest in doomed {
+        app.info(format!("Deleting {}...", describe(app, manifest)));
+        writer.delete_manifest(&manifest.id).await?;
+    }
+    Ok(())
+}
+
+fn describe(app: &App, manifest: &SnapshotManifest) -> String {
+    let when = app.zone.format(manifest.start_time);
+    format!("snapshot {} of {} at {when}", manifest.id, manifest.source)
+}

@@ -1,0 +1,120 @@
+//! `snapshot`: create, list, restore, delete, expire, verify, pin.
+
+mod create;
+mod delete;
+mod expire;
+mod list;
+mod pin;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use kopia_format::{
+    ManifestId, ObjectId,
+    snapshot::{SnapshotManifest, Source, TAG_PREFIX},
+};
+use kopia_repo::Repository;
+use kopia_snapshot::manifests;
+
+use super::{App, restore::Restore};
+use crate::exit::{Exit, Failure};
+
+/// The verbs of `snapshot`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take a snapshot of files and folders.
+    Create(create::Create),
+    /// List snapshots.
+    #[command(visible_alias = "ls")]
+    List(list::List),
+    /// Restore files and folders from a snapshot.
+    Restore(Restore),
+    /// Delete snapshots.
+    #[command(visible_aliases = ["rm", "remove"])]
+    Delete(delete::Delete),
+    /// Delete the snapshots that the policy keeps no longer.
+    Expire(expire::Expire),
+    /// Check that what snapshots name is there and can be read.
+    Verify(verify::Verify),
+    /// Keep snapshots from expiring, or let them expire again.
+    Pin(pin::Pin),
+}
+
+impl Command {
+    /// Runs the verb.
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        match self {
+            Self::Create(create) => create.run(app).await,
+            Self::List(list) => list.run(app).await,
+            Self::Restore(restore) => restore.run(app).await,
+            Self::Delete(delete) => delete.run(app).await,
+            Self::Expire(expire) => expire.run(app).await,
+            Self::Verify(verify) => verify.run(app).await,
+            Self::Pin(pin) => pin.run(app).await,
+        }
+    }
+}
+
+/// The current folder as text, for relative paths.
+pub fn current_folder() -> anyhow::Result<String> {
+    let folder = std::env::current_dir().context("the current folder")?;
+    Ok(folder.to_string_lossy().into_owned())
+}
+
+/// A source as the user named it.
+///
+/// # Errors
+/// The text is no source.
+pub fn parse_source(repo: &Repository, text: &str) -> anyhow::Result<Source> {
+    let source = Source::parse(text, repo.hostname(), repo.username(), &current_folder()?);
+    source.with_context(|| format!("{text:?} is no source"))
+}
+
+/// `KEY:VALUE` pairs as a manifest keeps them.
+///
+/// # Errors
+/// A pair without a colon, or a key twice.
+pub fn parse_tags(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut tags = BTreeMap::new();
+    for pair in pairs {
+        let Some((key, value)) = pair.split_once(':') else {
+            bail!("Invalid tag format ({pair}). Requires <key>:<value>");
+        };
+        if tags.insert(format!("{TAG_PREFIX}{key}"), value.to_owned()).is_some() {
+            bail!("Duplicate tag <key> found. ({key})");
+        }
+    }
+    Ok(tags)
+}
+
+/// The snapshots that `id` names: one by its manifest ID, or all with this root object.
+///
+/// # Errors
+/// There is none.
+pub async fn find_by_id(repo: &Repository, id: &str) -> anyhow::Result<Vec<SnapshotManifest>> {
+    if let Some(manifest) = manifests::get(repo, &ManifestId::new(id)).await? {
+        return Ok(vec![manifest]);
+    }
+    let object: ObjectId =
+        id.parse().with_context(|| format!("{id:?} is neither a snapshot nor an object"))?;
+    let found = manifests::with_root(repo, &object).await?;
+    if found.is_empty() {
+        return Err(Failure::new(Exit::Failed, format!("no snapshots matched {id}")).into());
+    }
+    Ok(found)
+}
+
+/// The one snapshot that `id` names.
+///
+/// # Errors
+/// There is none, or the object is the root of several: their IDs are listed.
+pub async fn find_one(repo: &Repository, id: &str) -> anyhow::Result<SnapshotManifest> {
+    let mut found = find_by_id(repo, id).await?;
+    if found.len() > 1 {
+        let ids: String = found.iter().map(|m| format!("\n  {} {}", m.id, m.source)).collect();
+        bail!("{id} is the root of {} snapshots; say which:{ids}", found.len());
+    }
+    found.pop().context("a snapshot was found")
+}

@@ -1,0 +1,43 @@
+//! `snapshot pin`.
+
+use anyhow::bail;
+use clap::Args;
+use kopia_snapshot::create;
+
+use crate::{
+    cli::{App, app::Access, snapshot},
+    exit::Exit,
+};
+
+/// Keep snapshots from expiring, or let them expire again.
+#[derive(Debug, Args)]
+pub struct Pin {
+    /// Snapshot IDs, or root object IDs.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    /// Pins to add.
+    #[arg(long, value_name = "NAME")]
+    add: Vec<String>,
+    /// Pins to remove.
+    #[arg(long, value_name = "NAME")]
+    remove: Vec<String>,
+}
+
+impl Pin {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        if self.add.is_empty() && self.remove.is_empty() {
+            bail!("must specify --add and/or --remove");
+        }
+        let client = app.open(Access::Write).await?;
+        let writer = client.repo.writer()?;
+        for id in &self.ids {
+            let manifest = snapshot::find_one(&client.repo, id).await?;
+            let when = app.zone.format(manifest.start_time);
+            let new = create::pin(&writer, &manifest, &self.add, &self.remove).await?;
+            let what = if new == manifest.id { "No change for" } else { "Updating" };
+            app.info(format!("{what} snapshot at {when} of {}", manifest.source));
+        }
+        app.flush(&writer).await?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,163 @@
+//! `snapshot verify`.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use kopia_format::{
+    directory::{DirEntry, EntryKind},
+    snapshot::SnapshotManifest,
+};
+use kopia_repo::Repository;
+use kopia_snapshot::{
+    manifests,
+    roots::{Lookup, Pick},
+    tree::made_up_entry,
+    verify::{VerifyOptions, VerifyReport, VerifyStats, verify},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{App, app::Access, snapshot},
+    exit::Exit,
+    ui::{json::JsonFlags, progress::Progress, size, text},
+};
+
+/// Check that what snapshots name is there and can be read.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Snapshot IDs; none = every snapshot.
+    ids: Vec<String>,
+    /// Read so many of a hundred files in full.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    verify_files_percent: f64,
+    /// End after so many problems; all are collected unless it is given. 0 = at the first, as in Kopia.
+    #[arg(long, value_name = "N")]
+    max_errors: Option<usize>,
+    /// Verify the snapshots of these sources.
+    #[arg(long, value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// Verify these directory objects.
+    #[arg(long, value_name = "ID")]
+    directory_id: Vec<String>,
+    /// Verify these file objects.
+    #[arg(long, value_name = "ID")]
+    file_id: Vec<String>,
+    /// Directories read at once.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    parallel: usize,
+    /// Taken for Kopia's sake: files are read as fast as the storage gives them.
+    #[arg(long, hide = true)]
+    file_parallelism: Option<usize>,
+    /// Taken for Kopia's sake: there is no queue of files.
+    #[arg(long, hide = true)]
+    file_queue_length: Option<usize>,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+impl Verify {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let client = app.open(Access::Read).await?;
+        let roots = self.roots(app, &client.repo).await?;
+        let options = VerifyOptions {
+            files_percent: self.verify_files_percent,
+            // Kopia's 0 stops at the first; the engine's never stops.
+            errors_max: self.max_errors.map_or(0, |most| most.max(1)),
+            parallel: self.parallel,
+        };
+        let progress = Progress::new(app.globals.progress);
+        let tell = |stats: &VerifyStats| progress.show(|| line("Processed", stats));
+        let report = verify(&client.repo, &roots, &options, &tell, &app.stop).await?;
+        progress.finish();
+        self.print(app, &report);
+        Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Damaged })
+    }
+
+    async fn roots(
+        &self,
+        app: &App,
+        repo: &Repository,
+    ) -> anyhow::Result<Vec<(String, DirEntry)>> {
+        let mut found = Vec::new();
+        let named = self.directory_id.iter().chain(&self.file_id);
+        let is_bare = self.ids.is_empty() && self.sources.is_empty();
+        for id in &self.ids {
+            found.extend(snapshot::find_by_id(repo, id).await?);
+        }
+        for text in &self.sources {
+            let source = snapshot::parse_source(repo, text)?;
+            found.extend(manifests::of_source(repo, &source).await?);
+        }
+        if is_bare && self.directory_id.is_empty() && self.file_id.is_empty() {
+            found = manifests::find(repo, &[]).await?;
+        }
+        let mut roots: Vec<_> = found.iter().filter_map(|m| root_of(app, m)).collect();
+        let folder = snapshot::current_folder()?;
+        let lookup = Lookup {
+            username: repo.username(),
+            hostname: repo.hostname(),
+            folder: &folder,
+            pick: Pick::Latest(0),
+            consistent_attributes: false,
+        };
+        for (number, text) in named.enumerate() {
+            let root = lookup.find(repo, text).await?;
+            let kind = if number < self.directory_id.len() {
+                EntryKind::Directory
+            } else {
+                root.entry.kind
+            };
+            let entry = DirEntry { kind, ..made_up_entry(root.entry.object) };
+            roots.push((text.clone(), entry));
+        }
+        Ok(roots)
+    }
+
+    fn print(&self, app: &App, report: &VerifyReport) {
+        let count = report.problems.len();
+        if self.json.json {
+            let mut value = json!({"stats": report.stats, "errorCount": count});
+            if count > 0 {
+                let all = report.problems.iter().map(|p| Value::from(p.message.clone()));
+                value["errorStrings"] = all.collect();
+            }
+            self.json.print(&value);
+            return;
+        }
+        // A lost blob is named once, with the files that it holds.
+        let mut by_blob: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for problem in &report.problems {
+            match &problem.blob {
+                Some(blob) => by_blob.entry(blob).or_default().push(&problem.path),
+                None => text::warn(format!("{}: {}", problem.path, problem.message)),
+            }
+        }
+        for (blob, mut paths) in by_blob {
+            paths.sort_unstable();
+            paths.dedup();
+            let first = report.problems.iter().find(|p| p.blob.as_deref() == Some(blob));
+            let why = first.map_or("", |problem| problem.message.as_str());
+            text::warn(format!("blob {blob}: {why}"));
+            paths.iter().for_each(|path| text::warn(format!("  {path}")));
+        }
+        app.info(line("Finished processing", &report.stats));
+        if count > 0 {
+            text::note(format!("ERROR encountered {count} errors"));
+        }
+    }
+}
+
+fn line(what: &str, stats: &VerifyStats) -> String {
+    format!(
+        "{what} {} objects ({}). Read {} files ({}).",
+        stats.processed_object_count,
+        size::bytes(stats.processed_bytes),
+        stats.read_file_count,
+        size::bytes(stats.read_bytes)
+    )
+}
+
+fn root_of(app: &App, manifest: &SnapshotManifest) -> Option<(String, DirEntry)> {
+    let name = format!("{}@{}", manifest.source, app.zone.format(manifest.start_time));
+    manifest.root_entry.clone().map(|root| (name, root))
+}

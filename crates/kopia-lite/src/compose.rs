@@ -1,0 +1,220 @@
+//! How it all is put together: backend, layers, policy, repository.
+//!
+//! The storage-class policy is one layer among others (requirement C5): [`ClientBuilder::policy`] takes any
+//! [`PutPolicy`], [`ClientBuilder::no_policy`] none, and without either the repository's `.storageconfig` decides where
+//! the storage keeps one. Nothing else changes.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use blob_core::{
+    DynStorage, PutPolicy, StorageStack,
+    layers::{Hide, Limit, Metrics, ReadOnly, Retry, WithPolicy},
+};
+use kopia_format::local_config::LocalConfig;
+use kopia_repo::{CacheOptions, CreateOptions, OpenOptions, Repository};
+use secrecy::SecretString;
+use storageconfig::{FILE_NAME, Finding, Level, Loaded};
+
+use crate::connect::{backends::Backend, identity, paths};
+
+/// What is said of a connection besides its storage.
+#[derive(Debug, Clone, Default)]
+pub struct ClientOptions {
+    /// Host name of snapshots taken here; empty = this machine's.
+    pub hostname: String,
+    /// User name of snapshots taken here; empty = this user's.
+    pub username: String,
+    /// Refuse writes.
+    pub read_only: bool,
+    /// Where to keep fetched blobs.
+    pub cache: Option<CacheOptions>,
+    /// How long the format blobs may be taken from memory.
+    pub format_refresh: Option<Duration>,
+}
+
+impl ClientOptions {
+    /// What the connection file `connection`, which lies at `file`, says.
+    pub fn of_connection(connection: &LocalConfig, file: &Path) -> Self {
+        let refresh = connection.format_blob_cache_duration;
+        Self {
+            hostname: connection.hostname.clone(),
+            username: connection.username.clone(),
+            read_only: connection.readonly,
+            cache: crate::connect::config::cache_of(connection, file),
+            format_refresh: u64::try_from(refresh).ok().filter(|n| *n > 0).map(Duration::from_nanos),
+        }
+    }
+}
+
+/// Who decides about storage classes.
+#[derive(Debug, Clone)]
+enum Policy {
+    /// The repository's `.storageconfig`, where the storage keeps one.
+    StorageConfig,
+    /// Nobody.
+    None,
+    /// Somebody else.
+    Given(Arc<dyn PutPolicy>),
+}
+
+/// Puts a client together.
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    backend: Backend,
+    options: ClientOptions,
+    policy: Policy,
+}
+
+/// A repository that is open, and what it stands on.
+#[derive(Debug)]
+pub struct Client {
+    /// The repository.
+    pub repo: Repository,
+    /// The storage without a policy: what reads and writes `.storageconfig` itself.
+    pub bare: DynStorage,
+    /// What the requests cost so far.
+    pub metrics: Metrics,
+    /// The `.storageconfig`, where the storage keeps one.
+    pub storage_config: Option<Loaded>,
+}
+
+/// A storage with its layers, and what was learned on the way.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// With retries, and without a policy.
+    pub bare: DynStorage,
+    /// With everything.
+    pub full: DynStorage,
+    /// What the requests cost so far.
+    pub metrics: Metrics,
+    /// The `.storageconfig`, where the storage keeps one.
+    pub storage_config: Option<Loaded>,
+}
+
+impl ClientBuilder {
+    /// Begins with a backend.
+    pub fn over(backend: Backend) -> Self {
+        Self { backend, options: ClientOptions::default(), policy: Policy::StorageConfig }
+    }
+
+    /// Sets who the client is and what it may do.
+    #[must_use]
+    pub fn options(self, options: ClientOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Lets `policy` decide about storage classes instead of `.storageconfig`.
+    #[must_use]
+    pub fn policy(self, policy: impl PutPolicy + 'static) -> Self {
+        Self { policy: Policy::Given(Arc::new(policy)), ..self }
+    }
+
+    /// Lets nobody decide about storage classes.
+    #[must_use]
+    pub fn no_policy(self) -> Self {
+        Self { policy: Policy::None, ..self }
+    }
+
+    /// Puts the layers on the storage. Reads `.storageconfig`, before anything else is read.
+    ///
+    /// # Errors
+    /// The file is there and can't be read or understood.
+    pub async fn stack(&self) -> anyhow::Result<Stack> {
+        let metrics = Metrics::new();
+        let requests = self.backend.storage.info().concurrency.max(1);
+        let bare = StorageStack::over(self.backend.storage.clone())
+            .layer(metrics.clone())
+            .layer(Limit::requests(requests))
+            .layer(Retry::new())
+            .build();
+        let reads_file = self.backend.has_storage_config;
+        let (policy, storage_config) = match &self.policy {
+            Policy::None => (None, None),
+            Policy::Given(policy) => (Some(policy.clone()), None),
+            Policy::StorageConfig if !reads_file => (None, None),
+            Policy::StorageConfig => {
+                let loaded = storageconfig::load(&*bare).await?;
+                let policy: Arc<dyn PutPolicy> = Arc::new(loaded.config.clone());
+                (loaded.text.is_some().then_some(policy), Some(loaded))
+            }
+        };
+        let mut full = StorageStack::over(bare.clone());
+        if let Some(policy) = policy {
+            full = full.layer(WithPolicy::new(policy));
+        }
+        if reads_file {
+            full = full.layer(Hide::named(FILE_NAME));
+        }
+        if self.options.read_only {
+            full = full.layer(ReadOnly);
+        }
+        Ok(Stack { bare, full: full.build(), metrics, storage_config })
+    }
+
+    /// Creates a repository; fails if the storage holds anything but a `.storageconfig`.
+    ///
+    /// # Errors
+    /// What the storage says, or the options.
+    pub async fn create(
+        &self,
+        password: &SecretString,
+        options: CreateOptions,
+    ) -> anyhow::Result<()> {
+        let stack = self.stack().await?;
+        Ok(Repository::create(stack.full, password, options).await?)
+    }
+
+    /// Opens the repository.
+    ///
+    /// # Errors
+    /// What the storage or the repository says.
+    pub async fn open(&self, password: &SecretString) -> anyhow::Result<Client> {
+        let Stack { bare, full, metrics, storage_config } = self.stack().await?;
+        let or = |given: &str, default: fn() -> String| {
+            if given.is_empty() { default() } else { given.to_owned() }
+        };
+        let defaults = OpenOptions::default();
+        let options = OpenOptions {
+            cache: self.options.cache.clone(),
+            username: or(&self.options.username, identity::default_username),
+            hostname: or(&self.options.hostname, identity::default_hostname),
+            read_only: self.options.read_only,
+            format_refresh: self.options.format_refresh.unwrap_or(defaults.format_refresh),
+            upgrade_owner: std::env::var("KOPIA_REPO_UPGRADE_OWNER_ID").ok(),
+            ..defaults
+        };
+        let repo = Repository::open(full, password, options).await?;
+        Ok(Client { repo, bare, metrics, storage_config })
+    }
+}
+
+impl Client {
+    /// Opens a repository with its own `.storageconfig`.
+    ///
+    /// # Errors
+    /// What the storage or the repository says.
+    pub async fn open(
+        backend: Backend,
+        password: &SecretString,
+        options: ClientOptions,
+    ) -> anyhow::Result<Self> {
+        ClientBuilder::over(backend).options(options).open(password).await
+    }
+
+    /// What is dangerous about the repository's `.storageconfig`: said whenever it is opened.
+    pub fn storage_warnings(&self) -> Vec<String> {
+        let findings = self.storage_config.iter().flat_map(|loaded| &loaded.findings);
+        findings.filter(|finding| is_loud(finding)).map(|f| format!("{FILE_NAME}: {f}")).collect()
+    }
+}
+
+/// Is a finding worth a line at every command? Only what loses data or stops writes.
+fn is_loud(finding: &Finding) -> bool {
+    finding.level == Level::Error
+        || matches!(finding.code, "W-ARCHIVE-META" | "W-CONFIG-FORBIDDEN" | "W-LEGAL-HOLD")
+}
+
+/// The cache folder of a connection that names none.
+pub fn default_cache(unique_id: &[u8], config_file: &Path) -> std::path::PathBuf {
+    paths::default_cache_directory(unique_id, config_file)
+}

@@ -1,0 +1,64 @@
+//! From the storage part of a connection file to a storage.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use blob_core::DynStorage;
+use fs_backend::{FilesystemOptions, FilesystemStorage};
+use kopia_format::local_config::StorageConnection;
+use s3_backend::{S3Options, S3Storage};
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure};
+
+/// A storage without layers.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// The storage.
+    pub storage: DynStorage,
+    /// May it hold a `.storageconfig`? Kopia honours one on S3 alone.
+    pub has_storage_config: bool,
+}
+
+/// Storages that Kopia knows and kopia-lite does not.
+const KOPIAS_OWN: [&str; 9] =
+    ["azureBlob", "b2", "gcs", "gdrive", "rclone", "sftp", "webdav", "webdavEx", "googleDrive"];
+
+/// Opens the storage that `connection` names.
+///
+/// # Errors
+/// The kind is not known, or its options are not right.
+pub fn open(connection: &StorageConnection) -> anyhow::Result<Backend> {
+    let config = Value::Object(connection.config.clone());
+    match connection.kind.as_str() {
+        "s3" => {
+            let options: S3Options =
+                serde_json::from_value(config).context("the connection file's S3 options")?;
+            s3(options)
+        }
+        "filesystem" => {
+            let options: FilesystemOptions =
+                serde_json::from_value(config).context("the connection file's options")?;
+            Ok(filesystem(FilesystemStorage::open(options)?))
+        }
+        kind => {
+            let known = if KOPIAS_OWN.contains(&kind) { "; Kopia does" } else { "" };
+            let message = format!("{kind} is not a storage that kopia-lite knows{known}");
+            Err(Failure::new(Exit::NotConnected, message).into())
+        }
+    }
+}
+
+/// A bucket on S3.
+///
+/// # Errors
+/// The options are not right.
+pub fn s3(options: S3Options) -> anyhow::Result<Backend> {
+    let storage = S3Storage::open(options)?;
+    Ok(Backend { storage: Arc::new(storage), has_storage_config: true })
+}
+
+/// A folder.
+pub fn filesystem(storage: FilesystemStorage) -> Backend {
+    Backend { storage: Arc::new(storage), has_storage_config: false }
+}
