@@ -1,0 +1,130 @@
+//! Index version 1: no compression, no original length; every entry points at the name of its pack.
+//!
+//! Header: version, key length, value length (2 bytes), entry count (4). Then the sorted entries,
+//! then pack names. Format: docs/format/04-index-epochs.md §1.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{INVALID_PACK, IndexEntry, Layout, V1_OVERHEAD, build::PackNames, invalid, malformed};
+use crate::{ContentId, Result};
+
+const HEADER_LEN: usize = 8;
+const VALUE_LEN: usize = 20;
+/// The key length of an index without entries.
+const NO_KEY: u8 = 0xff;
+const DELETED: u32 = 1 << 31;
+/// The first time that doesn't fit.
+const TIMESTAMP_END: i64 = 1 << 48;
+
+/// The pack names, by where they lie and how long they are.
+#[derive(Debug)]
+pub(super) struct Values(HashMap<(u32, u8), Arc<str>>);
+
+pub(super) fn parse(bytes: &[u8]) -> Result<(Layout, Values)> {
+    let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or_else(|| malformed("no header"))?;
+    let &[_, key_len, value_len @ .., a, b, c, d] = header;
+    let (count, value_len) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes(value_len));
+    if usize::from(value_len) != VALUE_LEN {
+        return Err(malformed(format!("values of {value_len} bytes in version 1")));
+    }
+    let layout = Layout::new(bytes, HEADER_LEN, key_len, VALUE_LEN, count)?;
+    let mut names = HashMap::new();
+    let (mut last, mut names_len) = (None, 0);
+    for n in 0..layout.count {
+        let place = name_place(layout.entry(bytes, n).1);
+        // Neighbours in an index are seldom neighbours in a pack; but small indexes have one pack.
+        if last != Some(place) {
+            names.entry(place).or_insert_with(|| {
+                names_len += usize::from(place.1);
+                name(bytes, place)
+            });
+            last = Some(place);
+        }
+        // Names that overlap could take many times the memory of the index.
+        if names_len > bytes.len() {
+            return Err(malformed("the names of packs overlap"));
+        }
+    }
+    Ok((layout, Values(names)))
+}
+
+fn name_place(value: &[u8]) -> (u32, u8) {
+    (be32(&value[8..]), value[7])
+}
+
+/// As in Kopia, a name outside the index spoils its entries, not the whole index.
+fn name(bytes: &[u8], (at, len): (u32, u8)) -> Arc<str> {
+    let name = bytes.get(at as usize..).and_then(|rest| rest.get(..usize::from(len)));
+    name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or(INVALID_PACK).into()
+}
+
+fn be32(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+impl Values {
+    pub(super) fn packs(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.values()
+    }
+
+    pub(super) fn decode(&self, id: ContentId, value: &[u8]) -> IndexEntry {
+        let &[t0, t1, t2, t3, t4, t5, format_version, ..] = value else {
+            unreachable!("a value has 20 bytes")
+        };
+        let packed_length = be32(&value[16..]);
+        IndexEntry {
+            id,
+            pack: Arc::clone(&self.0[&name_place(value)]),
+            offset: be32(&value[12..]) & !DELETED,
+            packed_length,
+            original_length: packed_length.saturating_sub(V1_OVERHEAD),
+            timestamp: i64::from_be_bytes([0, 0, t0, t1, t2, t3, t4, t5]),
+            deleted: be32(&value[12..]) & DELETED != 0,
+            format_version,
+            compression: 0,
+            encryption_key_id: 0,
+        }
+    }
+}
+
+/// Writes `entries`, which are sorted and have one key length.
+pub(super) fn build(entries: &[&IndexEntry]) -> Result<Vec<u8>> {
+    let key_len = entries.first().map_or(0, |entry| entry.id.key_len());
+    let names = PackNames::of(entries)?;
+    let names_at = HEADER_LEN + entries.len() * (key_len + VALUE_LEN);
+    let mut out = Vec::with_capacity(names_at + names.bytes.len() + super::SUFFIX_LEN);
+    let header_key_len = if entries.is_empty() { NO_KEY } else { key_len as u8 };
+    out.extend_from_slice(&[super::V1, header_key_len, 0, VALUE_LEN as u8]);
+    out.extend_from_slice(&(entries.len() as u32).to_be_bytes());
+    for entry in entries {
+        check(entry)?;
+        let key_at = out.len();
+        out.resize(key_at + key_len, 0);
+        entry.id.write_key(&mut out[key_at..]);
+        out.extend_from_slice(&entry.timestamp.to_be_bytes()[2..]);
+        out.extend_from_slice(&[entry.format_version, entry.pack.len() as u8]);
+        out.extend_from_slice(&names.place(&entry.pack, names_at)?.to_be_bytes());
+        let deleted = if entry.deleted { DELETED } else { 0 };
+        out.extend_from_slice(&(entry.offset | deleted).to_be_bytes());
+        out.extend_from_slice(&entry.packed_length.to_be_bytes());
+    }
+    out.extend_from_slice(&names.bytes);
+    Ok(out)
+}
+
+fn check(entry: &IndexEntry) -> Result<()> {
+    let id = entry.id;
+    if entry.compression != 0 {
+        return Err(invalid(format!("{id} is compressed, which version 1 can't say")));
+    }
+    if entry.encryption_key_id != 0 {
+        return Err(invalid(format!("{id} has another key, which version 1 can't say")));
+    }
+    if entry.offset >= DELETED {
+        return Err(invalid(format!("{id} lies at {}, too far", entry.offset)));
+    }
+    if !(0..TIMESTAMP_END).contains(&entry.timestamp) {
+        return Err(invalid(format!("{id} has the time {}", entry.timestamp)));
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! Index version 2: original lengths and compression; packs and formats are numbered and kept in
+//! tables.
+//!
+//! Header: version, key length, value length (2 bytes), entry count (4), pack count (4), format
+//! count (1), base time (4). Then the sorted entries, the packs (length and place of a name), the
+//! formats, the names. A value has 16 bytes, and more only where its numbers need them. Format:
+//! docs/format/04-index-epochs.md §2.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{INVALID_PACK, IndexEntry, Layout, build::PackNames, invalid, malformed};
+use crate::{ContentId, Result};
+
+const HEADER_LEN: usize = 17;
+const PACK_LEN: usize = 5;
+const FORMAT_LEN: usize = 6;
+/// Length of a value with one format, short pack numbers and lengths.
+const VALUE_LEN_MIN: usize = 16;
+/// With a format number.
+const VALUE_LEN_FORMAT: usize = 17;
+/// And a third byte of the pack number.
+const VALUE_LEN_PACK: usize = 18;
+/// And the highest bits of both lengths.
+const VALUE_LEN_MAX: usize = 19;
+/// Key and value together.
+const STRIDE_MAX: usize = 256;
+
+const DELETED: u32 = 1 << 31;
+/// The first numbers that can't be written.
+const OFFSET_END: u32 = 1 << 30;
+const LENGTH_END: u32 = 1 << 28;
+const SHORT_LENGTH_END: u32 = 1 << 24;
+const PACKS_MAX: usize = 1 << 24;
+const SHORT_PACKS_MAX: usize = 1 << 16;
+const FORMATS_MAX: usize = 255;
+
+/// How a content was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Format {
+    compression: u32,
+    version: u8,
+    key_id: u8,
+}
+
+/// What entries with a format number that doesn't exist have: nothing that can be read.
+const INVALID_FORMAT: Format = Format { compression: 0xffff, version: 0xff, key_id: 0xff };
+
+/// The tables.
+#[derive(Debug)]
+pub(super) struct Values {
+    base_timestamp: u32,
+    packs: Vec<Arc<str>>,
+    formats: Vec<Format>,
+    invalid_pack: Arc<str>,
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Result<(Layout, Values)> {
+    let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or_else(|| malformed("no header"))?;
+    let &[_, key_len, v0, v1, n0, n1, n2, n3, p0, p1, p2, p3, format_count, base @ ..] = header;
+    let value_len = usize::from(u16::from_be_bytes([v0, v1]));
+    if !(VALUE_LEN_MIN..=VALUE_LEN_MAX).contains(&value_len)
+        || usize::from(key_len) + value_len > STRIDE_MAX
+    {
+        return Err(malformed(format!("values of {value_len} bytes in version 2")));
+    }
+    let count = u32::from_be_bytes([n0, n1, n2, n3]);
+    let layout = Layout::new(bytes, HEADER_LEN, key_len, value_len, count)?;
+    let pack_count = u32::from_be_bytes([p0, p1, p2, p3]) as usize;
+    let packs_len = pack_count.checked_mul(PACK_LEN);
+    let tables = &bytes[layout.end()..];
+    let (packs, rest) = packs_len
+        .and_then(|len| tables.split_at_checked(len))
+        .ok_or_else(|| malformed(format!("{pack_count} packs don't fit")))?;
+    let formats = rest
+        .get(..usize::from(format_count) * FORMAT_LEN)
+        .ok_or_else(|| malformed(format!("{format_count} formats don't fit")))?;
+    let packs = packs.chunks_exact(PACK_LEN);
+    // Names that overlap could take many times the memory of the index.
+    if packs.clone().map(|pack| usize::from(pack[0])).sum::<usize>() > bytes.len() {
+        return Err(malformed("the names of packs overlap"));
+    }
+    let packs = packs.map(|pack| pack_name(bytes, pack));
+    let formats = formats.as_chunks::<FORMAT_LEN>().0.iter();
+    let values = Values {
+        base_timestamp: u32::from_be_bytes(base),
+        packs: packs.collect::<Result<_>>()?,
+        formats: formats.map(|format| Format::parse(*format)).collect(),
+        invalid_pack: INVALID_PACK.into(),
+    };
+    Ok((layout, values))
+}
+
+fn pack_name(bytes: &[u8], pack: &[u8]) -> Result<Arc<str>> {
+    let (len, at) = (usize::from(pack[0]), be(&pack[1..]) as usize);
+    let name = bytes.get(at..).and_then(|rest| rest.get(..len));
+    let name = name.ok_or_else(|| malformed("the name of a pack lies outside"))?;
+    // Blob IDs are ASCII. One that isn't text names no blob, and spoils only its own entries.
+    Ok(std::str::from_utf8(name).unwrap_or(INVALID_PACK).into())
+}
+
+/// A big-endian number of up to four bytes.
+fn be(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |number, &byte| (number << 8) | u32::from(byte))
+}
+
+impl Format {
+    fn parse(bytes: [u8; FORMAT_LEN]) -> Self {
+        Self { compression: be(&bytes[..4]), version: bytes[4], key_id: bytes[5] }
+    }
+
+    fn of(entry: &IndexEntry) -> Self {
+        Self {
+            compression: entry.compression,
+            version: entry.format_version,
+            key_id: entry.encryption_key_id,
+        }
+    }
+}
+
+impl Values {
+    pub(super) fn packs(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.packs.iter()
+    }
+
+    pub(super) fn decode(&self, id: ContentId, value: &[u8]) -> IndexEntry {
+        let optional = |at: usize| value.get(at).map_or(0, |&byte| u32::from(byte));
+        let place = be(&value[4..8]);
+        let format = self.formats.get(optional(16) as usize).copied().unwrap_or(INVALID_FORMAT);
+        let pack = be(&value[14..16]) | optional(17) << 16;
+        let pack = self.packs.get(pack as usize).unwrap_or(&self.invalid_pack);
+        let high = optional(18);
+        IndexEntry {
+            id,
+            pack: Arc::clone(pack),
+            offset: place & !DELETED,
+            packed_length: be(&value[11..14]) | (high & 0xf) << 24,
+            original_length: be(&value[8..11]) | (high >> 4) << 24,
+            timestamp: i64::from(be(&value[..4])) + i64::from(self.base_timestamp),
+            deleted: place & DELETED != 0,
+            format_version: format.version,
+            compression: format.compression,
+            encryption_key_id: format.key_id,
+        }
+    }
+}
+
+/// Writes `entries`, which are sorted and have one key length.
+pub(super) fn build(entries: &[&IndexEntry]) -> Result<Vec<u8>> {
+    let Some(first) = entries.first() else {
+        return Err(invalid("version 2 can't say that there are no entries"));
+    };
+    let key_len = first.id.key_len();
+    let names = PackNames::of(entries)?;
+    let (formats, format_numbers) = formats(entries)?;
+    if names.places.len() > PACKS_MAX {
+        return Err(invalid(format!("{} packs in one index", names.places.len())));
+    }
+    entries.iter().try_for_each(|entry| check(entry))?;
+    let value_len = value_len(entries, formats.len(), names.places.len());
+    let tables_len = names.places.len() * PACK_LEN + formats.len() * FORMAT_LEN;
+    let names_at = HEADER_LEN + entries.len() * (key_len + value_len) + tables_len;
+    let mut out = Vec::with_capacity(names_at + names.bytes.len() + super::SUFFIX_LEN);
+    out.extend_from_slice(&[super::V2, key_len as u8, 0, value_len as u8]);
+    out.extend_from_slice(&(entries.len() as u32).to_be_bytes());
+    out.extend_from_slice(&(names.places.len() as u32).to_be_bytes());
+    out.push(formats.len() as u8);
+    // The base time: Kopia always writes 0.
+    out.extend_from_slice(&[0; 4]);
+    for entry in entries {
+        let key_at = out.len();
+        out.resize(key_at + key_len, 0);
+        entry.id.write_key(&mut out[key_at..]);
+        let value = value(entry, names.number(&entry.pack), format_numbers[&Format::of(entry)]);
+        out.extend_from_slice(&value[..value_len]);
+    }
+    for name in &names.in_order {
+        out.push(name.len() as u8);
+        out.extend_from_slice(&names.place(name, names_at)?.to_be_bytes());
+    }
+    for format in formats {
+        out.extend_from_slice(&format.compression.to_be_bytes());
+        out.extend_from_slice(&[format.version, format.key_id]);
+    }
+    out.extend_from_slice(&names.bytes);
+    Ok(out)
+}
+
+/// The formats in order of first use, and their numbers.
+fn formats(entries: &[&IndexEntry]) -> Result<(Vec<Format>, HashMap<Format, u8>)> {
+    let (mut formats, mut numbers) = (Vec::new(), HashMap::new());
+    for entry in entries {
+        let format = Format::of(entry);
+        numbers.entry(format).or_insert_with(|| {
+            formats.push(format);
+            (formats.len() - 1) as u8
+        });
+        if formats.len() > FORMATS_MAX {
+            return Err(invalid("more than 255 formats in one index"));
+        }
+    }
+    Ok((formats, numbers))
+}
+
+/// The shortest value that holds all the numbers.
+fn value_len(entries: &[&IndexEntry], formats: usize, packs: usize) -> usize {
+    let is_long = |length: u32| length >= SHORT_LENGTH_END;
+    if entries.iter().any(|entry| is_long(entry.packed_length) || is_long(entry.original_length)) {
+        VALUE_LEN_MAX
+    } else if packs > SHORT_PACKS_MAX {
+        VALUE_LEN_PACK
+    } else if formats > 1 {
+        VALUE_LEN_FORMAT
+    } else {
+        VALUE_LEN_MIN
+    }
+}
+
+fn check(entry: &IndexEntry) -> Result<()> {
+    let id = entry.id;
+    if entry.packed_length >= LENGTH_END || entry.original_length >= LENGTH_END {
+        let (packed, original) = (entry.packed_length, entry.original_length);
+        return Err(invalid(format!("{id} is too long: {packed} bytes, {original} before")));
+    }
+    if entry.offset >= OFFSET_END {
+        return Err(invalid(format!("{id} lies at {}, too far", entry.offset)));
+    }
+    if u32::try_from(entry.timestamp).is_err() {
+        return Err(invalid(format!("{id} has the time {}", entry.timestamp)));
+    }
+    Ok(())
+}
+
+fn value(entry: &IndexEntry, pack: u32, format: u8) -> [u8; VALUE_LEN_MAX] {
+    let mut value = [0; VALUE_LEN_MAX];
+    let deleted = if entry.deleted { DELETED } else { 0 };
+    let (original, packed) = (entry.original_length, entry.packed_length);
+    value[..4].copy_from_slice(&(entry.timestamp as u32).to_be_bytes());
+    value[4..8].copy_from_slice(&(entry.offset | deleted).to_be_bytes());
+    value[8..11].copy_from_slice(&original.to_be_bytes()[1..]);
+    value[11..14].copy_from_slice(&packed.to_be_bytes()[1..]);
+    value[14..16].copy_from_slice(&pack.to_be_bytes()[2..]);
+    value[16] = format;
+    value[17] = (pack >> 16) as u8;
+    value[18] = (original >> 24 << 4 | packed >> 24) as u8;
+    value
+}
