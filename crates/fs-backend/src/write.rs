@@ -118,8 +118,8 @@ fn move_to(from: &Path, to: &Path, place: Place) -> io::Result<()> {
     }
 }
 
-/// One call where the system has one; else a second name for the file, which fails where the name is
-/// taken, and the first one removed.
+/// One call where the system has one; else a second name for the file, which fails where the name
+/// is taken, and the first one removed.
 fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     {
