@@ -17,29 +17,30 @@ pub fn run(sh: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every check, the quick ones first.
+/// Every check, the quick ones first; all run, whatever one says.
 pub fn steps(sh: &Shell, steps: &mut Steps) -> anyhow::Result<()> {
     let cargo = &workspace::cargo();
     let workspace = Workspace::read()?;
     let exclude = &exclude_facades(&workspace);
-    steps.run("format", || {
+    steps.check("format", || {
         cmd!(sh, "{cargo} fmt --all --check").run()?;
         done()
-    })?;
-    steps.run("layers", || layers::check(&workspace))?;
-    steps.run("dependencies", || deps::check(&workspace))?;
-    steps.run("tidy", || tidy::check(&workspace))?;
-    steps.run("cargo deny", || deny(sh, cargo))?;
-    steps.run("clippy", || {
+    });
+    steps.check("layers", || layers::check(&workspace));
+    steps.check("dependencies", || deps::check(&workspace));
+    steps.check("tidy", || tidy::check(&workspace));
+    steps.check("cargo deny", || deny(sh, cargo));
+    steps.check("clippy", || {
         cmd!(sh, "{cargo} clippy --locked --workspace --all-targets -- -D warnings").run()?;
         done()
-    })?;
-    steps.run("rustdoc", || {
+    });
+    steps.check("rustdoc", || {
         cmd!(sh, "{cargo} doc --locked --workspace {exclude...} --no-deps --quiet")
             .env("RUSTDOCFLAGS", "-D warnings")
             .run()?;
         done()
-    })
+    });
+    steps.finish()
 }
 
 /// Advisories and licences, where the tool is there.

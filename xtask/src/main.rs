@@ -19,11 +19,22 @@ mod tidy;
 mod tree;
 mod workspace;
 
+use std::process::ExitCode;
+
 use flags::XtaskCmd;
 use xshell::Shell;
 
-fn main() -> anyhow::Result<()> {
-    let flags = flags::Xtask::from_env_or_exit();
+fn main() -> ExitCode {
+    match run(flags::Xtask::from_env_or_exit()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: flags::Xtask) -> anyhow::Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(workspace::root());
     match flags.subcommand {

@@ -146,7 +146,8 @@ pub fn build(sh: &Shell, packages: &[&str], release: bool) -> anyhow::Result<Vec
     Ok(packages.iter().map(|name| workspace::target_dir().join(profile).join(name)).collect())
 }
 
-/// A folder for one run, in the system's place for such; removed at the end unless it is to be kept.
+/// A folder for one run, in the system's place for such; removed at the end unless it is to be
+/// kept.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,

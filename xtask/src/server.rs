@@ -38,8 +38,9 @@ impl Server {
     /// Starts the server and waits for its address.
     pub fn start(program: &Path, bucket: &str) -> anyhow::Result<Self> {
         let mut child = Command::new(program)
-            .args(["--bucket", bucket])
-            .stdin(Stdio::null())
+            .args(["--bucket", bucket, "--until-stdin-closes"])
+            // Held open as long as the child is: if we are killed, the server ends, too.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("can't run {}", program.display()))?;

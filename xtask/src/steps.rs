@@ -23,11 +23,43 @@ pub fn done() -> anyhow::Result<Outcome> {
 #[derive(Debug, Default)]
 pub struct Steps {
     rows: Vec<(String, Duration, String)>,
+    failed: Vec<String>,
 }
 
 impl Steps {
-    /// Runs a step and notes how it went. At a failure the table is printed before the error goes up.
+    /// Runs a step and notes how it went. At a failure the table is printed before the error goes
+    /// up.
     pub fn run(
+        &mut self,
+        name: &str,
+        step: impl FnOnce() -> anyhow::Result<Outcome>,
+    ) -> anyhow::Result<()> {
+        let result = self.note(name, step);
+        if result.is_err() {
+            print!("{}", self.table());
+        }
+        result
+    }
+
+    /// Runs a step whose failure does not keep later ones from running; [`Steps::finish`] fails
+    /// then.
+    pub fn check(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<Outcome>) {
+        if let Err(error) = self.note(name, step) {
+            println!("error: {error:#}");
+            self.failed.push(name.to_owned());
+        }
+    }
+
+    /// Fails if a check did.
+    pub fn finish(&self) -> anyhow::Result<()> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        print!("{}", self.table());
+        anyhow::bail!("failed: {}", self.failed.join(", "))
+    }
+
+    fn note(
         &mut self,
         name: &str,
         step: impl FnOnce() -> anyhow::Result<Outcome>,
@@ -41,13 +73,8 @@ impl Steps {
             Ok(Outcome::Skipped(why)) => format!("SKIPPED: {why}"),
             Err(_) => "FAILED".to_owned(),
         };
-        if word != "ok" {
-            println!("{word}");
-        }
+        println!("{word}");
         self.rows.push((name.to_owned(), start.elapsed(), word));
-        if result.is_err() {
-            print!("{}", self.table());
-        }
         result.map(|_| ())
     }
 
@@ -72,10 +99,16 @@ mod tests {
     fn a_table_has_every_step_and_the_total() {
         let mut steps = Steps::default();
         steps.run("one", || Ok(Outcome::Skipped("not here".into()))).expect("a skip is no failure");
-        assert!(steps.run("two", || anyhow::bail!("no")).is_err());
+        assert!(steps.finish().is_ok());
+        steps.check("two", || anyhow::bail!("no"));
+        assert!(steps.run("three", || anyhow::bail!("no")).is_err());
         let table = steps.table();
-        for part in ["one", "SKIPPED: not here", "two", "FAILED", "total"] {
+        for part in ["one", "SKIPPED: not here", "two", "FAILED", "three", "total"] {
             assert!(table.contains(part), "{table}");
         }
+        assert_eq!(
+            steps.finish().map_err(|error| error.to_string()),
+            Err("failed: two".to_owned())
+        );
     }
 }

@@ -47,6 +47,9 @@ pub struct Package {
     pub dependencies: Vec<Dependency>,
     pub targets: Vec<Target>,
     pub readme: Option<String>,
+    /// Where it may be published; an empty list = nowhere.
+    #[serde(default)]
+    publish: Option<Vec<String>>,
 }
 
 /// One line under `[dependencies]`.
@@ -99,6 +102,11 @@ impl Package {
     /// The layer it says it lies in.
     pub fn rank(&self) -> Option<u64> {
         self.metadata.as_ref()?.pointer("/layer/rank")?.as_u64()
+    }
+
+    /// Is it for others, too?
+    pub fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|places| !places.is_empty())
     }
 
     /// Stands in for somebody else's crate, under its name.

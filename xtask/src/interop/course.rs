@@ -235,7 +235,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// One client writes; the other sees, restores, and comes to the same roots by hashing all anew.
+    /// One client writes; the other sees, restores, and comes to the same roots by hashing all
+    /// anew.
     fn one_way(&mut self, first: &Client, second: &Client, forest: &Forest) -> anyhow::Result<()> {
         for tree in forest.all() {
             let theirs = first.snapshot(&tree.path, &[])?;

@@ -122,8 +122,7 @@ fn packages(workspace: &Workspace, files: &[PathBuf]) -> Vec<String> {
     for package in workspace.members().filter(|package| !package.is_facade()) {
         let folder = package.folder();
         let has = |file: &Path| files.iter().any(|path| path == file);
-        let is_crate = folder.starts_with("crates");
-        if is_crate && (package.readme.is_none() || !has(&folder.join("README.md"))) {
+        if package.is_published() && (package.readme.is_none() || !has(&folder.join("README.md"))) {
             wrong.push(format!("{}: has no README.md, or does not name it", folder.display()));
         }
         if package.rank().is_some()
