@@ -88,7 +88,7 @@ impl StorageConfig {
             entry: index,
             prefix: entry.map(|entry| entry.prefix.clone()),
             storage_class: entry.map(|e| e.class.clone()).filter(|class| !class.is_empty()),
-            options: entry.map_or_else(BTreeMap::new, |e| options(e.extra_attributes())),
+            options: entry.map_or_else(BTreeMap::new, Entry::options),
             reason,
             warnings: index.map_or_else(Vec::new, |index| self.remarks(index)),
         }
@@ -103,6 +103,13 @@ impl StorageConfig {
                 .push("ONEZONE_IA keeps its blobs in one zone: they are lost with it".to_owned());
         }
         remarks
+    }
+}
+
+impl Entry {
+    /// What the entry's extra keys send, by their names; tags as `tagging`, percent-encoded.
+    pub fn options(&self) -> BTreeMap<&'static str, String> {
+        options(&self.extras.attributes)
     }
 }
 
