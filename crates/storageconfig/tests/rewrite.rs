@@ -141,7 +141,7 @@ fn meaning(config: &StorageConfig) -> Vec<String> {
 
 #[test]
 fn a_rewrite_keeps_meaning_and_unknown_keys_and_is_final() {
-    for seed in 0..4000 {
+    for seed in 0..1500 {
         let text = Maker(SeededEntropy::new(seed)).file();
         let show = || format!("seed {seed}: {}", String::from_utf8_lossy(&text));
         let config = StorageConfig::parse(&text).unwrap_or_else(|e| panic!("{e}\n{}", show()));
@@ -180,7 +180,7 @@ fn an_edit_does_just_what_it_says() {
 
 #[test]
 fn no_bytes_make_the_reader_panic() {
-    for seed in 0..3000 {
+    for seed in 0..1500 {
         let maker = Maker(SeededEntropy::new(seed));
         let mut text = maker.file();
         for _ in 0..=maker.below(4) {
