@@ -1,0 +1,48 @@
+//! The commands and their flags.
+
+use std::path::PathBuf;
+
+xflags::xflags! {
+    /// The one door to build, test, lint, demo and docs.
+    cmd xtask {
+        /// Build the kopia-lite program, optimised.
+        cmd build {
+            /// Build without optimisation instead.
+            optional --debug
+        }
+        /// Run all tests and give the totals. This is the test command of the README.
+        cmd test {
+            /// Only this crate; may be repeated.
+            repeated -p,--package package: String
+            /// Only tests whose name holds this text.
+            optional filter: String
+        }
+        /// Check format, clippy, docs, layers, dependencies and tidiness.
+        cmd lint {}
+        /// What every change must pass: lint, then test.
+        cmd ci {}
+        /// Build the API docs and list the guides.
+        cmd docs {
+            /// Open them in a browser.
+            optional --open
+        }
+        /// Back up and restore this project's sources on an embedded S3 server, in under a minute.
+        cmd demo {
+            /// Keep the folder with everything in it, and say where it is.
+            optional --keep
+        }
+        /// Prove against a real Kopia that both clients share repositories, in both directions.
+        cmd interop {
+            /// The Kopia program to compare with, 0.23.1.
+            required --kopia kopia: PathBuf
+            /// The program to test; without it, kopia-lite is built and used.
+            optional --kopia-lite kopia_lite: PathBuf
+            /// Only scenarios whose name holds this text.
+            optional --only only: String
+            /// Leave the scenarios on the S3 server out.
+            optional --no-s3
+            /// Keep the folder with everything in it, and say where it is.
+            optional --keep
+        }
+    }
+}

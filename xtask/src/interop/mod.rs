@@ -1,0 +1,109 @@
+//! `cargo xtask interop --kopia PATH`: both clients, one repository, both directions.
+//!
+//! Each course makes a repository with one client and puts it through everything: the other reads
+//! and restores it, both snapshot the same trees and must come to the same root objects, both write
+//! at once, both verify, each takes over the other's connection file, and last and alone Kopia
+//! maintains it and kopia-lite reads it again. A course is a format, a storage and who creates.
+
+mod course;
+mod forest;
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Context, ensure};
+use course::{Counts, Course, FORMATS, Place};
+use forest::Forest;
+use xshell::Shell;
+
+use crate::{
+    flags,
+    programs::{self, Client, Scratch},
+    server::Server,
+};
+
+/// Runs all courses, prints the table, fails if anything differed.
+pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
+    let kopia_lite = match flags.kopia_lite {
+        Some(path) => path,
+        None => programs::build(sh, &["kopia-lite"], true)?.remove(0),
+    };
+    let scratch = Scratch::new("interop", flags.keep)?;
+    let kopia = Client::new("Kopia", &flags.kopia, scratch.path().join("kopia"))?;
+    let ours = Client::new("kopia-lite", &kopia_lite, scratch.path().join("kopia-lite"))?;
+    println!("Kopia:      {}", kopia.run(&["--version"])?.trim());
+    println!("kopia-lite: {}", ours.run(&["--version"])?.trim());
+    let server = match flags.no_s3 {
+        true => None,
+        false => {
+            let program = programs::build(sh, &["s3-testkit"], false)?.remove(0);
+            Some(Server::start(&program, "interop").context("--no-s3 leaves the server out")?)
+        }
+    };
+    let courses = courses(server.as_ref(), scratch.path().join("repositories"));
+    let only = flags.only.unwrap_or_default();
+    let mut table = Table::default();
+    for mut course in courses.into_iter().filter(|course| course.name().contains(&only)) {
+        let start = Instant::now();
+        let name = course.name();
+        let folder = scratch.path().join("courses").join(name.replace('/', "-"));
+        let result = Forest::plant(&folder.join("forest"))
+            .and_then(|forest| course.run(&kopia, &ours, &folder, forest));
+        let wrong = match result {
+            Ok(differences) => differences,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        table.row(&name, &course.counts, start.elapsed().as_secs_f64(), &wrong);
+        if !flags.keep {
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+    }
+    table.end()
+}
+
+/// Every format in a folder, some on the S3 server, each begun by either client.
+fn courses(server: Option<&Server>, folder: PathBuf) -> Vec<Course<'_>> {
+    let mut all = Vec::new();
+    for format in FORMATS {
+        for by_kopia in [true, false] {
+            let course = |place| Course { format, place, by_kopia, counts: Counts::default() };
+            let name = format!("{}-{by_kopia}", format.name);
+            all.push(course(Place::Folder(folder.join(&name))));
+            if let Some(server) = server.filter(|_| format.on_s3) {
+                all.push(course(Place::S3(server, format!("{name}/"))));
+            }
+        }
+    }
+    all
+}
+
+/// The table, a row as soon as its course has ended.
+#[derive(Debug, Default)]
+struct Table {
+    rows: usize,
+    failed: usize,
+    sum: Counts,
+}
+
+impl Table {
+    fn row(&mut self, name: &str, counts: &Counts, seconds: f64, wrong: &[String]) {
+        if self.rows == 0 {
+            println!("{:32} {}      time", "course", Counts::HEAD);
+        }
+        let verdict = if wrong.is_empty() { "ok" } else { "DIFFERS" };
+        println!("{name:32} {} {seconds:>7.1} s  {verdict}", counts.text());
+        wrong.iter().take(20).for_each(|line| println!("    {line}"));
+        if wrong.len() > 20 {
+            println!("    and {} more", wrong.len() - 20);
+        }
+        self.rows += 1;
+        self.failed += usize::from(!wrong.is_empty());
+        self.sum.add(counts);
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        ensure!(self.rows > 0, "no course has that in its name");
+        println!("{:32} {}", format!("{} courses", self.rows), self.sum.text());
+        ensure!(self.failed == 0, "{} of {} courses differ", self.failed, self.rows);
+        Ok(())
+    }
+}

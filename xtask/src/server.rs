@@ -1,0 +1,105 @@
+//! The S3 server of `s3-testkit`, as a program of its own.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+/// The credentials that the server takes.
+pub const ACCESS_KEY: &str = "test";
+/// The secret that belongs to them.
+pub const SECRET_KEY: &str = "test-secret-key";
+
+/// A running server; ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// `HOST:PORT`.
+    pub endpoint: String,
+    /// The bucket that it has.
+    pub bucket: String,
+}
+
+/// An object as the server stores it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    pub key: String,
+    pub size: u64,
+    pub storage_class: String,
+}
+
+impl Server {
+    /// Starts the server and waits for its address.
+    pub fn start(program: &Path, bucket: &str) -> anyhow::Result<Self> {
+        let mut child = Command::new(program)
+            .args(["--bucket", bucket, "--until-stdin-closes"])
+            // Held open as long as the child is: if we are killed, the server ends, too.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("can't run {}", program.display()))?;
+        let mut output = BufReader::new(child.stdout.take().context("it has no output")?);
+        let mut first = String::new();
+        output.read_line(&mut first)?;
+        let Some(endpoint) = first.trim().strip_prefix("listening on http://") else {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("{} did not say where it listens: {first:?}", program.display());
+        };
+        // Whatever it says later must not fill the pipe and stop it.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        Ok(Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            child,
+            bucket: bucket.to_owned(),
+        })
+    }
+
+    /// The flags by which a client finds a repository under `prefix`.
+    pub fn flags(&self, prefix: &str) -> Vec<String> {
+        vec![
+            format!("--bucket={}", self.bucket),
+            format!("--prefix={prefix}"),
+            format!("--endpoint={}", self.endpoint),
+            "--disable-tls".to_owned(),
+            format!("--access-key={ACCESS_KEY}"),
+            format!("--secret-access-key={SECRET_KEY}"),
+        ]
+    }
+
+    /// Every object under `prefix`, without it, as the server stores them.
+    pub fn objects(&self, prefix: &str) -> anyhow::Result<Vec<Object>> {
+        let body = self.get("/_testkit/objects")?;
+        let all: Vec<Object> = serde_json::from_slice(&body).context("not a list of objects")?;
+        let under = all.into_iter().filter_map(|object| {
+            let key = object.key.strip_prefix(prefix)?.to_owned();
+            Some(Object { key, ..object })
+        });
+        Ok(under.collect())
+    }
+
+    /// One GET by HTTP/1.0, whose answer ends with the connection.
+    fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(&self.endpoint)?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.endpoint)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|it| it == b"\r\n\r\n").context("no HTTP answer")?;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        anyhow::ensure!(head.contains(" 200"), "GET {path}: {}", head.lines().next().unwrap_or(""));
+        Ok(answer.split_off(end + 4))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

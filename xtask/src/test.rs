@@ -1,0 +1,103 @@
+//! `cargo xtask test`: every test of the workspace, and how many there were.
+//!
+//! Cargo prints a line for each test program; the totals at the end are the sum of those, and the
+//! ignored tests are named, so that none is skipped in silence.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{flags, steps::Outcome, workspace};
+
+/// Runs the tests that the flags ask for.
+pub fn run(flags: &flags::Test) -> anyhow::Result<()> {
+    all(&flags.package, flags.filter.as_deref()).map(|_| ())
+}
+
+/// Runs the tests of some packages, or of all.
+pub fn all(packages: &[String], filter: Option<&str>) -> anyhow::Result<Outcome> {
+    let mut command = Command::new(workspace::cargo());
+    command.args(["test", "--locked"]).current_dir(workspace::root());
+    if packages.is_empty() {
+        command.arg("--workspace");
+    }
+    command.args(packages.iter().flat_map(|package| ["--package", package]));
+    command.args(filter);
+    let mut child = command.stdout(Stdio::piped()).spawn().context("can't run cargo test")?;
+    let mut totals = Totals::default();
+    for line in BufReader::new(child.stdout.take().context("cargo has no output")?).lines() {
+        let line = line?;
+        totals.read(&line);
+        println!("{line}");
+    }
+    let status = child.wait()?;
+    for test in &totals.ignored {
+        println!("SKIPPED: {test}");
+    }
+    println!("{}", totals.text());
+    ensure!(status.success() && totals.failed == 0, "cargo test failed: {}", totals.text());
+    Ok(Outcome::Done(totals.text()))
+}
+
+/// The sum of all test programs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    programs: u64,
+    passed: u64,
+    failed: u64,
+    ignored: Vec<String>,
+}
+
+impl Totals {
+    /// Takes one line of cargo's output.
+    fn read(&mut self, line: &str) {
+        let test = line.strip_prefix("test ");
+        if let Some((name, reason)) = test.and_then(|test| test.split_once(" ... ignored")) {
+            self.ignored.push(format!("{name}{reason}"));
+        }
+        let Some(counts) = line.strip_prefix("test result: ") else { return };
+        self.programs += 1;
+        // `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+        let mut before = "";
+        for word in counts.split([' ', ';']).filter(|word| !word.is_empty()) {
+            let number = before.parse().unwrap_or(0);
+            match word {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                _ => {}
+            }
+            before = word;
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self { programs, passed, failed, ignored } = self;
+        format!(
+            "{passed} passed, {failed} failed, {} skipped in {programs} programs",
+            ignored.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_all_programs_are_summed() {
+        let mut totals = Totals::default();
+        for line in [
+            "test a::b ... ok",
+            "test c ... ignored, needs a bucket",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out",
+        ] {
+            totals.read(line);
+        }
+        assert_eq!(totals.text(), "13 passed, 2 failed, 1 skipped in 2 programs");
+        assert_eq!(totals.ignored, ["c, needs a bucket"]);
+    }
+}

@@ -1,0 +1,127 @@
+//! The workspace as `cargo metadata` tells it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+
+/// The top folder of the workspace.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// The cargo that runs us, so that one toolchain does everything.
+pub fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+/// Where cargo puts what it builds.
+pub fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// All packages of the lock file, and which of them are ours.
+#[derive(Debug, Deserialize)]
+pub struct Workspace {
+    packages: Vec<Package>,
+    workspace_members: Vec<String>,
+}
+
+/// One package.
+#[derive(Debug, Deserialize)]
+pub struct Package {
+    pub name: String,
+    pub version: String,
+    id: String,
+    /// `None` = a folder of this workspace.
+    pub source: Option<String>,
+    manifest_path: PathBuf,
+    #[serde(default)]
+    metadata: Option<serde_json::Value>,
+    pub dependencies: Vec<Dependency>,
+    pub targets: Vec<Target>,
+    pub readme: Option<String>,
+    /// Where it may be published; an empty list = nowhere.
+    #[serde(default)]
+    publish: Option<Vec<String>>,
+}
+
+/// One line under `[dependencies]`.
+#[derive(Debug, Deserialize)]
+pub struct Dependency {
+    pub name: String,
+    /// `None` = normal; else `dev` or `build`.
+    pub kind: Option<String>,
+    /// The folder, for crates of this workspace.
+    pub path: Option<PathBuf>,
+}
+
+/// A library, program, test or example.
+#[derive(Debug, Deserialize)]
+pub struct Target {
+    pub kind: Vec<String>,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub fn read() -> anyhow::Result<Self> {
+        let output = Command::new(cargo())
+            .args(["metadata", "--format-version=1", "--locked"])
+            .current_dir(root())
+            .output()
+            .context("can't run cargo metadata")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cargo metadata failed:\n{errors}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Every package of the lock file.
+    pub fn all(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// Our own packages.
+    pub fn members(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
+    }
+}
+
+impl Package {
+    /// The package's folder, seen from the top.
+    pub fn folder(&self) -> PathBuf {
+        let folder = self.manifest_path.parent().unwrap_or(Path::new(""));
+        folder.strip_prefix(root()).unwrap_or(folder).to_owned()
+    }
+
+    /// The layer it says it lies in.
+    pub fn rank(&self) -> Option<u64> {
+        self.metadata.as_ref()?.pointer("/layer/rank")?.as_u64()
+    }
+
+    /// Is it for others, too?
+    pub fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|places| !places.is_empty())
+    }
+
+    /// Stands in for somebody else's crate, under its name.
+    pub fn is_facade(&self) -> bool {
+        self.folder().starts_with("crates/third-party")
+    }
+
+    /// Major and minor version.
+    pub fn major_minor(&self) -> (u64, u64) {
+        let mut parts = self.version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+
+    /// Has it a target of this kind?
+    pub fn has(&self, kind: &str) -> bool {
+        self.targets.iter().any(|target| target.kind.iter().any(|it| it == kind))
+    }
+}
