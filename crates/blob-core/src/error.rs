@@ -186,6 +186,24 @@ impl BlobError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// The same error about another blob, for layers that rename blobs; as it is where it names none.
+    #[must_use]
+    pub fn with_id(mut self, new: &BlobId) -> Self {
+        match &mut self {
+            Self::NotFound { id }
+            | Self::AlreadyExists { id }
+            | Self::Archived { id, .. }
+            | Self::InvalidRange { id, .. }
+            | Self::Damaged { id, .. }
+            | Self::Locked { id, .. }
+            | Self::TierUnavailable { id, .. }
+            | Self::AccessDenied { id: Some(id), .. }
+            | Self::Other { id: Some(id), .. } => *id = new.clone(),
+            _ => {}
+        }
+        self
+    }
+
     /// The blob concerned, where it is one blob.
     pub fn id(&self) -> Option<&BlobId> {
         match self {

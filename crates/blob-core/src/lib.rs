@@ -20,7 +20,7 @@ pub mod storage;
 
 pub use caps::{Archive, ThawOutcome, ThawRequest, Tier, Volume, VolumeCapacity};
 pub use class::StorageClass;
-pub use env::{Clock, Entropy, ManualClock, OsEntropy, SystemClock};
+pub use env::{Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use error::{BlobError, Result, Retry};
 pub use id::{BlobId, InvalidBlobId};
 pub use memory::MemoryStorage;

@@ -44,7 +44,9 @@ impl fmt::Display for ReadRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("all"),
-            Self::Bytes { offset, length } => write!(f, "{offset}..{}", offset + length),
+            Self::Bytes { offset, length } => {
+                write!(f, "{offset}..{}", offset.saturating_add(*length))
+            }
             Self::Suffix(length) => write!(f, "the last {length}"),
         }
     }

@@ -1,0 +1,60 @@
+//! A storage that nothing is changed in.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    Archive, BlobError, BlobId, BlobStorage, DynStorage, Layer, Payload, PutOptions, PutReceipt,
+    ReadState, Result, StorageInfo, ThawOutcome, ThawRequest, forward,
+};
+
+/// Refuses every put, delete and thaw with [`BlobError::ReadOnly`]; the inner storage never hears of
+/// them. A thaw is refused because it costs money and changes what the account holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReadOnly;
+
+impl Layer for ReadOnly {
+    fn wrap(&self, inner: DynStorage) -> DynStorage {
+        let info = StorageInfo { read_only: true, ..inner.info().clone() };
+        Arc::new(ReadOnlyStorage { inner, info })
+    }
+}
+
+#[derive(Debug)]
+struct ReadOnlyStorage {
+    inner: DynStorage,
+    info: StorageInfo,
+}
+
+#[async_trait]
+impl BlobStorage for ReadOnlyStorage {
+    fn info(&self) -> &StorageInfo {
+        &self.info
+    }
+
+    async fn put(&self, _: &BlobId, _: Payload, _: &PutOptions) -> Result<PutReceipt> {
+        Err(BlobError::ReadOnly { op: "put" })
+    }
+
+    async fn delete(&self, _: &BlobId) -> Result<()> {
+        Err(BlobError::ReadOnly { op: "delete" })
+    }
+
+    fn archive(&self) -> Option<&dyn Archive> {
+        self.inner.archive().map(|_| self as &dyn Archive)
+    }
+
+    forward!(inner: get, head, list, close; volume);
+}
+
+#[async_trait]
+impl Archive for ReadOnlyStorage {
+    async fn thaw(&self, _: &BlobId, _: &ThawRequest) -> Result<ThawOutcome> {
+        Err(BlobError::ReadOnly { op: "thaw" })
+    }
+
+    async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
+        super::archive_of(&self.inner)?.read_state(id).await
+    }
+}

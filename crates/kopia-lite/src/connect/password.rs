@@ -1,0 +1,177 @@
+//! Where the password comes from, and where it is kept (docs/format/02-format-blob.md §12).
+//!
+//! Order: flag or `KOPIA_PASSWORD`, then the file beside the connection file, then the terminal. A new repository asks
+//! twice. Without a terminal there is no question but an error that names what was tried.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::exit::{Exit, Failure};
+
+/// Why the password is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A new repository gets it.
+    Create,
+    /// A repository is connected to; a stored one is not looked for.
+    Connect,
+    /// A repository that is connected is opened.
+    Open,
+}
+
+/// The file that keeps the password of a connection.
+pub fn file(config_file: &Path) -> PathBuf {
+    let mut name = config_file.as_os_str().to_owned();
+    name.push(".kopia-password");
+    name.into()
+}
+
+/// Finds the password for `purpose`.
+///
+/// # Errors
+/// No source has one, or the file beside the connection file is not base64.
+pub fn find(
+    given: Option<&SecretString>,
+    config_file: &Path,
+    purpose: Purpose,
+) -> anyhow::Result<SecretString> {
+    if let Some(given) = given.filter(|given| !given.expose_secret().trim().is_empty()) {
+        return Ok(given.expose_secret().trim().into());
+    }
+    if purpose == Purpose::Open
+        && let Some(stored) = stored(config_file)?
+    {
+        return Ok(stored);
+    }
+    if !io::stdin().is_terminal() {
+        let stored = match purpose {
+            Purpose::Open => format!(", the stored password {}", file(config_file).display()),
+            Purpose::Create | Purpose::Connect => String::new(),
+        };
+        let message = format!(
+            "no password: tried --password, KOPIA_PASSWORD{stored}, and there is no terminal to ask on"
+        );
+        return Err(Failure::new(Exit::Password, message).into());
+    }
+    if purpose != Purpose::Create {
+        return ask("Enter password to open repository: ");
+    }
+    loop {
+        let first = ask("Enter password to create new repository: ")?;
+        let second = ask("Re-enter password for verification: ")?;
+        if first.expose_secret() == second.expose_secret() {
+            return Ok(first);
+        }
+        crate::ui::text::note("Passwords don't match!");
+    }
+}
+
+/// The password kept for a connection, if there is one.
+fn stored(config_file: &Path) -> anyhow::Result<Option<SecretString>> {
+    let path = file(config_file);
+    let text = match fs_err::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let bytes = BASE64_STANDARD
+        .decode(&text)
+        .with_context(|| format!("{} is not a stored password: not base64", path.display()))?;
+    let password = String::from_utf8(bytes)
+        .with_context(|| format!("{} is not a stored password: not UTF-8", path.display()))?;
+    Ok(Some(password.into()))
+}
+
+/// Keeps `password` for a connection, readable by this user alone.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn store(config_file: &Path, password: &SecretString) -> io::Result<()> {
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut out = options.open(file(config_file))?;
+    out.write_all(BASE64_STANDARD.encode(password.expose_secret()).as_bytes())?;
+    out.sync_all()
+}
+
+/// Forgets the password of a connection; none kept is fine.
+///
+/// # Errors
+/// The file cannot be deleted.
+pub fn forget(config_file: &Path) -> io::Result<()> {
+    match fs_err::remove_file(file(config_file)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Asks on the terminal, without showing what is typed. The question goes to stderr: stdout is for results.
+fn ask(question: &str) -> anyhow::Result<SecretString> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = io::stdin();
+    for _ in 0..5 {
+        eprint!("{question}");
+        io::stderr().flush()?;
+        let before = tcgetattr(&stdin)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+        let mut typed = String::new();
+        let read = stdin.lock().read_line(&mut typed);
+        tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+        eprintln!();
+        read?;
+        let typed = zeroize::Zeroizing::new(typed);
+        let password = typed.trim_end_matches(['\n', '\r']);
+        if !password.is_empty() {
+            return Ok(password.into());
+        }
+    }
+    Err(Failure::new(Exit::Password, "no password was typed").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_password_is_base64_without_a_newline_and_for_this_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("repository.config");
+        store(&config, &"fixture".into()).unwrap();
+        let path = folder.path().join("repository.config.kopia-password");
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "Zml4dHVyZQ==");
+        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(find(None, &config, Purpose::Open).unwrap().expose_secret(), "fixture");
+        forget(&config).unwrap();
+        forget(&config).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_flag_beats_the_stored_password_and_is_trimmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("c");
+        store(&config, &"stored".into()).unwrap();
+        let found = find(Some(&" given\n".into()), &config, Purpose::Open).unwrap();
+        assert_eq!(found.expose_secret(), "given");
+    }
+
+    #[test]
+    fn a_damaged_password_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("c");
+        fs_err::write(file(&config), "no base64!").unwrap();
+        let error = find(None, &config, Purpose::Open).unwrap_err();
+        assert!(format!("{error:#}").contains("c.kopia-password"), "{error:#}");
+    }
+}

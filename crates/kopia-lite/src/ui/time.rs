@@ -1,0 +1,72 @@
+//! Times and durations for people, in Kopia's form.
+
+use jiff::{Timestamp, tz::TimeZone};
+use kopia_format::time::GoTime;
+
+/// The zone that times are shown in: `local`, `utc`, `original` (as stored, which for snapshots is UTC) or a name.
+#[derive(Debug, Clone)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// The zone called `name`; an unknown name is UTC, as in Kopia.
+    pub fn named(name: &str) -> Self {
+        Self(match name {
+            "local" => TimeZone::system(),
+            "utc" | "original" => TimeZone::UTC,
+            other => TimeZone::get(other).unwrap_or(TimeZone::UTC),
+        })
+    }
+
+    /// `2006-01-02 15:04:05 MST`.
+    pub fn format(&self, time: GoTime) -> String {
+        self.strftime(time, "%Y-%m-%d %H:%M:%S %Z")
+    }
+
+    /// `2006-01-02 15:04:05.000 MST`.
+    pub fn format_precise(&self, time: GoTime) -> String {
+        self.strftime(time, "%Y-%m-%d %H:%M:%S.%3f %Z")
+    }
+
+    /// The zone itself.
+    pub fn time_zone(&self) -> &TimeZone {
+        &self.0
+    }
+
+    fn strftime(&self, time: GoTime, format: &str) -> String {
+        let instant = Timestamp::from_nanosecond(i128::from(time.unix_nanos()))
+            .expect("64 bits of nanoseconds are within the range of times");
+        instant.to_zoned(self.0.clone()).strftime(format).to_string()
+    }
+}
+
+/// Whole seconds in Go's form, `1h2m3s`, as Kopia ends `Created snapshot … in 5s`.
+pub fn rounded(duration: std::time::Duration) -> String {
+    let secs = (duration.as_millis() + 500) / 1000;
+    let (hours, minutes, secs) = (secs / 3600, secs / 60 % 60, secs % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{secs}s"),
+        (0, _) => format!("{minutes}m{secs}s"),
+        _ => format!("{hours}h{minutes}m{secs}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_kopia_prints_them() {
+        let time = GoTime::from_unix_nanos(1_795_525_531_439_476_757);
+        let utc = Zone::named("utc");
+        assert_eq!(utc.format(time), "2026-11-24 13:05:31 UTC");
+        assert_eq!(utc.format_precise(time), "2026-11-24 13:05:31.439 UTC");
+        let kolkata = Zone::named("Asia/Kolkata");
+        assert_eq!(kolkata.format(time), "2026-11-24 18:35:31 IST");
+    }
+
+    #[test]
+    fn durations_are_rounded_to_seconds() {
+        let text = |millis| rounded(std::time::Duration::from_millis(millis));
+        assert_eq!([text(499), text(1500), text(3_725_000)], ["0s", "2s", "1h2m5s"]);
+    }
+}

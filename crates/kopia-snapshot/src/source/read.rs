@@ -1,0 +1,112 @@
+//! Reading the bytes of files and the targets of links.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::{ffi::OsStringExt, fs::OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::go_error::go_path_error;
+
+/// Reads a file piece by piece.
+#[derive(Debug)]
+pub struct FileReader {
+    file: File,
+    path: PathBuf,
+    left: Option<u64>,
+}
+
+impl FileReader {
+    /// Opens a regular file. A link or a FIFO that took its place since it was listed is not followed or waited for.
+    ///
+    /// # Errors
+    /// Go's text: `unable to open file: unable to open local file: open PATH: …`.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).expect("the two flags are small numbers");
+        let opened = File::options().read(true).custom_flags(flags).open(path);
+        let file = opened.map_err(|error| {
+            let cause = go_path_error("open", path, &error);
+            format!("unable to open file: unable to open local file: {cause}")
+        })?;
+        Ok(Self { file, path: path.to_owned(), left: None })
+    }
+
+    /// Restricts the reader to `length` bytes from `offset` on; `None` = to the end.
+    ///
+    /// # Errors
+    /// Go's text: `seek error: seek PATH: …`.
+    pub fn part(mut self, offset: u64, length: Option<u64>) -> Result<Self, String> {
+        self.file.seek(SeekFrom::Start(offset)).map_err(|error| {
+            format!("seek error: {}", go_path_error("seek", &self.path, &error))
+        })?;
+        self.left = length;
+        Ok(self)
+    }
+
+    /// The next piece of at most `size` bytes; empty at the end.
+    ///
+    /// # Errors
+    /// Go's text: `read PATH: …`.
+    pub fn next_piece(&mut self, size: usize) -> Result<Bytes, String> {
+        let size = self.left.map_or(size, |left| size.min(usize::try_from(left).unwrap_or(size)));
+        let mut piece = BytesMut::zeroed(size);
+        let mut filled = 0;
+        while filled < size {
+            match self.file.read(&mut piece[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(go_path_error("read", &self.path, &error)),
+            }
+        }
+        piece.truncate(filled);
+        if let Some(left) = &mut self.left {
+            *left -= filled as u64;
+        }
+        Ok(piece.freeze())
+    }
+}
+
+/// The target of a link, as bytes.
+///
+/// # Errors
+/// Go's text: `unable to read symlink: readlink PATH: …`.
+pub fn read_link(path: &Path) -> Result<Bytes, String> {
+    let target = std::fs::read_link(path).map_err(|error| {
+        format!("unable to read symlink: {}", go_path_error("readlink", path, &error))
+    })?;
+    Ok(target.into_os_string().into_vec().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_in_pieces_and_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, "0123456789").unwrap();
+        let mut whole = FileReader::open(&path).unwrap();
+        assert_eq!(whole.next_piece(4).unwrap(), "0123");
+        assert_eq!(whole.next_piece(100).unwrap(), "456789");
+        assert!(whole.next_piece(4).unwrap().is_empty());
+        let mut part = FileReader::open(&path).unwrap().part(2, Some(5)).unwrap();
+        assert_eq!(part.next_piece(3).unwrap(), "234");
+        assert_eq!(part.next_piece(30).unwrap(), "56");
+        assert!(part.next_piece(3).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        assert!(FileReader::open(&link).unwrap_err().contains("too many levels"));
+        assert_eq!(read_link(&link).unwrap(), "/etc/passwd");
+    }
+}
