@@ -71,6 +71,6 @@ mod tests {
             hex(Checksum::Sha256),
             "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"
         );
-        assert_eq!(md5(&data), "JfnnlDI7RTiF9RgfGNK2JA==");
+        assert_eq!(md5(&data), "JfnnlDI7RTiF9RgfG2JNCw==");
     }
 }

@@ -21,12 +21,15 @@ pub(crate) enum Node {
 /// A document, step by step. Ends after the root is closed, or with an error.
 pub(crate) struct Nodes<'a> {
     reader: Option<EventReader<&'a [u8]>>,
+    depth: usize,
+    closed: bool,
 }
 
 impl<'a> Nodes<'a> {
     pub fn new(document: &'a [u8]) -> Self {
         let config = ParserConfig::new().cdata_to_characters(true);
-        Self { reader: Some(EventReader::new_with_config(document, config)) }
+        let reader = Some(EventReader::new_with_config(document, config));
+        Self { reader, depth: 0, closed: false }
     }
 }
 
@@ -36,8 +39,19 @@ impl Iterator for Nodes<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let node = match self.reader.as_mut()?.next() {
-                Ok(XmlEvent::StartElement { name, .. }) => Ok(Node::Open(name.local_name)),
-                Ok(XmlEvent::EndElement { .. }) => Ok(Node::Close),
+                Ok(XmlEvent::StartElement { .. }) if self.closed => {
+                    self.reader = None; // this parser would take any number of roots
+                    Err("it has a second root element".to_owned())
+                }
+                Ok(XmlEvent::StartElement { name, .. }) => {
+                    self.depth += 1;
+                    Ok(Node::Open(name.local_name))
+                }
+                Ok(XmlEvent::EndElement { .. }) => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.closed = self.depth == 0;
+                    Ok(Node::Close)
+                }
                 Ok(XmlEvent::Characters(text) | XmlEvent::Whitespace(text)) => Ok(Node::Text(text)),
                 Ok(XmlEvent::EndDocument) => {
                     self.reader = None;
