@@ -1,0 +1,4 @@
+//! x
+mod canned;
+mod garbled;
+mod redirects;
