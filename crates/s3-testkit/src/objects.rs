@@ -1,0 +1,336 @@
+//! The store: buckets of objects in memory, and the door by which a test looks into it.
+//!
+//! Bodies are [`Bytes`]: a GET hands out a reference, and only a PUT copies, from the socket into
+//! one buffer. What a PUT said beside the bytes is kept as it was sent, header by header.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::classes::{ArchiveAccess, Restoring, is_archive};
+use crate::clock::Clock;
+use crate::text::hex;
+
+/// Retention and legal hold of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// `GOVERNANCE` or `COMPLIANCE`, and until when.
+    pub retention: Option<(String, SystemTime)>,
+    /// Whether a legal hold is on.
+    pub legal_hold: bool,
+}
+
+impl ObjectLock {
+    /// Whether the object may not be deleted or replaced now. `bypass` overrides `GOVERNANCE`.
+    #[must_use]
+    pub fn forbids_change(&self, now: SystemTime, bypass: bool) -> bool {
+        let retained = self
+            .retention
+            .as_ref()
+            .is_some_and(|(mode, until)| *until > now && !(bypass && mode == "GOVERNANCE"));
+        self.legal_hold || retained
+    }
+}
+
+/// An object as the server holds it.
+#[derive(Debug, Clone)]
+pub struct StoredObject {
+    /// The content.
+    pub bytes: Bytes,
+    /// The ETag without quotes.
+    pub etag: String,
+    /// The storage class; `STANDARD` where nothing was sent.
+    pub storage_class: String,
+    /// When it was put or copied, by the server's clock.
+    pub last_modified: SystemTime,
+    /// Headers as they were sent, by lower-case name: `content-type`, `cache-control` and all of
+    /// `x-amz-*` but those of signing.
+    pub headers: BTreeMap<String, String>,
+    /// A thaw that was asked for and whose copy is not gone yet.
+    pub restore: Option<Restoring>,
+    /// The archive tier of Intelligent-Tiering in which it lies.
+    pub archive_access: Option<ArchiveAccess>,
+    /// Retention and legal hold.
+    pub lock: ObjectLock,
+}
+
+impl StoredObject {
+    /// A STANDARD object of these bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Bytes>, last_modified: SystemTime) -> Self {
+        let bytes = bytes.into();
+        Self {
+            etag: hex(&<md5::Md5 as md5::Digest>::digest(&bytes)),
+            bytes,
+            storage_class: "STANDARD".into(),
+            last_modified,
+            headers: BTreeMap::new(),
+            restore: None,
+            archive_access: None,
+            lock: ObjectLock::default(),
+        }
+    }
+
+    /// Whether a GET would be answered with the content.
+    #[must_use]
+    pub fn is_readable(&self, now: SystemTime) -> bool {
+        let thawed = self.restore.is_some_and(|thaw| !thaw.is_running(now));
+        thawed || !(is_archive(&self.storage_class) || self.archive_access.is_some())
+    }
+
+    /// Brings the thaw up to date: expired copies vanish, Intelligent-Tiering moves for good.
+    pub(crate) fn settle(&mut self, now: SystemTime) {
+        let Some(thaw) = self.restore else { return };
+        if thaw.is_over(now) {
+            self.restore = None;
+        } else if thaw.expiry.is_none() && !thaw.is_running(now) {
+            (self.restore, self.archive_access) = (None, None);
+        }
+    }
+
+    /// A header as it was sent with the PUT.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// An unfinished multipart upload.
+#[derive(Debug, Clone)]
+pub(crate) struct Upload {
+    pub key: String,
+    pub headers: BTreeMap<String, String>,
+    /// Content and MD5 of each part.
+    pub parts: BTreeMap<i32, (Bytes, [u8; 16])>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Bucket {
+    pub objects: BTreeMap<String, StoredObject>,
+    pub uploads: BTreeMap<String, Upload>,
+    /// The lifecycle document as it was put.
+    pub lifecycle: Option<Bytes>,
+}
+
+/// All buckets. Cheap to clone: all clones see the same objects.
+///
+/// The methods speak of the bucket that the server was started with; [`Objects::in_bucket`] gives
+/// the same for another.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    buckets: Arc<Mutex<BTreeMap<String, Bucket>>>,
+    clock: Arc<Clock>,
+    bucket: Arc<str>,
+}
+
+impl Objects {
+    pub(crate) fn new(bucket: &str, clock: Arc<Clock>) -> Self {
+        let buckets = BTreeMap::from([(bucket.to_owned(), Bucket::default())]);
+        Self { buckets: Arc::new(Mutex::new(buckets)), clock, bucket: bucket.into() }
+    }
+
+    pub(crate) fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, Bucket>> {
+        // A panic of another test thread leaves a usable map: each change is a single insert.
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Bucket, SystemTime) -> T) -> T {
+        let now = self.clock.now();
+        let mut buckets = self.buckets();
+        look(buckets.entry(self.bucket.to_string()).or_default(), now)
+    }
+
+    fn change(&self, key: &str, change: impl FnOnce(&mut StoredObject, SystemTime)) -> bool {
+        self.with(|bucket, now| match bucket.objects.get_mut(key) {
+            Some(object) => {
+                object.settle(now);
+                change(object, now);
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// The same view of another bucket, which is created if it does not exist.
+    #[must_use]
+    pub fn in_bucket(&self, bucket: &str) -> Self {
+        self.buckets().entry(bucket.to_owned()).or_default();
+        Self { bucket: bucket.into(), ..self.clone() }
+    }
+
+    /// Removes the bucket and all that is in it: requests then answer `NoSuchBucket`.
+    pub fn remove_bucket(&self) {
+        self.buckets().remove(&*self.bucket);
+    }
+
+    /// The object of this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<StoredObject> {
+        self.with(|bucket, now| {
+            let object = bucket.objects.get_mut(key)?;
+            object.settle(now);
+            Some(object.clone())
+        })
+    }
+
+    /// The keys that begin with `prefix`, in order.
+    #[must_use]
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        self.with(|bucket, _| {
+            let from = bucket.objects.range(prefix.to_owned()..);
+            from.map(|(key, _)| key).take_while(|key| key.starts_with(prefix)).cloned().collect()
+        })
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.with(|bucket, _| bucket.objects.len())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of all objects whose keys begin with `prefix`.
+    #[must_use]
+    pub fn total_bytes(&self, prefix: &str) -> u64 {
+        self.with(|bucket, _| {
+            let from = bucket.objects.range(prefix.to_owned()..);
+            let ours = from.take_while(|(key, _)| key.starts_with(prefix));
+            ours.map(|(_, object)| object.bytes.len() as u64).sum()
+        })
+    }
+
+    /// Stores an object of class STANDARD, past the protocol and its checks.
+    pub fn put(&self, key: &str, bytes: impl Into<Bytes>) {
+        self.put_with_class(key, bytes, "STANDARD");
+    }
+
+    /// Stores an object of this class, past the protocol and its checks.
+    pub fn put_with_class(&self, key: &str, bytes: impl Into<Bytes>, class: &str) {
+        let bytes = bytes.into();
+        self.with(|bucket, now| {
+            let mut object = StoredObject::new(bytes, now);
+            object.storage_class = class.to_owned();
+            bucket.objects.insert(key.to_owned(), object);
+        });
+    }
+
+    /// Removes an object, locked or not; says whether there was one.
+    pub fn remove(&self, key: &str) -> bool {
+        self.with(|bucket, _| bucket.objects.remove(key).is_some())
+    }
+
+    /// Moves an object to another class, as a lifecycle rule does: time and ETag stay. Says
+    /// whether there is such an object.
+    pub fn set_class(&self, key: &str, class: &str) -> bool {
+        self.change(key, |object, _| {
+            object.storage_class = class.to_owned();
+            (object.restore, object.archive_access) = (None, None);
+        })
+    }
+
+    /// Lets an Intelligent-Tiering object sink into an archive tier, or rise from it.
+    pub fn set_archive_access(&self, key: &str, tier: Option<ArchiveAccess>) -> bool {
+        self.change(key, |object, _| (object.restore, object.archive_access) = (None, tier))
+    }
+
+    /// Ends a running thaw now; its copy keeps its expiry.
+    pub fn finish_restore(&self, key: &str) -> bool {
+        self.change(key, |object, now| {
+            if let Some(thaw) = &mut object.restore {
+                thaw.ready = thaw.ready.min(now);
+            }
+        })
+    }
+
+    /// Makes an object older by this much.
+    pub fn age(&self, key: &str, by: Duration) -> bool {
+        self.change(key, |object, _| object.last_modified -= by)
+    }
+
+    /// Flips the lowest bit of the byte at `offset`; ETag and stored checksums stay as they were.
+    pub fn corrupt(&self, key: &str, offset: usize) -> bool {
+        self.change(key, |object, _| {
+            let mut bytes = BytesMut::from(&object.bytes[..]);
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte ^= 1;
+            }
+            object.bytes = bytes.freeze();
+        })
+    }
+
+    /// Cuts an object to its first `len` bytes.
+    pub fn truncate(&self, key: &str, len: usize) -> bool {
+        self.change(key, |object, _| object.bytes.truncate(len))
+    }
+
+    /// The lifecycle document that was put, if any.
+    #[must_use]
+    pub fn lifecycle(&self) -> Option<Bytes> {
+        self.with(|bucket, _| bucket.lifecycle.clone())
+    }
+
+    /// Sets the lifecycle document; its rules are never run.
+    pub fn set_lifecycle(&self, document: Option<Bytes>) {
+        self.with(|bucket, _| bucket.lifecycle = document);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classes::Tier;
+
+    fn objects() -> Objects {
+        Objects::new("b", Arc::new(Clock::default()))
+    }
+
+    #[test]
+    fn keys_and_bytes_are_told_by_prefix() {
+        let objects = objects();
+        for (key, len) in [("p1", 1), ("p2", 2), ("q1", 4), ("r", 8)] {
+            objects.put(key, vec![0; len]);
+        }
+        assert_eq!(objects.keys("p"), ["p1", "p2"]);
+        assert_eq!((objects.total_bytes("p"), objects.total_bytes(""), objects.len()), (3, 15, 4));
+    }
+
+    #[test]
+    fn a_bucket_is_apart_from_another() {
+        let objects = objects();
+        objects.put("k", "1");
+        let other = objects.in_bucket("c");
+        assert!(other.is_empty());
+        other.put("k", "2");
+        assert_eq!(objects.get("k").unwrap().bytes, "1");
+    }
+
+    #[test]
+    fn corruption_changes_one_bit_and_no_etag() {
+        let objects = objects();
+        objects.put("k", "abc");
+        let before = objects.get("k").unwrap();
+        assert!(objects.corrupt("k", 1));
+        let after = objects.get("k").unwrap();
+        assert_eq!((&after.bytes[..], &after.etag), (&b"acc"[..], &before.etag));
+        assert!(!objects.corrupt("missing", 0));
+    }
+
+    #[test]
+    fn intelligent_tiering_moves_for_good_once_thawed() {
+        let now = SystemTime::now();
+        let mut object = StoredObject::new("x", now);
+        object.archive_access = Some(ArchiveAccess::Archive);
+        object.restore = Some(Restoring { tier: Tier::Bulk, days: None, ready: now, expiry: None });
+        object.settle(now - Duration::from_secs(1));
+        assert!(!object.is_readable(now - Duration::from_secs(1)));
+        object.settle(now);
+        assert!(object.is_readable(now) && object.restore.is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! Starting and stopping a server, and what a test holds in its hand meanwhile.
+//!
+//! A server runs on threads of its own. So a test may block its own thread, or have no runtime at
+//! all, and dropping the server ends every connection at once.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+use crate::access::{Action, Denials, Gate, KeyRing};
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::log::RequestLog;
+use crate::objects::Objects;
+use crate::options::{Credentials, TestServerOptions};
+use crate::service::{Domains, Service};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its threads could not be started.
+    #[error("cannot start the server's threads")]
+    Threads(#[source] std::io::Error),
+    /// Nothing can listen at the address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The TLS identity cannot be used.
+    #[error("the TLS identity cannot be used: {0}")]
+    Tls(String),
+}
+
+/// What all parts of one server share.
+pub(crate) struct Shared {
+    pub options: TestServerOptions,
+    pub clock: Arc<Clock>,
+    pub objects: Objects,
+    pub log: RequestLog,
+    pub faults: Faults,
+    pub denials: Denials,
+    pub keys: KeyRing,
+}
+
+/// A running S3 server; dropping it stops it.
+pub struct TestServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+impl std::fmt::Debug for TestServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestServer").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl TestServer {
+    /// Starts a server; it accepts connections when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`], when the address is taken or the TLS identity is unusable.
+    // Async for the sake of callers that await it; the waiting is over in microseconds.
+    #[allow(clippy::unused_async)]
+    pub async fn start(options: TestServerOptions) -> Result<Self, StartError> {
+        Self::start_blocking(options)
+    }
+
+    /// [`start`](Self::start) for callers without a runtime.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_blocking(options: TestServerOptions) -> Result<Self, StartError> {
+        let refuse = |source| StartError::Listen { address: options.listen, source };
+        let listener = std::net::TcpListener::bind(options.listen).map_err(refuse)?;
+        listener.set_nonblocking(true).map_err(refuse)?;
+        let address = listener.local_addr().map_err(refuse)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("s3-testkit")
+            .enable_all()
+            .build()
+            .map_err(StartError::Threads)?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener).map_err(refuse)?
+        };
+        let shared = Arc::new(Shared::new(options));
+        let s3 = shared.build_service();
+        runtime.spawn(accept(listener, shared.clone(), s3));
+        Ok(Self { address, shared, runtime: Some(runtime) })
+    }
+
+    /// The endpoint's URL, such as `http://127.0.0.1:40123`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        let scheme = if self.shared.options.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The bucket that it was started with.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.shared.options.bucket
+    }
+
+    /// The options it was started with.
+    #[must_use]
+    pub fn options(&self) -> &TestServerOptions {
+        &self.shared.options
+    }
+
+    /// The first pair of keys that it was started with.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.shared.options.credentials.first()
+    }
+
+    /// From now on only these keys may sign. Without any, nobody may.
+    pub fn set_credentials(&self, keys: Vec<Credentials>) {
+        *self.shared.keys.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// The objects of its bucket.
+    #[must_use]
+    pub fn objects(&self) -> &Objects {
+        &self.shared.objects
+    }
+
+    /// The requests that it has seen.
+    #[must_use]
+    pub fn requests(&self) -> &RequestLog {
+        &self.shared.log
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// The faults that it will play.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// Takes a permission away for keys that begin with `prefix`.
+    pub fn deny(&self, action: Action, prefix: &str) {
+        self.shared.denials.deny(action, prefix);
+    }
+
+    /// Gives all permissions back.
+    pub fn allow_all(&self) {
+        self.shared.denials.clear();
+    }
+
+    /// Stops it and ends its connections, as dropping does.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // A runtime must not be dropped inside another one in the ordinary way: that would block.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    fn new(options: TestServerOptions) -> Self {
+        let clock = Arc::new(Clock::default());
+        Self {
+            objects: Objects::new(&options.bucket, clock.clone()),
+            keys: KeyRing(RwLock::new(options.credentials.clone())),
+            clock,
+            log: RequestLog::default(),
+            faults: Faults::default(),
+            denials: Denials::default(),
+            options,
+        }
+    }
+
+    fn build_service(self: &Arc<Self>) -> S3Service {
+        let mut builder = S3ServiceBuilder::new(Service(self.clone()));
+        builder.set_host(Domains(self.options.domains.clone()));
+        builder.set_auth(Gate(self.clone()));
+        builder.set_access(Gate(self.clone()));
+        builder.build()
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, s3: S3Service) {
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            // Out of file descriptors, most likely: others will be closed, so go on after a while.
+            Err(_) => {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        tokio::spawn(serve(socket, shared.clone(), s3.clone()));
+    }
+}
+
+async fn serve(socket: TcpStream, shared: Arc<Shared>, s3: S3Service) {
+    // Small answers must not wait for an acknowledgement; failing to say so only costs time.
+    let _ = socket.set_nodelay(true);
+    crate::wire::serve_connection(socket, shared, s3).await;
+}

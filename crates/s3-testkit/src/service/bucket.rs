@@ -1,0 +1,56 @@
+//! Requests about a bucket itself.
+
+use s3s::dto::*;
+use s3s::{S3Response, S3Result};
+
+use super::Service;
+use crate::objects::Bucket;
+
+impl Service {
+    pub(super) fn make_bucket(
+        &self,
+        input: CreateBucketInput,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        self.0.objects.buckets().entry(input.bucket).or_default();
+        Ok(S3Response::new(CreateBucketOutput::default()))
+    }
+
+    pub(super) fn find_bucket(
+        &self,
+        input: &HeadBucketInput,
+    ) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.with_bucket(&input.bucket, |_, _| Ok(()))?;
+        let bucket_region = Some(self.0.options.region.clone());
+        Ok(S3Response::new(HeadBucketOutput { bucket_region, ..Default::default() }))
+    }
+
+    pub(super) fn all_buckets(&self) -> S3Result<S3Response<ListBucketsOutput>> {
+        let named = |(name, _): (&String, &Bucket)| s3s::dto::Bucket {
+            name: Some(name.clone()),
+            ..Default::default()
+        };
+        let buckets = Some(self.0.objects.buckets().iter().map(named).collect());
+        Ok(S3Response::new(ListBucketsOutput { buckets, ..Default::default() }))
+    }
+
+    /// `us-east-1` is told by an empty element, for reasons as old as S3.
+    pub(super) fn bucket_location(
+        &self,
+        input: &GetBucketLocationInput,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.with_bucket(&input.bucket, |_, _| Ok(()))?;
+        let region = self.0.options.region.clone();
+        let told = if region == "us-east-1" { String::new() } else { region };
+        let location_constraint = Some(BucketLocationConstraint::from(told));
+        Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+    }
+
+    /// Buckets here never had versioning.
+    pub(super) fn bucket_versioning(
+        &self,
+        input: &GetBucketVersioningInput,
+    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+        self.with_bucket(&input.bucket, |_, _| Ok(()))?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+    }
+}
