@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::support;
+use blob_testkit::Fresh;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_keeps_the_promise_of_a_blob_storage() {
-    let server = support::server().await;
-    blob_testkit::conformance(Arc::new(support::storage(&server))).await;
-}
+use crate::support::{server, storage};
+
+blob_testkit::conformance!(a_bucket_keeps_the_promise_of_a_blob_storage, async || {
+    let server = Arc::new(server().await);
+    let clock = server.clone();
+    Fresh::new(Arc::new(storage(&server)))
+        .with_clock(move |by| clock.clock().advance(by))
+        .keeping(server)
+});

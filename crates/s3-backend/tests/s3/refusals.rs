@@ -134,7 +134,8 @@ async fn a_blob_that_must_be_new_is_written_once() {
     let server = server().await;
     let storage = storage(&server);
     let options = PutOptions { if_absent: true, ..PutOptions::default() };
-    let put = |bytes: &'static [u8]| storage.put(&id("p1"), Payload::from(bytes), &options);
+    let p1 = id("p1");
+    let put = |bytes: &'static [u8]| storage.put(&p1, Payload::from(bytes), &options);
     put(b"first").await.unwrap();
     let error = put(b"second").await.unwrap_err();
     assert!(matches!(error, BlobError::AlreadyExists { .. }), "{error:?}");
