@@ -101,7 +101,8 @@ impl StoredObject {
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
     pub key: String,
-    pub headers: BTreeMap<String, String>,
+    /// The headers of the request that started it.
+    pub headers: http::HeaderMap,
     /// Content and MD5 of each part.
     pub parts: BTreeMap<i32, (Bytes, [u8; 16])>,
 }
@@ -110,6 +111,7 @@ pub(crate) struct Upload {
 pub(crate) struct Bucket {
     pub objects: BTreeMap<String, StoredObject>,
     pub uploads: BTreeMap<String, Upload>,
+    pub uploads_started: u64,
     /// The lifecycle document as it was put.
     pub lifecycle: Option<Bytes>,
 }

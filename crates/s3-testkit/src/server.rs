@@ -16,7 +16,7 @@ use crate::faults::Faults;
 use crate::log::RequestLog;
 use crate::objects::Objects;
 use crate::options::{Credentials, TestServerOptions};
-use crate::service::{Domains, Service};
+use crate::service::{Domains, Lifecycle, Service};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +200,7 @@ impl Shared {
     fn build_service(self: &Arc<Self>) -> S3Service {
         let mut builder = S3ServiceBuilder::new(Service(self.clone()));
         builder.set_host(Domains(self.options.domains.clone()));
+        builder.set_route(Lifecycle(self.clone()));
         builder.set_auth(Gate(self.clone()));
         builder.set_access(Gate(self.clone()));
         builder.build()

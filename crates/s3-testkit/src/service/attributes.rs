@@ -235,7 +235,13 @@ pub(super) fn is_protected(headers: &HeaderMap) -> bool {
         || headers.keys().any(|name| is_checksum(name.as_str()))
 }
 
-fn is_checksum(name: &str) -> bool {
+/// Whether a header describes the content to its readers, as CopyObject's metadata directive
+/// understands it.
+pub(super) fn is_metadata(name: &str) -> bool {
+    CONTENT_HEADERS.contains(&name) || name.starts_with("x-amz-meta-")
+}
+
+pub(super) fn is_checksum(name: &str) -> bool {
     name.strip_prefix("x-amz-checksum-").is_some_and(|rest| CHECKSUMS.contains(&rest))
 }
 
@@ -251,8 +257,7 @@ pub(super) fn echo(object: &StoredObject, with_checksum: bool, now: SystemTime) 
     for (name, value) in &object.headers {
         let is_encryption = name.starts_with("x-amz-server-side-encryption")
             && name != "x-amz-server-side-encryption-context";
-        let is_echoed = CONTENT_HEADERS.contains(&name.as_str())
-            || name.starts_with("x-amz-meta-")
+        let is_echoed = is_metadata(name)
             || name == "x-amz-website-redirect-location"
             || is_encryption
             || (with_checksum && is_checksum(name));

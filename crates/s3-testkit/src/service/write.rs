@@ -10,7 +10,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, s3_er
 
 use super::attributes::{Attributes, CHECKSUMS};
 use super::{Service, custom_error};
-use crate::access::{access_denied, header};
+use crate::access::header;
 use crate::objects::Bucket;
 use crate::text::hex;
 
@@ -289,9 +289,4 @@ pub(super) fn refuse_encryption_headers(headers: &HeaderMap) -> S3Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Whether the source of a copy may be read by the requester.
-pub(super) fn check_source(denied: bool) -> S3Result<()> {
-    if denied { Err(access_denied()) } else { Ok(()) }
 }
