@@ -163,6 +163,9 @@ async fn serve(
     about: &About,
 ) -> Result<Answer, HttpError> {
     let mut answer = s3.call(request.map(Body::from)).await?;
+    if let Some(status) = answer.extensions_mut().remove::<http::StatusCode>() {
+        *answer.status_mut() = status;
+    }
     if answer.status().is_client_error() || answer.status().is_server_error() {
         complete_error(&mut answer, about);
     }

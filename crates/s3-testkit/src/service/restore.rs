@@ -36,7 +36,9 @@ impl Service {
             object.restore = Some(thaw);
             Ok(status)
         })?;
-        Ok(S3Response::with_status(RestoreObjectOutput::default(), status))
+        let mut response = S3Response::new(RestoreObjectOutput::default());
+        response.extensions.insert(status); // s3s drops a status; the wire puts it in place
+        Ok(response)
     }
 }
 

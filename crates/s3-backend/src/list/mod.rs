@@ -1,0 +1,179 @@
+//! All blobs under a prefix, page by page, with class and read state.
+//!
+//! The request is ours, because rusoto's lacks `x-amz-optional-object-attributes: RestoreStatus`, and
+//! so is the parser ([`page`]): one pass that also guards against answers that break off. An answer
+//! must say whether it is the last one; an empty body is never an empty listing.
+
+mod page;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use blob_core::{BlobError, BlobId, BlobMeta, ReadState, Result, StorageClass};
+use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use page::{Entry, Page, Unreadable};
+use rusoto_core::signature::SignedRequest;
+
+use crate::{
+    errors::Op,
+    storage::Inner,
+    wire::{Answer, Exchange, Expect},
+};
+
+/// What the endpoint has taught.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    /// It refuses to be asked for the restore status.
+    no_restore_status: AtomicBool,
+    /// It has told the restore status of some object.
+    tells_restore_status: AtomicBool,
+}
+
+/// Where a listing is.
+enum Next {
+    First,
+    After(String),
+    End,
+}
+
+impl Inner {
+    pub(crate) fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMeta>> {
+        stream::try_unfold(Next::First, move |next| async move {
+            let token = match next {
+                Next::First => None,
+                Next::After(token) => Some(token),
+                Next::End => return Ok(None),
+            };
+            let page = self.page(prefix, token.as_deref()).await?;
+            let next = match page.next {
+                None => Next::End,
+                Some(next) if token.as_deref() == Some(&*next) => {
+                    let reason = "the listing goes in a circle: a page names itself as the next";
+                    return Err(self.about(Op::List, None).other(reason));
+                }
+                Some(next) => Next::After(next),
+            };
+            let metas = self.metas(page.entries)?;
+            Ok(Some((stream::iter(metas).map(Ok), next)))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    async fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page> {
+        let status = !self.list_learned.no_restore_status.load(Ordering::Relaxed);
+        match self.page_once(prefix, token, status).await {
+            Ok(page) => Ok(page),
+            Err((Some(answer), _)) if status && matches!(answer.status, 400 | 501) => {
+                let page = self.page_once(prefix, token, false).await.map_err(|(_, e)| e)?;
+                tracing::info!(storage = self.info.name, "does not tell the restore status");
+                self.list_learned.no_restore_status.store(true, Ordering::Relaxed);
+                Ok(page)
+            }
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    async fn page_once(
+        &self,
+        prefix: &str,
+        token: Option<&str>,
+        restore_status: bool,
+    ) -> std::result::Result<Page, (Option<Arc<Answer>>, BlobError)> {
+        let mut exchange = Exchange::new(Expect::Listing);
+        if restore_status {
+            let name = "x-amz-optional-object-attributes";
+            exchange = exchange.header(name, "RestoreStatus".into());
+        }
+        let exchange = Arc::new(exchange);
+        let region = self.wire.rusoto_region();
+        let mut request = SignedRequest::new("GET", "s3", &region, &format!("/{}", self.bucket()));
+        request.add_param("list-type", "2");
+        request.add_param("delimiter", "/");
+        request.add_param("encoding-type", "url");
+        let prefix = format!("{}{prefix}", self.prefix);
+        request.add_param("prefix", &prefix);
+        if let Some(token) = token {
+            request.add_param("continuation-token", token);
+        }
+        let about = self.about(Op::List, None);
+        let sent = self.wire.raw(&exchange).sign_and_dispatch(request).await;
+        let failed =
+            |error: &dyn std::fmt::Display| (exchange.answer(), about.error(&exchange, error));
+        let mut response = sent.map_err(|error| failed(&format!("{error:?}")))?;
+        if !response.status.is_success() {
+            return Err(failed(&response.status));
+        }
+        let body = response.buffer().await.map_err(|error| failed(&error))?.body;
+        page::parse(&body).map_err(|unreadable| match unreadable {
+            Unreadable::Refused(fields) => {
+                let answer = Answer { status: 500, fields, ..Answer::default() };
+                (None, about.refused(&answer))
+            }
+            Unreadable::Malformed(reason) => {
+                (None, about.transient(format!("the listing can't be read: {reason}")))
+            }
+        })
+    }
+
+    /// The blobs of a page. Keys that can't be blobs are left out: folder markers, deeper folders.
+    fn metas(&self, entries: Vec<Entry>) -> Result<Vec<BlobMeta>> {
+        if entries.iter().any(|entry| entry.restore.is_some()) {
+            self.list_learned.tells_restore_status.store(true, Ordering::Relaxed);
+        }
+        // Only where the endpoint is known to tell the status does silence mean "cold".
+        let tells = self.wire.place().is_aws()
+            && !self.list_learned.no_restore_status.load(Ordering::Relaxed)
+            || self.list_learned.tells_restore_status.load(Ordering::Relaxed);
+        let mut metas = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(id) = entry.key.strip_prefix(&self.prefix) else {
+                let reason =
+                    format!("the listing holds a key that was not asked for: {:?}", entry.key);
+                return Err(self.about(Op::List, None).other(reason));
+            };
+            let Ok(id) = BlobId::new(id) else { continue };
+            let class = entry.class.filter(|class| !class.is_empty()).map(StorageClass::new);
+            let state = state(class.as_ref(), entry.restore, tells);
+            let (size, modified) = (entry.size, entry.modified);
+            metas.push(BlobMeta { id, size, modified, class, state });
+        }
+        Ok(metas)
+    }
+}
+
+/// What a listing tells of a blob's readability; `None` where only a HEAD does.
+fn state(
+    class: Option<&StorageClass>,
+    restore: Option<ReadState>,
+    tells: bool,
+) -> Option<ReadState> {
+    let class = class?;
+    match restore {
+        Some(state) => Some(state),
+        None if class.is_archive() => tells.then_some(ReadState::Cold),
+        // May be cold in its archive tiers; a class of tomorrow may be anything.
+        None if *class == StorageClass::INTELLIGENT_TIERING || !class.is_known() => None,
+        None => Some(ReadState::Ready),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_told_only_where_it_is_known() {
+        let of = |class: &StorageClass, restore, tells| state(Some(class), restore, tells);
+        let glacier = &StorageClass::GLACIER;
+        assert_eq!(of(glacier, None, true), Some(ReadState::Cold));
+        assert_eq!(of(glacier, None, false), None);
+        assert_eq!(of(glacier, Some(ReadState::Thawing), false), Some(ReadState::Thawing));
+        assert_eq!(of(&StorageClass::STANDARD, None, false), Some(ReadState::Ready));
+        assert_eq!(of(&StorageClass::INTELLIGENT_TIERING, None, true), None);
+        assert_eq!(of(&StorageClass::new("OF_TOMORROW"), None, true), None);
+        assert_eq!(state(None, None, true), None);
+    }
+}

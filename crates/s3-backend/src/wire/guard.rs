@@ -1,0 +1,25 @@
+//! A good status is not yet a good answer.
+//!
+//! S3 and proxies before it send `200 OK` with an `<Error>` in the body, and rusoto takes that for
+//! success; a body that breaks off makes rusoto's deserialisers loop for ever. So the body of every
+//! answer that is not an object's bytes is read and looked at here, before rusoto sees it. (Listings
+//! are looked at by `list`, in the pass that parses them.)
+
+use super::{Answer, Failure, answer::Reply, xml};
+
+/// Passes an answer on, or makes a refusal of it.
+pub(super) fn check(reply: Reply) -> Result<Reply, Failure> {
+    let body = reply.whole();
+    if !body.trim_ascii_start().starts_with(b"<") {
+        return Ok(reply); // no body, or a word that nobody reads
+    }
+    match xml::root(body) {
+        Ok(root) if root == "Error" => {
+            let fields = xml::error_fields(body).unwrap_or_default();
+            let headers = reply.answer().headers.clone();
+            Ok(Reply::refusal(Answer { status: 500, headers, fields }))
+        }
+        Ok(_) => Ok(reply),
+        Err(reason) => Err(Failure::Garbled(reason)),
+    }
+}

@@ -1,0 +1,15 @@
+//! The crate as others see it: against an S3 server in this process, and against answers that no
+//! server should give.
+
+mod archive;
+mod attributes;
+mod canned;
+mod conformance;
+mod connection;
+mod garbled;
+mod keys;
+mod listing;
+mod redirects;
+mod refusals;
+mod support;
+mod tls;
