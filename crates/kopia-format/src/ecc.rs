@@ -325,9 +325,18 @@ mod tests {
     use super::*;
     use kopia_fixtures::{hex, spec_bytes, vectors};
     use serde_json::Value;
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
 
-    fn ecc(case: &Value) -> Ecc {
-        Ecc::new(ALGORITHMS[0], case["overheadPercent"].as_u64().unwrap() as u32).unwrap()
+    /// Making the tables takes longer than using them, so they are made once per percentage.
+    fn ecc(case: &Value) -> Arc<Ecc> {
+        static MADE: Mutex<BTreeMap<u32, Arc<Ecc>>> = Mutex::new(BTreeMap::new());
+        let percent = case["overheadPercent"].as_u64().unwrap() as u32;
+        let mut made = MADE.lock().unwrap();
+        let new = || Arc::new(Ecc::new(ALGORITHMS[0], percent).unwrap());
+        Arc::clone(made.entry(percent).or_insert_with(new))
     }
 
     fn sha256(bytes: &[u8]) -> String {

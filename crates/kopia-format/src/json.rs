@@ -7,8 +7,12 @@
 
 use std::io;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+use serde_json::value::RawValue;
+
+use crate::error::{FormatError, Result};
 
 /// One line without blanks: `json.Marshal`.
 ///
@@ -130,12 +134,46 @@ pub fn compact(json: &str) -> String {
 /// # Errors
 ///
 /// Those of the value.
-pub fn null_is_default<'de, D, T>(from: D) -> Result<T, D::Error>
+pub fn null_is_default<'de, D, T>(from: D) -> std::result::Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
 {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// Reads the first JSON value of a stream and ignores what follows, as Go's decoder does.
+///
+/// Nesting is limited by serde_json, and nothing is allocated that the input does not fill.
+pub(crate) fn first_value<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+        .map_err(|error| FormatError::malformed(what, error.to_string()))
+}
+
+/// A name that is mostly, but not always, UTF-8: for `#[serde(with = …)]` on a `Vec<u8>`.
+///
+/// Written by the rule of [`write_string`](super::write_string); what is read is always UTF-8.
+pub(crate) mod text {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(
+        bytes: &[u8],
+        out: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return out.serialize_str(text);
+        }
+        let mut json = Vec::with_capacity(bytes.len() + 16);
+        write_string(&mut json, bytes);
+        let json = String::from_utf8(json).map_err(serde::ser::Error::custom)?;
+        RawValue::from_string(json).map_err(serde::ser::Error::custom)?.serialize(out)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> std::result::Result<Vec<u8>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.unwrap_or_default().into_bytes())
+    }
 }
 
 /// Whether a value is the zero value, for `skip_serializing_if` (Go's `omitempty`).

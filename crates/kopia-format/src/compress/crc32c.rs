@@ -29,7 +29,8 @@ static TABLES: [[u32; 256]; 8] = {
     tables
 };
 
-/// The checksum as the framing format stores it: rotated and offset, so that checksums of checksums stay strong.
+/// The checksum as the framing format stores it: rotated and offset, so that checksums of checksums
+/// stay strong.
 pub(super) fn masked(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

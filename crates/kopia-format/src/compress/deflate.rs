@@ -1,4 +1,5 @@
-//! Raw DEFLATE without a wrapper: nothing but the stream itself says where it ends, and nothing checks its bytes.
+//! Raw DEFLATE without a wrapper: nothing but the stream itself says where it ends, and nothing
+//! checks its bytes.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -21,7 +22,8 @@ pub(super) fn compress(plain: &[u8], level: u32, out: &mut Vec<u8>) -> Result<()
     }
 }
 
-/// Unlike flate2's reader, which takes the end of the input for the end of the stream, this sees a stream cut short.
+/// Unlike flate2's reader, which takes the end of the input for the end of the stream, this sees a
+/// stream cut short.
 pub(super) fn decompress(stream: &[u8], mut out: Bounded) -> Result<Vec<u8>> {
     let mut decoder = Decompress::new(false);
     loop {

@@ -1,8 +1,9 @@
 //! The compressors of contents: a 4-byte big-endian header ID, then the compressor's own stream.
 //!
-//! Any stream that follows its format will do, since content IDs are hashes of uncompressed bytes; so the levels here
-//! mirror Kopia's, the bytes need not. Reading is bounded by what the caller is ready to hold, whatever a stream claims.
-//! Format: docs/format/05-objects.md §5, docs/format/03-contents-packs.md §4.
+//! Any stream that follows its format will do, since content IDs are hashes of uncompressed bytes;
+//! so the levels here mirror Kopia's, the bytes need not. Reading is bounded by what the caller is
+//! ready to hold, whatever a stream claims. Format: docs/format/05-objects.md §5,
+//! docs/format/03-contents-packs.md §4.
 
 mod bounded;
 mod crc32c;
@@ -17,8 +18,8 @@ use bounded::Bounded;
 /// The length of the header ID in front of every stream.
 pub const HEADER_LEN: usize = 4;
 
-/// The names that a writer may use, in alphabetical order. `lz4` is not among them: Kopia 0.23 neither reads nor
-/// writes it.
+/// The names that a writer may use, in alphabetical order. `lz4` is not among them: Kopia 0.23
+/// neither reads nor writes it.
 pub const NAMES: &[&str] = &[
     "deflate-best-compression",
     "deflate-best-speed",
@@ -129,11 +130,12 @@ impl Compressor {
         self.0.name == "zstd-best-compression"
     }
 
-    /// The header ID and the compressed stream. Whether that is worth keeping is for the caller to see: Kopia keeps it
-    /// only when it is shorter than `plain`.
+    /// The header ID and the compressed stream. Whether that is worth keeping is for the caller to
+    /// see: Kopia keeps it only when it is shorter than `plain`.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] when the encoder refuses, which none of them does for contents of a repository.
+    /// [`FormatError::Invalid`] when the encoder refuses, which none of them does for contents of a
+    /// repository.
     pub fn compress(self, plain: &[u8]) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(HEADER_LEN + plain.len() / 2 + 64);
         out.extend_from_slice(&self.0.id.to_be_bytes());
@@ -173,12 +175,13 @@ pub fn header_id(framed: &[u8]) -> Result<u32> {
 
 /// The plain bytes of `framed`: a header ID and a compressed stream.
 ///
-/// `expected_id` is what the index entry says, if there is one. No more than `length_max` bytes are made (and about as
-/// much memory is used), however much the stream holds.
+/// `expected_id` is what the index entry says, if there is one. No more than `length_max` bytes are
+/// made (and about as much memory is used), however much the stream holds.
 ///
 /// # Errors
-/// [`FormatError::Malformed`] when the header is another one or missing, when the stream is damaged, cut short or holds
-/// more than `length_max` bytes; [`FormatError::Unsupported`] for a compressor that cannot be read.
+/// [`FormatError::Malformed`] when the header is another one or missing, when the stream is
+/// damaged, cut short or holds more than `length_max` bytes; [`FormatError::Unsupported`] for a
+/// compressor that cannot be read.
 pub fn decompress(expected_id: Option<u32>, framed: &[u8], length_max: usize) -> Result<Vec<u8>> {
     let id = header_id(framed)?;
     if let Some(expected) = expected_id.filter(|&expected| expected != id) {

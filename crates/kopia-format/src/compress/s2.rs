@@ -1,8 +1,8 @@
 //! S2: the framing of Snappy with larger blocks and a few more kinds of copies.
 //!
-//! A stream is a sequence of chunks, each a type byte and a 24-bit little-endian length. `minlz` codes the blocks; the
-//! framing is done here, because its reader allocates what a block claims before it can be refused, and because it has
-//! no stream writer with more effort.
+//! A stream is a sequence of chunks, each a type byte and a 24-bit little-endian length. `minlz`
+//! codes the blocks; the framing is done here, because its reader allocates what a block claims
+//! before it can be refused, and because it has no stream writer with more effort.
 
 use minlz::s2::{Encoder, decode_into, decode_len};
 
@@ -45,8 +45,8 @@ pub(super) fn compress(plain: &[u8], effort: Effort, out: &mut Vec<u8>) {
             Effort::Better => encoder.encode_better(block),
         };
         let worth_it = coded.len() + block.len() / LEAST_SAVING < block.len();
-        // The encoder is young, and what it gets wrong is lost for good: look before trusting it. Decoding costs a
-        // fraction of encoding.
+        // The encoder is young, and what it gets wrong is lost for good: look before trusting it.
+        // Decoding costs a fraction of encoding.
         check.resize(block.len(), 0);
         let is_right = worth_it
             && decode_into(&mut check, &coded).is_ok_and(|len| len == block.len())

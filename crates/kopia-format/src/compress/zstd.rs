@@ -1,7 +1,8 @@
 //! zstd: frames with a checksum, which may or may not tell their length.
 //!
-//! Frames are decoded straight into the result, so the window that a frame claims costs no memory of its own. Each
-//! thread keeps one context for either direction: making one costs more than compressing a small content.
+//! Frames are decoded straight into the result, so the window that a frame claims costs no memory
+//! of its own. Each thread keeps one context for either direction: making one costs more than
+//! compressing a small content.
 
 use std::cell::RefCell;
 
@@ -70,8 +71,8 @@ pub(super) fn decompress(stream: &[u8], length_max: usize) -> Result<Vec<u8>> {
     }
 }
 
-/// The length that all frames together tell, if all do. Refuses anything but frames of today's format: the library
-/// would also read those from before its first release.
+/// The length that all frames together tell, if all do. Refuses anything but frames of today's
+/// format: the library would also read those from before its first release.
 fn told_length(mut stream: &[u8]) -> Result<Option<u64>> {
     let mut total = Some(0_u64);
     while !stream.is_empty() {

@@ -23,7 +23,8 @@ impl IndexBuilder {
         Self::default()
     }
 
-    /// Adds `entry`, unless there is one of the same content that it doesn't [beat](IndexEntry::beats).
+    /// Adds `entry`, unless there is one of the same content that it doesn't
+    /// [beat](IndexEntry::beats).
     pub fn add(&mut self, entry: IndexEntry) {
         match self.entries.entry(entry.id) {
             Entry::Vacant(vacant) => {
@@ -69,18 +70,19 @@ impl IndexBuilder {
 
     /// The bytes of one index of all entries.
     ///
-    /// The random `suffix` belongs to indexes in packs and to compactions of format 1. Index blobs of a flush have none,
-    /// so that equal entries give equal blobs.
+    /// The random `suffix` belongs to indexes in packs and to compactions of format 1. Index blobs
+    /// of a flush have none, so that equal entries give equal blobs.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] when an entry doesn't fit the encoding, hashes differ in length, or version 2 is to be
-    /// written without entries; [`FormatError::Unsupported`] for another version.
+    /// [`FormatError::Invalid`] when an entry doesn't fit the encoding, hashes differ in length, or
+    /// version 2 is to be written without entries; [`FormatError::Unsupported`] for another
+    /// version.
     pub fn build(&self, version: u32, suffix: Option<[u8; SUFFIX_LEN]>) -> Result<Vec<u8>> {
         encode(version, &self.entries.values().collect::<Vec<_>>(), suffix)
     }
 
-    /// The bytes of as many indexes as are needed to have about `shard_len_max` entries in each ([`SHARD_LEN_MAX`]);
-    /// none when there are no entries. `suffix` is asked once for each.
+    /// The bytes of as many indexes as are needed to have about `shard_len_max` entries in each
+    /// ([`SHARD_LEN_MAX`]); none when there are no entries. `suffix` is asked once for each.
     ///
     /// # Errors
     /// As [`build`](Self::build).

@@ -6,7 +6,8 @@ use crate::ContentId;
 
 /// Where a content lies, or that it was deleted.
 ///
-/// A deletion points at the same bytes as before; until it is dropped the content can still be read by its ID.
+/// A deletion points at the same bytes as before; until it is dropped the content can still be read
+/// by its ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexEntry {
     /// The content.
@@ -32,16 +33,17 @@ pub struct IndexEntry {
 }
 
 impl IndexEntry {
-    /// Whether this entry is right and `other`, of the same content, is not: the later one, else the one that is not a
-    /// deletion, else the one with the greater pack ID. Nothing else counts, and no order of indexes.
+    /// Whether this entry is right and `other`, of the same content, is not: the later one, else
+    /// the one that is not a deletion, else the one with the greater pack ID. Nothing else counts,
+    /// and no order of indexes.
     pub fn beats(&self, other: &Self) -> bool {
         let rank = |entry: &Self| (entry.timestamp, !entry.deleted);
         let by_pack = || self.pack.as_bytes().cmp(other.pack.as_bytes());
         rank(self).cmp(&rank(other)).then_with(by_pack).is_gt()
     }
 
-    /// Whether the deletion watermark, in seconds since 1970, makes the content not exist. Ask the winner only: older
-    /// live entries don't come back.
+    /// Whether the deletion watermark, in seconds since 1970, makes the content not exist. Ask the
+    /// winner only: older live entries don't come back.
     pub fn is_dropped_by(&self, watermark: Option<i64>) -> bool {
         self.deleted && watermark.is_some_and(|watermark| self.timestamp <= watermark)
     }

@@ -1,4 +1,5 @@
-//! Many indexes as one: what is true of each content, in the order of IDs, holding one entry of each index at a time.
+//! Many indexes as one: what is true of each content, in the order of IDs, holding one entry of
+//! each index at a time.
 
 use std::{
     cmp::Ordering,
@@ -8,8 +9,8 @@ use std::{
 use super::{Index, IndexEntry};
 use crate::{ContentId, Result};
 
-/// Walks `sources`, each in the order of IDs, as one. For each content it gives the entry that beats all others, unless
-/// that is a deletion not after `watermark` (seconds since 1970).
+/// Walks `sources`, each in the order of IDs, as one. For each content it gives the entry that
+/// beats all others, unless that is a deletion not after `watermark` (seconds since 1970).
 pub fn merge<I>(sources: impl IntoIterator<Item = I>, watermark: Option<i64>) -> Merge<I::IntoIter>
 where
     I: IntoIterator<Item = IndexEntry>,

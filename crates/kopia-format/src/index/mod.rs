@@ -1,11 +1,13 @@
 //! The index: where each content lies.
 //!
-//! An index maps content IDs to places in packs, sorted by the binary form of the ID. [`Index::parse`] checks every
-//! bound, name and the order once; after that, looking up and iterating cannot fail on the layout and copies nothing but
-//! the entry asked for. Two encodings, [`v1`] and [`v2`], may stand side by side in a repository.
-//! Several indexes speak about the same content: [`IndexEntry::beats`] says which one is right, [`merge`] walks many in
-//! order in bounded memory. Format: docs/format/04-index-epochs.md §1–§3, §7.
+//! An index maps content IDs to places in packs, sorted by the binary form of the ID.
+//! [`Index::parse`] checks every bound, name and the order once; after that, looking up and
+//! iterating cannot fail on the layout and copies nothing but the entry asked for. Two encodings,
+//! [`v1`] and [`v2`], may stand side by side in a repository. Several indexes speak about the same
+//! content: [`IndexEntry::beats`] says which one is right, [`merge`] walks many in order in bounded
+//! memory. Format: docs/format/04-index-epochs.md §1–§3, §7.
 
+mod blob;
 mod build;
 mod entry;
 mod merge;
@@ -16,6 +18,7 @@ mod v2;
 
 use std::{ops::Range, sync::Arc};
 
+pub use blob::IndexBlob;
 pub use build::{IndexBuilder, SHARD_LEN_MAX};
 pub use entry::IndexEntry;
 pub use merge::{Merge, find_in, merge};
@@ -23,14 +26,15 @@ pub use range::IdRange;
 
 use crate::{ContentId, FormatError, Result};
 
-/// The bytes of random suffix that make an index in a pack, or a compaction of format 1, unlike any other.
+/// The bytes of random suffix that make an index in a pack, or a compaction of format 1, unlike any
+/// other.
 pub const SUFFIX_LEN: usize = 32;
 
 /// The name of a pack that an entry points to, where the index names none. No blob is called so.
 pub const INVALID_PACK: &str = "---invalid---";
 
-/// What lies between a content and the bytes of its cipher text: the nonce and the tag. Version 1 does not store the
-/// original length; it is the packed length without these.
+/// What lies between a content and the bytes of its cipher text: the nonce and the tag. Version 1
+/// does not store the original length; it is the packed length without these.
 const V1_OVERHEAD: u32 = 28;
 
 const V1: u8 = 1;
@@ -74,8 +78,8 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// Reads an index of either version. Bytes behind it are ignored.
     ///
     /// # Errors
-    /// [`FormatError::Malformed`] when the version is unknown, a part reaches beyond the bytes, a key is not that of a
-    /// content, or keys are out of order.
+    /// [`FormatError::Malformed`] when the version is unknown, a part reaches beyond the bytes, a
+    /// key is not that of a content, or keys are out of order.
     pub fn parse(bytes: B) -> Result<Self> {
         let all = bytes.as_ref();
         let (layout, values) = match all.first() {
@@ -123,8 +127,8 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// The entry of the content `id`.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] when the IDs in this index are of another length, so that the question itself is wrong:
-    /// a repository has one hash.
+    /// [`FormatError::Invalid`] when the IDs in this index are of another length, so that the
+    /// question itself is wrong: a repository has one hash.
     pub fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
         if self.is_empty() {
             return Ok(None);

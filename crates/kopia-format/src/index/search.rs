@@ -1,8 +1,8 @@
 //! Finding a key among sorted ones whose hashes are evenly spread.
 //!
-//! Each look at a key of a large index is likely a cache miss. Halving a million entries looks twenty times; guessing
-//! by value lands within about the square root of their number, so a guess and a second look beyond that distance
-//! leave a few thousand, then a hundred, and so on.
+//! Each look at a key of a large index is likely a cache miss. Halving a million entries looks
+//! twenty times; guessing by value lands within about the square root of their number, so a guess
+//! and a second look beyond that distance leave a few thousand, then a hundred, and so on.
 
 use std::{cmp::Ordering, ops::Range};
 

@@ -1,7 +1,7 @@
 //! Index version 1: no compression, no original length; every entry points at the name of its pack.
 //!
-//! Header: version, key length, value length (2 bytes), entry count (4). Then the sorted entries, then pack names.
-//! Format: docs/format/04-index-epochs.md §1.
+//! Header: version, key length, value length (2 bytes), entry count (4). Then the sorted entries,
+//! then pack names. Format: docs/format/04-index-epochs.md §1.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,8 +1,10 @@
-//! Index version 2: original lengths and compression; packs and formats are numbered and kept in tables.
+//! Index version 2: original lengths and compression; packs and formats are numbered and kept in
+//! tables.
 //!
-//! Header: version, key length, value length (2 bytes), entry count (4), pack count (4), format count (1), base time (4).
-//! Then the sorted entries, the packs (length and place of a name), the formats, the names. A value has 16 bytes, and
-//! more only where its numbers need them. Format: docs/format/04-index-epochs.md §2.
+//! Header: version, key length, value length (2 bytes), entry count (4), pack count (4), format
+//! count (1), base time (4). Then the sorted entries, the packs (length and place of a name), the
+//! formats, the names. A value has 16 bytes, and more only where its numbers need them. Format:
+//! docs/format/04-index-epochs.md §2.
 
 use std::{collections::HashMap, sync::Arc};
 

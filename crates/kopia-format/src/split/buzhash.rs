@@ -1,6 +1,8 @@
-//! Buzhash with 32 bits: the exclusive or of one table word per byte, each rotated by the byte's age.
+//! Buzhash with 32 bits: the exclusive or of one table word per byte, each rotated by the byte's
+//! age.
 //!
-//! The byte that leaves has been rotated by 64 bits, which is none at all, so its table word enters unrotated.
+//! The byte that leaves has been rotated by 64 bits, which is none at all, so its table word enters
+//! unrotated.
 
 use super::{rolling::Rolling, tables::BUZHASH};
 

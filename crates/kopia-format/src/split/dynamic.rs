@@ -1,7 +1,9 @@
-//! Cuts where the hash of the last 64 bytes has its low bits zero, between half and twice the average.
+//! Cuts where the hash of the last 64 bytes has its low bits zero, between half and twice the
+//! average.
 //!
-//! No cut is tested in the first half of the average, so those bytes are not even read, but for the window before the
-//! first test. The hash covers bytes of the current chunk only, so it starts afresh in each chunk.
+//! No cut is tested in the first half of the average, so those bytes are not even read, but for the
+//! window before the first test. The hash covers bytes of the current chunk only, so it starts
+//! afresh in each chunk.
 
 use super::{Splitter, WINDOW, rolling::Rolling};
 
@@ -14,7 +16,8 @@ pub(super) struct Dynamic<H> {
     /// Bytes of the current chunk so far.
     taken: usize,
     hash: H,
-    /// The last bytes of the chunk, a ring: the one at `oldest` leaves next. Filled from `min - WINDOW` on.
+    /// The last bytes of the chunk, a ring: the one at `oldest` leaves next. Filled from `min -
+    /// WINDOW` on.
     window: [u8; WINDOW],
     oldest: usize,
 }

@@ -1,9 +1,10 @@
 //! Where Kopia cuts an object into contents.
 //!
-//! Equal data must be cut at equal places, or nothing is found twice; so every splitter here is exact. A [`Splitter`]
-//! walks one stream. For a dynamic splitter the places where a cut is *possible* depend on the last [`WINDOW`] bytes
-//! alone, not on earlier cuts, so a large file may also be scanned by several threads at once: see [`parallel`].
-//! Format: docs/format/05-objects.md §4.
+//! Equal data must be cut at equal places, or nothing is found twice; so every splitter here is
+//! exact. A [`Splitter`] walks one stream. For a dynamic splitter the places where a cut is
+//! *possible* depend on the last [`WINDOW`] bytes alone, not on earlier cuts, so a large file may
+//! also be scanned by several threads at once: see [`parallel`]. Format: docs/format/05-objects.md
+//! §4.
 
 mod buzhash;
 mod dynamic;
@@ -53,8 +54,9 @@ pub const SPLITTERS: &[&str] = &[
 
 /// Finds the cuts of one stream.
 pub trait Splitter {
-    /// Takes bytes of `data` up to and including the next cut and says how many they are; `None` when all of `data`
-    /// was taken and no cut fell into it. Call again with the rest. The cuts don't depend on how the stream is sliced.
+    /// Takes bytes of `data` up to and including the next cut and says how many they are; `None`
+    /// when all of `data` was taken and no cut fell into it. Call again with the rest. The cuts
+    /// don't depend on how the stream is sliced.
     fn next_cut(&mut self, data: &[u8]) -> Option<usize>;
 
     /// Begins a new stream.
@@ -88,7 +90,8 @@ pub enum SplitterKind {
 }
 
 impl SplitterKind {
-    /// The splitter called `name`. The empty name means `FIXED`, as in a format blob without a splitter.
+    /// The splitter called `name`. The empty name means `FIXED`, as in a format blob without a
+    /// splitter.
     ///
     /// # Errors
     /// [`FormatError::Unsupported`] for a name that Kopia 0.23 doesn't know.

@@ -1,9 +1,11 @@
-//! Cutting one large stream on several cores, at exactly the places where a [`Splitter`](super::Splitter) cuts it.
+//! Cutting one large stream on several cores, at exactly the places where a
+//! [`Splitter`](super::Splitter) cuts it.
 //!
-//! The hash behind a byte depends on the last [`WINDOW`] bytes alone. So the stream is taken in segments of any length:
-//! [`scan`] finds the [`Candidates`] of each, in any order and on any thread, given the few bytes before it; then
-//! [`Cuts`] takes them in order and says which candidates are cuts. A scan runs four interleaved lanes, because one
-//! lane waits for its own previous step; this makes up for the bytes that a sequential splitter may skip.
+//! The hash behind a byte depends on the last [`WINDOW`] bytes alone. So the stream is taken in
+//! segments of any length: [`scan`] finds the [`Candidates`] of each, in any order and on any
+//! thread, given the few bytes before it; then [`Cuts`] takes them in order and says which
+//! candidates are cuts. A scan runs four interleaved lanes, because one lane waits for its own
+//! previous step; this makes up for the bytes that a sequential splitter may skip.
 
 use super::{RollingHash, SplitterKind, WINDOW, buzhash::Buzhash, rabinkarp::RabinKarp};
 use crate::split::rolling::Rolling;
@@ -24,7 +26,8 @@ pub struct Candidates {
     found: Found,
 }
 
-/// A position is the number of bytes in front of the cut, from the segment's beginning: 1 to its length.
+/// A position is the number of bytes in front of the cut, from the segment's beginning: 1 to its
+/// length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
     Sparse(Vec<u32>),
@@ -67,7 +70,8 @@ fn first_bit(words: &[u64], from: usize) -> Option<usize> {
 
 /// Finds the candidates in `segment`.
 ///
-/// `before` ends where the segment begins and holds at least [`WINDOW`] bytes, or the stream from its very beginning.
+/// `before` ends where the segment begins and holds at least [`WINDOW`] bytes, or the stream from
+/// its very beginning.
 ///
 /// # Panics
 /// When the segment is longer than [`SEGMENT_MAX`].
@@ -92,8 +96,8 @@ fn scan_with<H: Rolling>(mask: u32, before: &[u8], segment: &[u8]) -> Found {
     }
 }
 
-/// Feeds `window` and the first bytes of `segment`, up to [`WINDOW`] of them, reporting candidates among these.
-/// Returns the hash behind the last of them.
+/// Feeds `window` and the first bytes of `segment`, up to [`WINDOW`] of them, reporting candidates
+/// among these. Returns the hash behind the last of them.
 fn head<H: Rolling>(mask: u32, before: &[u8], segment: &[u8], mut report: impl FnMut(usize)) -> H {
     let mut hash = H::default();
     let window = &before[before.len().saturating_sub(WINDOW)..];
@@ -107,7 +111,8 @@ fn head<H: Rolling>(mask: u32, before: &[u8], segment: &[u8], mut report: impl F
         } else {
             let oldest = held - WINDOW;
             let leaving = window.get(oldest).copied().unwrap_or_else(|| {
-                // Only when `before` was short: the stream began less than a window before the segment.
+                // Only when `before` was short: the stream began less than a window before the
+                // segment.
                 segment[oldest - window.len()]
             });
             hash.roll(leaving, byte);
@@ -201,7 +206,8 @@ impl Cuts {
         Self { min, max, start: 0, end: 0 }
     }
 
-    /// Takes the next segment and adds the cuts that fall into it to `cuts`, as offsets in the stream.
+    /// Takes the next segment and adds the cuts that fall into it to `cuts`, as offsets in the
+    /// stream.
     pub fn push(&mut self, segment: &Candidates, cuts: &mut Vec<u64>) {
         let begin = self.end;
         self.end += segment.len as u64;
@@ -219,8 +225,8 @@ impl Cuts {
         }
     }
 
-    /// Where the chunk begins that the cuts so far leave open. At the end of the stream it is the last chunk, unless
-    /// it is empty.
+    /// Where the chunk begins that the cuts so far leave open. At the end of the stream it is the
+    /// last chunk, unless it is empty.
     pub fn open_chunk(&self) -> u64 {
         self.start
     }

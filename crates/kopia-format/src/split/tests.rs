@@ -143,7 +143,8 @@ proptest! {
     ) {
         let whole = cuts(kind, &data, std::iter::empty());
         prop_assert_eq!(&cuts(kind, &data, slices.iter().copied().cycle()), &whole);
-        // Segments shorter than the window would need more than one of them before each: see `scan`.
+        // Segments shorter than the window would need more than one of them before each: see
+        // `scan`.
         let segment_len = segment_len.max(WINDOW);
         prop_assert_eq!(&cuts_in_parallel(kind, &data, segment_len), &whole);
     }
