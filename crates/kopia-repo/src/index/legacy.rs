@@ -18,8 +18,8 @@ const LOGS_READING: usize = 8;
 pub(crate) async fn active_set(shared: &Shared) -> Result<ActiveSet> {
     let logs = list(&shared.storage, "m").await?;
     let blobs = list(&shared.storage, "n").await?;
-    let logs: Vec<Option<CompactionLog>> = stream::iter(&logs)
-        .map(|meta| read_log(shared, meta))
+    let reads: Vec<_> = logs.iter().map(|meta| read_log(shared, meta)).collect();
+    let logs: Vec<Option<CompactionLog>> = stream::iter(reads)
         .buffer_unordered(LOGS_READING)
         .try_collect()
         .await?;

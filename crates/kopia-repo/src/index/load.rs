@@ -37,8 +37,8 @@ impl Shared {
             }
         }
         let parallel = self.requests_max().min(limits::INDEX_BLOBS_LOADING);
-        let fetched: Vec<_> = stream::iter(missing)
-            .map(|meta| self.load_segment(meta))
+        let loads: Vec<_> = missing.into_iter().map(|meta| self.load_segment(meta)).collect();
+        let fetched: Vec<_> = stream::iter(loads)
             .buffer_unordered(parallel)
             .try_collect()
             .await?;

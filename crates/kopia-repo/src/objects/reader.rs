@@ -34,7 +34,6 @@ impl ObjectReader {
         if id.indirection() > 0 {
             let list = pieces(&source, id).await?;
             let (length, entries) = (list.total_length(), list.entries);
-            check_order(id, &entries)?;
             return Ok(Self::new(source, id, entries, length, None));
         }
         let bytes = read_direct(&source, id).await?;
@@ -167,19 +166,6 @@ impl fmt::Debug for ObjectReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ObjectReader({}, {} bytes)", self.id, self.length)
     }
-}
-
-/// Pieces must follow each other without a gap, beginning at 0.
-fn check_order(id: &ObjectId, entries: &[IndirectEntry]) -> Result<()> {
-    let mut at = 0;
-    for entry in entries {
-        if entry.start != at {
-            let reason = format!("piece {} begins at {} instead of {at}", entry.object, entry.start);
-            return Err(RepoError::ObjectDamaged { id: *id, reason });
-        }
-        at += entry.length;
-    }
-    Ok(())
 }
 
 /// All bytes of an object, at most `limit`.

@@ -163,7 +163,7 @@ impl ObjectWriter {
     }
 
     /// The object of the pieces so far, all of which are written.
-    async fn list(&self) -> Result<ObjectId> {
+    async fn list(&mut self) -> Result<ObjectId> {
         let written = |piece: &Piece| piece.object.expect("all pieces are joined");
         if let [only] = self.pieces.as_slice() {
             return Ok(written(only));
