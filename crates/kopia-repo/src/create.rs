@@ -7,7 +7,8 @@
 use blob_core::{BlobError, BlobId, DynStorage, Lock, LockMode, PutAttributes, PutOptions};
 use kopia_format::{
     blobcfg::BlobConfig,
-    format_blob::{FormatBlob, NewFormat, RepositoryFormat},
+    cipher::NONCE_LEN,
+    format_blob::{FormatBlob, FormatOptions, RepositoryFormat},
     keys::FormatKey,
     split::SplitterKind,
 };
@@ -16,7 +17,11 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     CreateOptions, Env, RepoError, Repository, Result,
     format_state::{BLOBCFG_BLOB, FORMAT_BLOB, fixed_id},
+    state::random,
 };
+
+/// Who made the repository; for people.
+const TOOL: &str = "https://github.com/kopia-lite/kopia-lite";
 
 /// IDs that a lock is put on when `kopia.blobcfg` asks for one; a test of the prefix, as Kopia does.
 const LOCKED_PREFIXES: [&str; 6] = ["n", "x", "p", "q", FORMAT_BLOB, BLOBCFG_BLOB];
@@ -54,10 +59,16 @@ impl Repository {
         refuse_existing(&storage).await?;
         SplitterKind::parse(&options.splitter)?;
         let config = blob_config(&options)?;
-        let format = RepositoryFormat::new(&new_format(&options), random(&options.env), random(&options.env))?;
-        let mut blob = FormatBlob::new(&options.key_derivation, random(&options.env));
+        let env = &options.env;
+        let format = RepositoryFormat::new(&format_options(&options)?, random(env), random(env));
+        // A name that is not known must not make a repository that nobody opens.
+        format.check()?;
+        format.check_parameters()?;
+        let unique_id: [u8; 32] = random(env);
+        let version = env!("CARGO_PKG_VERSION");
+        let mut blob = FormatBlob::new(TOOL, version, &unique_id, &options.key_derivation);
         let key = derive(&blob, password).await?;
-        blob.encrypt(&key, &format, random(&options.env))?;
+        blob.encrypt(&format, &key, nonce(env))?;
         write_both(&storage, &blob, &config, &key, &options.env).await
     }
 
@@ -82,7 +93,7 @@ impl Repository {
         }
         let mut blob = loaded.blob.clone();
         let key = derive(&blob, new).await?;
-        blob.encrypt(&key, &loaded.format, random(self.env()))?;
+        blob.encrypt(&loaded.format, &key, nonce(self.env()))?;
         write_both(self.storage(), &blob, &loaded.blob_config, &key, self.env()).await?;
         self.shared().format.set_key(key);
         self.shared().format.reload().await?;
@@ -103,21 +114,48 @@ impl Repository {
         let mut format = RepositoryFormat::clone(&loaded.format);
         let mut config = BlobConfig::clone(&loaded.blob_config);
         change(&mut format, &mut config);
-        format.check_for_write()?;
+        format.check_parameters()?;
         config.check()?;
         let mut blob = loaded.blob.clone();
         let key = self.shared().format.key();
-        blob.encrypt(&key, &format, random(self.env()))?;
+        blob.encrypt(&format, &key, nonce(self.env()))?;
         write_both(self.storage(), &blob, &config, &key, self.env()).await?;
         self.shared().format.reload().await?;
         Ok(())
     }
 }
 
-fn random<const N: usize>(env: &Env) -> [u8; N] {
-    let mut bytes = [0; N];
-    env.entropy.fill(&mut bytes);
-    bytes
+fn nonce(env: &Env) -> [u8; NONCE_LEN] {
+    random(env)
+}
+
+/// Kopia turns error correction off where the version can't have it; asked for by percent, that is an error here.
+fn format_options(options: &CreateOptions) -> Result<FormatOptions> {
+    if options.format_version == 1 && options.ecc_overhead_percent > 0 {
+        return Err(RepoError::Unsupported {
+            op: "error correction",
+            reason: "format version 1 has none".into(),
+        });
+    }
+    Ok(FormatOptions {
+        hash: options.hash.clone(),
+        encryption: options.encryption.clone(),
+        ecc: options.ecc.clone(),
+        ecc_overhead_percent: options.ecc_overhead_percent,
+        splitter: options.splitter.clone(),
+        version: options.format_version,
+        max_pack_size: options.max_pack_size,
+    })
+}
+
+fn blob_config(options: &CreateOptions) -> Result<BlobConfig> {
+    let mut config = BlobConfig::default();
+    if let Some(retention) = options.retention {
+        config.retention_mode = Some(retention.mode.as_str().to_owned());
+        config.retention_period = retention.period;
+    }
+    config.check()?;
+    Ok(config)
 }
 
 async fn refuse_existing(storage: &DynStorage) -> Result<()> {
@@ -152,7 +190,7 @@ async fn write_both(
     key: &FormatKey,
     env: &Env,
 ) -> Result<()> {
-    let sealed = config.encrypt(key, &blob.unique_id, random(env))?;
+    let sealed = config.encrypt(key, &blob.unique_id, nonce(env));
     for (id, bytes) in [(BLOBCFG_BLOB, sealed), (FORMAT_BLOB, blob.to_bytes())] {
         let id = fixed_id(id);
         storage.put(&id, bytes.into(), &put_options(config, &id)).await?;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use kopia_format::{
     FormatError,
     blobcfg::BlobConfig,
-    format_blob::{FormatBlob, RepositoryFormat},
+    format_blob::{FormatBlob, RepositoryFormat, pack_copy},
     keys::FormatKey,
     time::GoTime,
 };
@@ -36,8 +36,8 @@ const WAY_OUT_BLOBCFG: &str = "if a change of the password was cut short, delete
 /// One reading of both format blobs.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The bytes of `kopia.repository`: packs of old repositories begin with a copy.
-    pub bytes: Bytes,
+    /// What packs begin with where the password can't change: a copy of `kopia.repository`.
+    pub pack_copy: Option<Vec<u8>>,
     pub blob: FormatBlob,
     pub format: Arc<RepositoryFormat>,
     pub blob_config: Arc<BlobConfig>,
@@ -223,8 +223,12 @@ async fn load(
         tracing::warn!(%warning, "the repository asks for attention");
     }
     let blob_config = read_blob_config(storage, &blob, key).await?;
+    let pack_copy = match format.enable_password_change {
+        true => None,
+        false => Some(pack_copy(&bytes)?),
+    };
     Ok(Loaded {
-        bytes,
+        pack_copy,
         blob,
         format: Arc::new(format),
         blob_config: Arc::new(blob_config),

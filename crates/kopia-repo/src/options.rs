@@ -99,6 +99,8 @@ pub struct CreateOptions {
     pub ecc_overhead_percent: u32,
     /// `--object-splitter`.
     pub splitter: String,
+    /// At which size packs are closed, 10 to 120 MiB. Kopia has it in `set-parameters` only.
+    pub max_pack_size: u32,
     /// `--format-version`: 1, 2 or 3.
     pub format_version: u32,
     /// `--retention-mode` and `--retention-period`.
@@ -117,6 +119,7 @@ impl Default for CreateOptions {
             ecc: "REED-SOLOMON-CRC32".into(),
             ecc_overhead_percent: 0,
             splitter: "DYNAMIC-4M-BUZHASH".into(),
+            max_pack_size: 20 << 20,
             format_version: 3,
             retention: None,
             key_derivation: "scrypt-65536-8-1".into(),

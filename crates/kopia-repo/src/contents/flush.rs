@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use kopia_format::{ContentId, index::{IndexBuilder, IndexEntry}};
+use kopia_format::{ContentId, index::{IndexBuilder, IndexEntry, SHARD_LEN_MAX}};
 
 use super::{
     pack::{Claim, Stage},
@@ -132,8 +132,8 @@ impl RepositoryWriter {
                 continue;
             }
             let parallel = self.shared().packs_waiting_max();
-            let sent: Vec<u64> = stream::iter(claims)
-                .map(|claim| self.upload(claim))
+            let uploads: Vec<_> = claims.into_iter().map(|claim| self.upload(claim)).collect();
+            let sent: Vec<u64> = stream::iter(uploads)
                 .buffer_unordered(parallel)
                 .try_collect()
                 .await?;
@@ -161,7 +161,7 @@ impl RepositoryWriter {
         let mut builder = IndexBuilder::new();
         ready.entries().for_each(|entry| builder.add(entry.clone()));
         let version = self.shared().format.format().index_version;
-        let shards = builder.build_shards(version)?;
+        let shards = builder.build_shards(version, SHARD_LEN_MAX, || None)?;
         self.shared().write_index_blobs(shards, ready.session.id.as_str()).await
     }
 

@@ -35,8 +35,7 @@ impl OpenPack {
         id.push('-');
         id.push_str(session.id.as_str());
         let loaded = shared.format.loaded();
-        let copy = (!loaded.format.enable_password_change).then_some(&loaded.bytes[..]);
-        let builder = PackBuilder::new(random(shared.env()), copy);
+        let builder = PackBuilder::new(random(shared.env()), loaded.pack_copy.as_deref());
         Self { id: id.into(), session, entries: Vec::new(), builder }
     }
 
@@ -145,7 +144,7 @@ impl Claim {
         };
         let fill = |bytes: &mut [u8]| shared.env().entropy.fill(bytes);
         let mut payload = Payload::new();
-        builder.finish(fill, sealed.into(), &iv).into_iter().for_each(|piece| payload.push(piece));
+        builder.finish(fill, sealed, &iv).into_iter().for_each(|piece| payload.push(piece));
         *bytes = Some(PackBytes::Finished(payload.clone()));
         Ok(payload)
     }

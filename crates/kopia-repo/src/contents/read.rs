@@ -122,8 +122,7 @@ impl Shared {
 }
 
 fn cache_key(entry: &IndexEntry) -> String {
-    let (id, compression, version) = (entry.id, entry.compression, entry.format_version);
-    format!("{id}.{compression:x}.{version:x}.{:x}", entry.encryption_key_id)
+    format!("{}.{:x}.{:x}", entry.id, entry.compression, entry.encryption_key_id)
 }
 
 /// The bytes of a content, and whether error correction had to repair them.

@@ -6,7 +6,7 @@
 
 use blob_core::BlobId;
 use kopia_format::{
-    SessionId, json,
+    SessionId,
     session::SessionMarker,
     time::GoTime,
 };
@@ -40,14 +40,14 @@ impl Session {
 
     async fn put_marker(&self, shared: &Shared) -> Result<BlobId> {
         let marker = SessionMarker {
-            id: self.id.as_str().to_owned(),
+            id: self.id.clone(),
             start_time: self.started,
             checkpoint_time: self.started,
             username: shared.options.username.clone(),
             hostname: shared.options.hostname.clone(),
         };
         let suffix = format!("-{}", self.id);
-        let plain = json::to_vec(&marker);
+        let plain = marker.to_bytes();
         let (id, sealed) = shared.codec.seal_blob("s", &suffix, shared.nonce(), &plain);
         let id = blob_id(&id)?;
         let options = put_options(&shared.format.loaded().blob_config, &id);

@@ -1,0 +1,178 @@
+//! The files of a cache: how they are named, checked, written and mapped.
+//!
+//! `<folder>/<kind>/<two hex digits>/<name>`; the digits are a hash of the name, so that folders stay small. A file is
+//! its bytes and a checksum of 32 bytes: a keyed hash of the name and of the keyed hash of the bytes.
+
+use std::{
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use fs_err as fs;
+use kopia_format::hash::ContentHasher;
+use memmap2::Mmap;
+
+use super::Kind;
+use crate::index::segments::SegmentBytes;
+
+const CHECKSUM_LEN: usize = 32;
+/// A file that is used is marked as such when the mark is older than this.
+const TOUCH_AFTER: Duration = Duration::from_secs(10 * 60);
+/// Backup programs know this file and leave the folder out.
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This folder is a cache of kopia-lite. It can be deleted at any time.\n";
+
+/// One file of the cache.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub path: PathBuf,
+    pub length: u64,
+    pub used: SystemTime,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    root: PathBuf,
+    mac: ContentHasher,
+}
+
+impl Files {
+    pub(super) fn new(root: PathBuf, mac: ContentHasher) -> Self {
+        Self { root, mac }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn make_folder(&self) -> io::Result<()> {
+        make_private_folder(&self.root)?;
+        let tag = self.root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            fs::write(tag, TAG)?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, kind: Kind, name: &str) -> PathBuf {
+        let spread = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        self.root.join(kind.folder()).join(format!("{:02x}", spread & 0xff)).join(name)
+    }
+
+    fn checksum(&self, name: &str, bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
+        let inner = self.mac.hash(bytes);
+        let outer = self.mac.hash(&[name.as_bytes(), &[0], &inner].concat());
+        outer[..].try_into().expect("HMAC-SHA256 gives 32 bytes")
+    }
+
+    pub(super) fn range(
+        &self,
+        kind: Kind,
+        name: &str,
+        offset: u64,
+        length: u64,
+    ) -> io::Result<Bytes> {
+        let mut file = fs::File::open(self.path(kind, name))?;
+        let end = file.metadata()?.len().saturating_sub(CHECKSUM_LEN as u64);
+        if offset.checked_add(length).is_none_or(|to| to > end) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mut bytes = vec![0; length];
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut bytes)?;
+        touch(file.file());
+        Ok(bytes.into())
+    }
+
+    pub(super) fn whole(&self, kind: Kind, name: &str) -> io::Result<Bytes> {
+        let path = self.path(kind, name);
+        let mut file = fs::File::open(&path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let length = self.checked(&path, name, &bytes)?;
+        touch(file.file());
+        Ok(Bytes::from(bytes).slice(..length))
+    }
+
+    pub(super) fn map(&self, kind: Kind, name: &str) -> io::Result<SegmentBytes> {
+        let path = self.path(kind, name);
+        let file = fs::File::open(&path)?;
+        // SAFETY: a mapping is sound as long as nobody changes the file. The folder is private to its user, and every
+        // writer of these files, this program alone, writes a new file aside and renames it over the old one, whose
+        // bytes stay as they are for those who have it open.
+        let mapped = unsafe { Mmap::map(file.file()) }?;
+        let length = self.checked(&path, name, &mapped)?;
+        touch(file.file());
+        Ok(SegmentBytes::Mapped { file: mapped, length })
+    }
+
+    /// The length without the checksum; a file whose checksum is wrong is deleted.
+    fn checked(&self, path: &Path, name: &str, file: &[u8]) -> io::Result<usize> {
+        if let Some((bytes, checksum)) = file.split_last_chunk::<CHECKSUM_LEN>()
+            && self.checksum(name, bytes) == *checksum
+        {
+            return Ok(bytes.len());
+        }
+        fs::remove_file(path)?;
+        Err(io::ErrorKind::InvalidData.into())
+    }
+
+    pub(super) fn store(&self, kind: Kind, name: &str, bytes: &[u8]) -> io::Result<u64> {
+        let path = self.path(kind, name);
+        let folder = path.parent().expect("a file has a folder");
+        make_private_folder(folder)?;
+        let mut file = tempfile::Builder::new().prefix(".").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.write_all(&self.checksum(name, bytes))?;
+        file.persist(&path)?;
+        Ok((bytes.len() + CHECKSUM_LEN) as u64)
+    }
+
+    pub(super) fn remove(&self, kind: Kind, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(kind, name))
+    }
+
+    pub(super) fn remove_all(&self, kind: Kind) -> io::Result<()> {
+        match fs::remove_dir_all(self.root.join(kind.folder())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// All files of a kind; those that vanish meanwhile are left out.
+    pub(super) fn list(&self, kind: Kind) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        let Ok(folders) = fs::read_dir(self.root.join(kind.folder())) else { return Ok(found) };
+        for folder in folders {
+            let Ok(files) = fs::read_dir(folder?.path()) else { continue };
+            for file in files {
+                let Ok(file) = file else { continue };
+                let Ok(meta) = file.metadata() else { continue };
+                let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                found.push(Found { path: file.path(), length: meta.len(), used });
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn make_private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// The time of change is the time of use. If it can't be set, the file only looks older than it is.
+fn touch(file: &std::fs::File) {
+    let old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > TOUCH_AFTER);
+    if file.metadata().and_then(|meta| meta.modified()).is_ok_and(old) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}

@@ -1,0 +1,209 @@
+//! What was fetched, kept on this machine.
+//!
+//! The folder is `kopia-lite` beside Kopia's own cache folders: Kopia sweeps by rules and locks that nobody else sees,
+//! so nothing is shared (docs/format/03 §9). Three kinds of entries: whole metadata packs and single data contents,
+//! both sealed as in the storage, and decrypted indexes, to be mapped. Each file ends with a checksum keyed with the
+//! repository's cache key over its name and bytes; an entry that fails is a miss. Parts of a pack are read without it:
+//! opening a content checks it anyway.
+//!
+//! Any file may be deleted at any time, by anybody: it is a miss. Files are written aside and renamed, never changed.
+//! A cache that can't be written is one that is empty.
+
+mod files;
+mod flight;
+mod lru;
+
+use std::{io, path::PathBuf};
+
+use bytes::Bytes;
+use kopia_format::hash::ContentHasher;
+
+use crate::{CacheOptions, RepoError, Result, index::segments::SegmentBytes};
+
+use files::Files;
+use flight::Flights;
+use lru::Limit;
+
+/// What a cache entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A whole metadata pack, as in the storage.
+    Packs,
+    /// One data content, as in its pack.
+    Contents,
+    /// A decrypted index.
+    Indexes,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Packs, Self::Contents, Self::Indexes];
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Packs => "packs",
+            Self::Contents => "contents",
+            Self::Indexes => "indexes",
+        }
+    }
+}
+
+/// How much of one kind is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheKindUsage {
+    /// `packs`, `contents` or `indexes`.
+    pub kind: &'static str,
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many bytes are kept at most.
+    pub bytes_max: u64,
+}
+
+/// What was fetched, kept on this machine.
+#[derive(Debug)]
+pub struct Cache {
+    files: Files,
+    limits: [Limit; 3],
+    pub(crate) flights: Flights,
+}
+
+impl Cache {
+    pub(crate) async fn open(options: &CacheOptions, key: &[u8]) -> Result<Self> {
+        let root = options.directory.join("kopia-lite");
+        let mac = ContentHasher::new("HMAC-SHA256", key)?;
+        let files = Files::new(root.clone(), mac);
+        blocking(&files, |files| files.make_folder())
+            .await
+            .map_err(|source| RepoError::Cache { path: root, source })?;
+        let limits = [
+            Limit::new(options.metadata_bytes_max),
+            Limit::new(options.content_bytes_max),
+            Limit::new(options.metadata_bytes_max),
+        ];
+        Ok(Self { files, limits, flights: Flights::default() })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> PathBuf {
+        self.files.root().to_owned()
+    }
+
+    fn limit(&self, kind: Kind) -> &Limit {
+        &self.limits[kind as usize]
+    }
+
+    /// Is this kind kept at all?
+    pub(crate) fn keeps(&self, kind: Kind) -> bool {
+        self.limit(kind).bytes_max > 0
+    }
+
+    /// `length` bytes at `offset` of an entry, unchecked: for what is opened afterwards.
+    pub(crate) async fn range(
+        &self,
+        kind: Kind,
+        name: &str,
+        offset: u64,
+        length: u64,
+    ) -> Option<Bytes> {
+        if !self.keeps(kind) {
+            return None;
+        }
+        let name = name.to_owned();
+        blocking(&self.files, move |files| files.range(kind, &name, offset, length)).await.ok()
+    }
+
+    /// A whole entry, checked.
+    pub(crate) async fn whole(&self, kind: Kind, name: &str) -> Option<Bytes> {
+        if !self.keeps(kind) {
+            return None;
+        }
+        let name = name.to_owned();
+        blocking(&self.files, move |files| files.whole(kind, &name)).await.ok()
+    }
+
+    /// A whole entry, mapped and checked.
+    pub(crate) async fn map(&self, kind: Kind, name: &str) -> Option<SegmentBytes> {
+        if !self.keeps(kind) {
+            return None;
+        }
+        let name = name.to_owned();
+        blocking(&self.files, move |files| files.map(kind, &name)).await.ok()
+    }
+
+    /// Keeps an entry. A failure is not worth an error.
+    pub(crate) async fn store(&self, kind: Kind, name: &str, bytes: Bytes) {
+        if !self.keeps(kind) {
+            return;
+        }
+        let (limit, name) = (self.limit(kind).clone(), name.to_owned());
+        let stored = blocking(&self.files, move |files| {
+            let length = files.store(kind, &name, &bytes)?;
+            limit.added(files, kind, length)
+        });
+        if let Err(error) = stored.await {
+            tracing::debug!(%error, folder = %self.files.root().display(), "the cache was not written");
+        }
+    }
+
+    /// Takes an entry out.
+    pub(crate) async fn forget(&self, kind: Kind, name: &str) {
+        let name = name.to_owned();
+        // If it can't be deleted it will fail its check again.
+        let _ = blocking(&self.files, move |files| files.remove(kind, &name)).await;
+    }
+
+    /// How much is kept, by kind.
+    ///
+    /// # Errors
+    /// [`RepoError::Cache`] if the folder can't be read.
+    pub async fn usage(&self) -> Result<Vec<CacheKindUsage>> {
+        let limits: Vec<_> = self.limits.iter().map(|limit| limit.bytes_max).collect();
+        let usage = blocking(&self.files, move |files| {
+            Kind::ALL
+                .iter()
+                .map(|&kind| {
+                    let all = files.list(kind)?;
+                    Ok(CacheKindUsage {
+                        kind: kind.folder(),
+                        files: all.len() as u64,
+                        bytes: all.iter().map(|file| file.length).sum(),
+                        bytes_max: limits[kind as usize],
+                    })
+                })
+                .collect::<io::Result<Vec<_>>>()
+        });
+        usage.await.map_err(|source| RepoError::Cache { path: self.folder(), source })
+    }
+
+    /// Deletes everything that is kept.
+    ///
+    /// # Errors
+    /// [`RepoError::Cache`] if a file can't be deleted.
+    pub async fn clear(&self) -> Result<()> {
+        let limits = self.limits.clone();
+        let cleared = blocking(&self.files, move |files| {
+            for kind in Kind::ALL {
+                files.remove_all(kind)?;
+                limits[kind as usize].forget();
+            }
+            Ok(())
+        });
+        cleared.await.map_err(|source| RepoError::Cache { path: self.folder(), source })
+    }
+}
+
+/// Files are read and written off the async threads.
+async fn blocking<T: Send + 'static>(
+    files: &Files,
+    work: impl FnOnce(&Files) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let files = files.clone();
+    match tokio::task::spawn_blocking(move || work(&files)).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Fetching, opening and parsing index blobs, many at once.
+
+use std::sync::Arc;
+
+use blob_core::{BlobId, BlobMeta, ReadRange};
+use dataplane::limits;
+use futures::{StreamExt, TryStreamExt, stream};
+use kopia_format::FormatError;
+
+use super::{
+    ActiveSet, IndexView,
+    segments::{Segment, SegmentBytes},
+};
+use crate::{RepoError, Result, cache::Kind, state::Shared};
+
+/// Why a set could not be loaded.
+pub(crate) enum LoadError {
+    /// A blob of the set is gone: another client compacted meanwhile, so the set is out of date.
+    Gone(BlobId),
+    /// Anything else.
+    Failed(RepoError),
+}
+
+impl Shared {
+    /// All blobs of `set`: those that `old` has, and the others fetched.
+    pub(crate) async fn load_set(
+        &self,
+        set: &ActiveSet,
+        old: &IndexView,
+    ) -> Result<Vec<Arc<Segment>>, LoadError> {
+        let known = old.by_name();
+        let (mut segments, mut missing) = (Vec::with_capacity(set.blobs.len()), Vec::new());
+        for meta in &set.blobs {
+            match known.get(meta.id.as_str()) {
+                Some(segment) => segments.push(Arc::clone(segment)),
+                None => missing.push(meta),
+            }
+        }
+        let parallel = self.requests_max().min(limits::INDEX_BLOBS_LOADING);
+        let loads: Vec<_> = missing.into_iter().map(|meta| self.load_segment(meta)).collect();
+        let fetched: Vec<_> = stream::iter(loads)
+            .buffer_unordered(parallel)
+            .try_collect()
+            .await?;
+        segments.extend(fetched.into_iter().map(Arc::new));
+        Ok(segments)
+    }
+
+    async fn load_segment(&self, meta: &BlobMeta) -> Result<Segment, LoadError> {
+        let name = meta.id.as_str();
+        if let Some(cache) = &self.cache
+            && let Some(bytes) = cache.map(Kind::Indexes, name).await
+        {
+            match Segment::parse(meta.clone(), bytes) {
+                Ok(segment) => return Ok(segment),
+                Err(_) => cache.forget(Kind::Indexes, name).await,
+            }
+        }
+        let sealed = match self.storage.get(&meta.id, ReadRange::Full).await {
+            Ok(sealed) => sealed,
+            Err(error) if error.is_not_found() => return Err(LoadError::Gone(meta.id.clone())),
+            Err(error) => return Err(LoadError::Failed(error.into())),
+        };
+        self.meters.fetched(sealed.len());
+        let (codec, id) = (Arc::clone(&self.codec), meta.id.clone());
+        let opened = self.cpu.run(move || codec.open_blob(id.as_str(), &sealed)).await;
+        let plain = bytes::Bytes::from(opened.map_err(|source| damaged(&meta.id, source))?);
+        let bytes = match &self.cache {
+            Some(cache) => {
+                cache.store(Kind::Indexes, name, plain.clone()).await;
+                // Mapped memory can be taken back by the system, heap can't.
+                cache.map(Kind::Indexes, name).await.unwrap_or(SegmentBytes::Heap(plain))
+            }
+            None => SegmentBytes::Heap(plain),
+        };
+        Segment::parse(meta.clone(), bytes).map_err(|source| damaged(&meta.id, source))
+    }
+}
+
+fn damaged(blob: &BlobId, source: FormatError) -> LoadError {
+    LoadError::Failed(RepoError::IndexDamaged { blob: blob.clone(), source })
+}

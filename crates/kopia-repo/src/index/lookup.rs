@@ -1,0 +1,132 @@
+//! One content in all segments, or all contents in order.
+//!
+//! Every segment must be asked: the newest entry is right, then the live one, then the greater pack; a deletion at or
+//! before the watermark makes the content not exist, whatever older entries say (docs/format/04 §7).
+
+use std::{collections::HashMap, sync::Arc};
+
+use blob_core::BlobMeta;
+use kopia_format::{
+    ContentId,
+    index::{IdRange, IndexEntry, find_in, merge},
+};
+
+use super::segments::Segment;
+use crate::Result;
+
+/// Which entries of an index are wanted.
+#[derive(Debug, Clone)]
+pub struct EntryFilter {
+    /// IDs to look at.
+    pub range: IdRange,
+    /// What to do with deletions that are not final yet.
+    pub deleted: Deleted,
+}
+
+impl Default for EntryFilter {
+    /// All contents that are not deleted.
+    fn default() -> Self {
+        Self { range: IdRange::all(), deleted: Deleted::Exclude }
+    }
+}
+
+/// Whether deleted contents are wanted, as long as they can still be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deleted {
+    /// Leave them out.
+    #[default]
+    Exclude,
+    /// Give them with the others.
+    Include,
+    /// Give them alone.
+    Only,
+}
+
+impl EntryFilter {
+    /// All contents, deleted ones too.
+    pub fn with_deleted() -> Self {
+        Self { deleted: Deleted::Include, ..Self::default() }
+    }
+
+    /// Contents of one prefix that are not deleted.
+    pub fn prefix(prefix: u8) -> Self {
+        let range = IdRange::starting_with(&char::from(prefix).to_string());
+        Self { range, ..Self::default() }
+    }
+
+    fn takes(&self, entry: &IndexEntry) -> bool {
+        match self.deleted {
+            Deleted::Exclude => !entry.deleted,
+            Deleted::Include => true,
+            Deleted::Only => entry.deleted,
+        }
+    }
+}
+
+/// All active index blobs of one moment, seen as one index.
+#[derive(Debug, Default)]
+pub struct IndexView {
+    segments: Vec<Arc<Segment>>,
+    watermark: Option<i64>,
+    generation: u64,
+}
+
+impl IndexView {
+    pub(crate) fn new(segments: Vec<Arc<Segment>>, watermark: Option<i64>, generation: u64) -> Self {
+        Self { segments, watermark, generation }
+    }
+
+    /// The entry of a content; deleted ones are found as long as they can be read.
+    ///
+    /// # Errors
+    /// None today; a segment that is read lazily may find damage here.
+    pub fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        // An ID of another length than the repository's hashes can't be in any segment.
+        let fits = |segment: &&Arc<Segment>| {
+            segment.index.id(0).is_some_and(|first| first.key_len() == id.key_len())
+        };
+        let segments = self.segments.iter().filter(fits).map(|segment| &segment.index);
+        Ok(find_in(segments, id, self.watermark)?)
+    }
+
+    /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory at a time.
+    pub fn iter<'a>(&'a self, filter: &'a EntryFilter) -> impl Iterator<Item = IndexEntry> + 'a {
+        let sources = self.segments.iter().map(|segment| segment.index.range(&filter.range));
+        merge(sources, self.watermark).filter(|entry| filter.takes(entry))
+    }
+
+    /// Every pack that any entry of any segment names, deletions and superseded entries included.
+    pub fn packs(&self) -> std::collections::HashSet<Arc<str>> {
+        let all = self.segments.iter().flat_map(|segment| segment.index.packs());
+        all.map(Arc::clone).collect()
+    }
+
+    /// The index blobs.
+    pub fn blobs(&self) -> impl Iterator<Item = &BlobMeta> {
+        self.segments.iter().map(|segment| &segment.meta)
+    }
+
+    /// How many entries all index blobs have together; a content may have several.
+    pub fn entry_count(&self) -> usize {
+        self.segments.iter().map(|segment| segment.index.len()).sum()
+    }
+
+    /// Deletions at or before this time (Unix seconds) are final.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
+    }
+
+    /// Changes whenever the set of blobs or the watermark does.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
+    }
+
+    /// The segments by name, to be used again.
+    pub(crate) fn by_name(&self) -> HashMap<&str, &Arc<Segment>> {
+        self.segments.iter().map(|segment| (segment.meta.id.as_str(), segment)).collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! When the index is read again.
+//!
+//! At open, when what is known is 15 minutes old and somebody asks, and on request (docs/format/04 §8). Blobs may
+//! vanish between the listing and the fetch, when another client compacts: then the set is made anew.
+
+use std::{collections::HashSet, time::Duration};
+
+use blob_core::{BlobMeta, DynStorage};
+use futures::TryStreamExt;
+
+use super::{ActiveSet, IndexView, epochs, epochs::EpochState, legacy, load::LoadError};
+use crate::{RepoError, Result, state::Shared};
+
+/// What is known counts as fresh for this long. Kopia's value.
+const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
+/// How often a set is made anew when its blobs vanish. Kopia's value.
+const ATTEMPTS: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+impl Shared {
+    /// Reads the index again if what is known is too old.
+    pub(crate) async fn ensure_index_fresh(&self) -> Result<()> {
+        let now = self.env().clock.now();
+        if now.since(self.index.loaded_at()) < FRESH_FOR {
+            return Ok(());
+        }
+        let mut turn = self.index.turn.lock().await;
+        if now.since(self.index.loaded_at()) < FRESH_FOR {
+            return Ok(());
+        }
+        self.refresh_in_turn(&mut turn).await
+    }
+
+    /// Reads the index again now.
+    pub(crate) async fn refresh_index(&self) -> Result<()> {
+        let mut turn = self.index.turn.lock().await;
+        self.refresh_in_turn(&mut turn).await
+    }
+
+    async fn refresh_in_turn(&self, state: &mut Option<EpochState>) -> Result<()> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            *state = None;
+            let now = self.env().clock.now();
+            let set = self.active_set(state).await?;
+            let old = self.index.view();
+            match self.load_set(&set, &old).await {
+                Ok(segments) => {
+                    let names = |blobs: Vec<&BlobMeta>| -> HashSet<String> {
+                        blobs.iter().map(|meta| meta.id.as_str().to_owned()).collect()
+                    };
+                    let same = set.watermark == old.watermark()
+                        && names(set.blobs.iter().collect()) == names(old.blobs().collect());
+                    if !same {
+                        let generation = old.generation() + 1;
+                        let view = IndexView::new(segments, set.watermark, generation);
+                        self.index.set_view(view);
+                    }
+                    self.index.set_loaded_at(now);
+                    return Ok(());
+                }
+                Err(LoadError::Failed(error)) => return Err(error),
+                Err(LoadError::Gone(blob)) if attempt >= ATTEMPTS => {
+                    return Err(RepoError::IndexMissing { blob, attempts: attempt });
+                }
+                Err(LoadError::Gone(_)) => {
+                    self.env().clock.sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    async fn active_set(&self, state: &mut Option<EpochState>) -> Result<ActiveSet> {
+        if self.format.format().epochs_enabled() {
+            epochs::active_set(self, state).await
+        } else {
+            legacy::active_set(self).await
+        }
+    }
+}
+
+/// A whole listing.
+pub(crate) async fn list(storage: &DynStorage, prefix: &str) -> Result<Vec<BlobMeta>> {
+    Ok(storage.list(prefix).try_collect().await?)
+}

@@ -1,0 +1,320 @@
+//! Manifests: small labelled JSON documents, kept in contents with the prefix `m`.
+//!
+//! Reading merges all live `m` contents: of several entries of one ID the latest counts, and one that says "deleted"
+//! takes the manifest out. Writing collects entries; a flush writes all of them as one content before anything else, so
+//! a manifest is never visible before what it names. Kopia merges 16 or more `m` contents whenever it opens a
+//! repository for writing; here that is a call of its own, [`RepositoryWriter::compact_manifests`], for maintenance: a
+//! command that lists should not write. Format: docs/format/06 §1.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use dataplane::limits;
+use futures::{StreamExt, TryStreamExt, stream};
+use kopia_format::{
+    ContentId, ManifestId,
+    compress::Compressor,
+    index::IndexEntry,
+    manifest::{ManifestContent, ManifestEntry, MergedManifests},
+    time::GoTime,
+};
+use serde::Serialize;
+
+use crate::{
+    EntryFilter, RepoError, Repository, RepositoryWriter, Result, index::IndexView, state::random,
+};
+
+/// The prefix of contents with manifests.
+const PREFIX: u8 = b'm';
+/// How often loading starts anew when contents vanish meanwhile.
+const ATTEMPTS: u32 = 10;
+/// With fewer contents, merging them is not worth it. Kopia's value.
+const CONTENTS_MIN: usize = 16;
+/// A manifest that replaces another must be later than it; clocks tick in steps.
+const REPLACE_PAUSE: Duration = Duration::from_millis(100);
+
+type Manifest = Arc<ManifestEntry>;
+type ManifestMap = BTreeMap<ManifestId, Manifest>;
+
+/// All committed manifests, as of one state of the index.
+#[derive(Debug, Default)]
+pub(crate) struct ManifestCache {
+    known: Mutex<Option<(u64, Arc<ManifestMap>)>>,
+    loading: tokio::sync::Mutex<()>,
+}
+
+/// The manifests that one writer has put and nobody else sees yet; tombstones too.
+#[derive(Debug, Default)]
+pub(crate) struct PendingManifests(Mutex<HashMap<ManifestId, PendingManifest>>);
+
+#[derive(Debug, Clone)]
+struct PendingManifest {
+    entry: Manifest,
+    /// It is in a content that is not committed yet.
+    written: bool,
+}
+
+impl PendingManifests {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ManifestId, PendingManifest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, entry: ManifestEntry) {
+        let entry = Arc::new(entry);
+        self.lock().insert(entry.id.clone(), PendingManifest { entry, written: false });
+    }
+
+    /// The flush is done: these are committed, unless they were replaced meanwhile.
+    pub(crate) fn committed(&self, flushed: &[Manifest]) {
+        let mut all = self.lock();
+        for entry in flushed {
+            if all.get(&entry.id).is_some_and(|pending| Arc::ptr_eq(&pending.entry, entry)) {
+                all.remove(&entry.id);
+            }
+        }
+    }
+}
+
+/// The committed manifests of a repository.
+#[derive(Debug, Clone)]
+pub struct Manifests(Repository);
+
+impl Repository {
+    /// The committed manifests.
+    pub fn manifests(&self) -> Manifests {
+        Manifests(self.clone())
+    }
+}
+
+impl Manifests {
+    /// All manifests that have all these labels, oldest first.
+    ///
+    /// # Errors
+    /// [`RepoError::ManifestDamaged`], and what reading contents may give.
+    pub async fn find(&self, labels: &[(&str, &str)]) -> Result<Vec<ManifestEntry>> {
+        Ok(sorted(self.load().await?.values(), labels))
+    }
+
+    /// One manifest.
+    ///
+    /// # Errors
+    /// [`RepoError::ManifestNotFound`]; else as [`find`](Self::find).
+    pub async fn get(&self, id: &ManifestId) -> Result<ManifestEntry> {
+        let all = self.load().await?;
+        let found = all.get(id).map(|entry| ManifestEntry::clone(entry));
+        found.ok_or_else(|| RepoError::ManifestNotFound { id: id.clone() })
+    }
+
+    /// All manifests, oldest first.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn all(&self) -> Result<Vec<ManifestEntry>> {
+        self.find(&[]).await
+    }
+
+    async fn load(&self) -> Result<Arc<ManifestMap>> {
+        let shared = self.0.shared();
+        let known = |generation| {
+            let known = shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.as_ref().filter(|(of, _)| *of == generation).map(|(_, all)| Arc::clone(all))
+        };
+        for attempt in 1.. {
+            let view = self.0.index().await?;
+            if let Some(all) = known(view.generation()) {
+                return Ok(all);
+            }
+            let _turn = shared.manifests.loading.lock().await;
+            if let Some(all) = known(view.generation()) {
+                return Ok(all);
+            }
+            match load(&self.0, &view).await {
+                // Another client merged manifests and dropped the old contents: look again.
+                Err(RepoError::PackMissing { .. }) if attempt < ATTEMPTS => {
+                    shared.refresh_index().await?;
+                }
+                Err(error) => return Err(error),
+                Ok(all) => {
+                    let all = Arc::new(all);
+                    let mut cell =
+                        shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    *cell = Some((view.generation(), Arc::clone(&all)));
+                    return Ok(all);
+                }
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+}
+
+fn sorted<'a>(
+    all: impl Iterator<Item = &'a Manifest>,
+    labels: &[(&str, &str)],
+) -> Vec<ManifestEntry> {
+    let matching = all.filter(|entry| entry.has_labels(labels));
+    let mut found: Vec<_> = matching.map(|entry| ManifestEntry::clone(entry)).collect();
+    found.sort_by(|a, b| (a.modified, &a.id).cmp(&(b.modified, &b.id)));
+    found
+}
+
+async fn load(repository: &Repository, view: &IndexView) -> Result<ManifestMap> {
+    let contents: Vec<_> = view.iter(&EntryFilter::prefix(PREFIX)).collect();
+    // In the order of IDs, so that of equal times every client takes the same one.
+    let reads: Vec<_> = contents.iter().map(|entry| read_content(repository, entry)).collect();
+    let read: Vec<ManifestContent> = stream::iter(reads)
+        .buffered(limits::MANIFEST_CONTENTS_LOADING)
+        .try_collect()
+        .await?;
+    let mut merged = MergedManifests::default();
+    read.into_iter().for_each(|content| merged.add(content));
+    Ok(merged.into_live().into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect())
+}
+
+async fn read_content(repository: &Repository, entry: &IndexEntry) -> Result<ManifestContent> {
+    let bytes = repository.shared().read_entry(entry).await?;
+    ManifestContent::parse(&bytes)
+        .map_err(|source| RepoError::ManifestDamaged { content: entry.id, source })
+}
+
+impl RepositoryWriter {
+    /// Puts a new manifest. It is visible to this writer at once, to others after a flush.
+    ///
+    /// # Errors
+    /// [`RepoError::Format`] without a label `type`.
+    pub async fn put_manifest<T: Serialize + Sync + ?Sized>(
+        &self,
+        labels: &[(&str, &str)],
+        payload: &T,
+    ) -> Result<ManifestId> {
+        let id = ManifestId::generate(random(self.shared().env()));
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let entry = ManifestEntry::new(id.clone(), labels, self.now(), &payload)?;
+        self.writing.manifests.put(entry);
+        Ok(id)
+    }
+
+    /// Puts a manifest in place of all that have the same labels: policies, maintenance parameters.
+    ///
+    /// # Errors
+    /// As [`put_manifest`](Self::put_manifest) and [`find_manifests`](Self::find_manifests).
+    pub async fn replace_manifest<T: Serialize + Sync + ?Sized>(
+        &self,
+        labels: &[(&str, &str)],
+        payload: &T,
+    ) -> Result<ManifestId> {
+        let old = self.find_manifests(labels).await?;
+        for entry in &old {
+            self.delete_manifest(&entry.id).await?;
+        }
+        let newest = old.last().map_or(GoTime::ZERO, |entry| entry.modified);
+        if self.now().duration_since(newest) < REPLACE_PAUSE {
+            self.shared().env().clock.sleep(REPLACE_PAUSE).await;
+        }
+        self.put_manifest(labels, payload).await
+    }
+
+    /// Deletes a manifest. False if there is none of that ID.
+    ///
+    /// # Errors
+    /// What reading manifests may give.
+    pub async fn delete_manifest(&self, id: &ManifestId) -> Result<bool> {
+        match self.get_manifest(id).await {
+            Ok(_) => {
+                self.writing.manifests.put(ManifestEntry::tombstone(id.clone(), self.now()));
+                Ok(true)
+            }
+            Err(RepoError::ManifestNotFound { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// All manifests that have all these labels, oldest first, with what this writer has put and deleted.
+    ///
+    /// # Errors
+    /// As [`Manifests::find`].
+    pub async fn find_manifests(&self, labels: &[(&str, &str)]) -> Result<Vec<ManifestEntry>> {
+        Ok(sorted(self.merged_manifests().await?.values(), labels))
+    }
+
+    /// One manifest, with what this writer has put and deleted.
+    ///
+    /// # Errors
+    /// As [`Manifests::get`].
+    pub async fn get_manifest(&self, id: &ManifestId) -> Result<ManifestEntry> {
+        let found = self.merged_manifests().await?.remove(id);
+        let found = found.map(|entry| ManifestEntry::clone(&entry));
+        found.ok_or_else(|| RepoError::ManifestNotFound { id: id.clone() })
+    }
+
+    async fn merged_manifests(&self) -> Result<ManifestMap> {
+        let committed = self.repository().manifests().load().await?;
+        let mut all = ManifestMap::clone(&committed);
+        for (id, pending) in self.writing.manifests.lock().iter() {
+            if pending.entry.deleted {
+                all.remove(id);
+            } else {
+                all.insert(id.clone(), Arc::clone(&pending.entry));
+            }
+        }
+        Ok(all)
+    }
+
+    fn now(&self) -> GoTime {
+        GoTime::from_unix_nanos(self.shared().env().clock.now().nanos())
+    }
+
+    /// Writes what was put since the last time as one content. Gives all that the flush will commit.
+    pub(crate) async fn flush_manifests(&self) -> Result<Vec<Manifest>> {
+        let (flushed, fresh) = {
+            let all = self.writing.manifests.lock();
+            let mut entries: Vec<_> = all.values().cloned().collect();
+            entries.sort_by(|a, b| a.entry.modified.cmp(&b.entry.modified));
+            let fresh: Vec<_> = entries.iter().filter(|p| !p.written).map(|p| &p.entry).cloned().collect();
+            (entries.into_iter().map(|pending| pending.entry).collect::<Vec<_>>(), fresh)
+        };
+        if fresh.is_empty() {
+            return Ok(flushed);
+        }
+        self.write_manifests(fresh.iter().map(|entry| ManifestEntry::clone(entry)).collect()).await?;
+        let mut all = self.writing.manifests.lock();
+        for entry in &fresh {
+            if let Some(pending) = all.get_mut(&entry.id)
+                && Arc::ptr_eq(&pending.entry, entry)
+            {
+                pending.written = true;
+            }
+        }
+        Ok(flushed)
+    }
+
+    async fn write_manifests(&self, entries: Vec<ManifestEntry>) -> Result<ContentId> {
+        let bytes = Bytes::from(ManifestContent { entries }.to_bytes());
+        // It is gzip already, so this is seldom kept; Kopia asks for it too.
+        let compressor = Compressor::by_name("zstd-fastest")?;
+        self.put_content(bytes, Some(PREFIX), compressor).await
+    }
+
+    /// Merges all committed manifests into one content and deletes the others; tombstones go. Takes effect with the
+    /// next flush. False if there are too few contents for it to be worth anything.
+    ///
+    /// # Errors
+    /// What reading manifests and writing contents may give.
+    pub async fn compact_manifests(&self) -> Result<bool> {
+        let view = self.repository().index().await?;
+        let contents: Vec<_> = view.iter(&EntryFilter::prefix(PREFIX)).collect();
+        if contents.len() < CONTENTS_MIN {
+            return Ok(false);
+        }
+        let all = load(self.repository(), &view).await?;
+        let entries = all.values().map(|entry| ManifestEntry::clone(entry)).collect();
+        let merged = self.write_manifests(entries).await?;
+        for entry in contents.iter().filter(|entry| entry.id != merged) {
+            self.delete_content(&entry.id).await?;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,308 @@
+//! What has to be read to get some contents: packs, and merged ranges of them.
+//!
+//! A plan is made from the index and, where blobs can be cold, one listing; nothing is fetched for it. So before the
+//! first byte is read it is known which packs must be thawed. Contents that lie near each other in a pack are fetched
+//! with one request: a gap costs less than a request up to [`GAP_BYTES_MAX`], as long as gaps don't waste more than a
+//! tenth of what a pack's reads take. Each needed byte is fetched once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use blob_core::{BlobMeta, ReadState};
+use futures::{StreamExt, TryStreamExt, stream};
+use kopia_format::{ContentId, index::IndexEntry};
+use serde::{Deserialize, Serialize};
+
+use crate::{Repository, Result, index::refresh::list};
+
+/// Two contents with no more between them are fetched together.
+pub const GAP_BYTES_MAX: u64 = 256 << 10;
+/// Of what is fetched from a pack, at most one part in so many lies in gaps.
+const WASTE_PART: u64 = 10;
+/// No range is longer, so that ranges can be fetched in bounded memory.
+pub const RANGE_BYTES_MAX: u64 = 16 << 20;
+/// Up to so many packs are listed one by one.
+const PACKS_LISTED_SINGLY: usize = 16;
+
+/// Whether a pack can be read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PackState {
+    /// Yes.
+    Ready,
+    /// No: it must be thawed.
+    Cold,
+    /// Not yet: a thaw is under way.
+    Thawing,
+    /// There is no such blob.
+    Missing,
+    /// Nobody asked: this storage has no cold blobs.
+    Unknown,
+}
+
+/// One content in a range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedContent {
+    /// The content.
+    pub id: ContentId,
+    /// Where it begins in the pack.
+    pub offset: u32,
+    /// Its length in the pack.
+    pub packed_length: u32,
+    /// Its length.
+    pub original_length: u32,
+    /// Its compressor's header ID; 0 = none.
+    pub compression: u32,
+    /// Which key it is sealed with.
+    pub encryption_key_id: u8,
+}
+
+/// Bytes of a pack that one request fetches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeRead {
+    /// The first byte.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+    /// What is wanted of them, by offset.
+    pub contents: Vec<PlannedContent>,
+}
+
+/// All reads of one pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackReads {
+    /// The pack.
+    pub pack: String,
+    /// Its length, if it was listed.
+    pub size: Option<u64>,
+    /// Its storage class, if it was listed and the storage has classes.
+    pub class: Option<String>,
+    /// Whether it can be read.
+    pub state: PackState,
+    /// What to fetch, by offset.
+    pub ranges: Vec<RangeRead>,
+}
+
+/// What has to be read to get some contents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadPlan {
+    /// The packs, by name.
+    pub packs: Vec<PackReads>,
+    /// Contents that no index knows.
+    pub missing: Vec<ContentId>,
+}
+
+impl PackReads {
+    /// Bytes that will be fetched.
+    pub fn bytes(&self) -> u64 {
+        self.ranges.iter().map(|range| range.length).sum()
+    }
+
+    /// Must it be thawed first, or is it being thawed?
+    pub fn is_cold(&self) -> bool {
+        matches!(self.state, PackState::Cold | PackState::Thawing)
+    }
+}
+
+impl ReadPlan {
+    /// A plan for these entries, without any knowledge of the packs. An entry given twice is read once.
+    pub fn of_entries(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
+        let mut packs: BTreeMap<String, BTreeMap<(u32, ContentId), PlannedContent>> = BTreeMap::new();
+        for entry in entries {
+            let contents = packs.entry(entry.pack.as_ref().to_owned()).or_default();
+            contents.entry((entry.offset, entry.id)).or_insert_with(|| PlannedContent {
+                id: entry.id,
+                offset: entry.offset,
+                packed_length: entry.packed_length,
+                original_length: entry.original_length,
+                compression: entry.compression,
+                encryption_key_id: entry.encryption_key_id,
+            });
+        }
+        let packs = packs.into_iter().map(|(pack, contents)| PackReads {
+            pack,
+            size: None,
+            class: None,
+            state: PackState::Unknown,
+            ranges: merged(contents.into_values()),
+        });
+        Self { packs: packs.collect(), missing: Vec::new() }
+    }
+
+    /// The packs that can't be read now.
+    pub fn cold(&self) -> impl Iterator<Item = &PackReads> {
+        self.packs.iter().filter(|pack| pack.is_cold())
+    }
+
+    /// Is there a pack that can't be read now?
+    pub fn is_cold(&self) -> bool {
+        self.cold().next().is_some()
+    }
+
+    /// Bytes that will be fetched.
+    pub fn bytes(&self) -> u64 {
+        self.packs.iter().map(PackReads::bytes).sum()
+    }
+
+    /// Requests that will be made.
+    pub fn requests(&self) -> u64 {
+        self.packs.iter().map(|pack| pack.ranges.len() as u64).sum()
+    }
+
+    /// Contents that will be read.
+    pub fn content_count(&self) -> usize {
+        let ranges = self.packs.iter().flat_map(|pack| &pack.ranges);
+        ranges.map(|range| range.contents.len()).sum()
+    }
+
+    fn settle(&mut self, listed: &HashMap<String, BlobMeta>) {
+        for pack in &mut self.packs {
+            let Some(meta) = listed.get(&pack.pack) else {
+                pack.state = PackState::Missing;
+                continue;
+            };
+            pack.size = Some(meta.size);
+            pack.class = meta.class.as_ref().map(|class| class.as_str().to_owned());
+            pack.state = match (meta.is_cold(), meta.state) {
+                (true, Some(ReadState::Thawing)) => PackState::Thawing,
+                (true, _) => PackState::Cold,
+                (false, _) => PackState::Ready,
+            };
+        }
+    }
+}
+
+/// Ranges over contents of one pack that come in the order of their offsets.
+fn merged(contents: impl Iterator<Item = PlannedContent>) -> Vec<RangeRead> {
+    let contents: Vec<_> = contents.collect();
+    let wanted: u64 = contents.iter().map(|content| u64::from(content.packed_length)).sum();
+    let mut waste_left = wanted / WASTE_PART;
+    let mut ranges: Vec<RangeRead> = Vec::new();
+    for content in contents {
+        let (from, length) = (u64::from(content.offset), u64::from(content.packed_length));
+        let to = from + length;
+        if let Some(range) = ranges.last_mut() {
+            let end = range.offset + range.length;
+            let gap = from.saturating_sub(end);
+            let together = to.max(end) - range.offset;
+            if gap <= GAP_BYTES_MAX.min(waste_left) && together <= RANGE_BYTES_MAX {
+                waste_left -= gap;
+                range.length = together;
+                range.contents.push(content);
+                continue;
+            }
+        }
+        ranges.push(RangeRead { offset: from, length, contents: vec![content] });
+    }
+    ranges
+}
+
+impl Repository {
+    /// What has to be read to get `contents`. Reads the index and, where blobs can be cold, lists packs; fetches
+    /// nothing.
+    ///
+    /// # Errors
+    /// What reading the index and listing may give.
+    pub async fn read_plan(
+        &self,
+        contents: impl IntoIterator<Item = ContentId>,
+    ) -> Result<ReadPlan> {
+        let view = self.index().await?;
+        let (mut entries, mut missing) = (Vec::new(), Vec::new());
+        for id in contents {
+            match view.find(&id)? {
+                Some(entry) => entries.push(entry),
+                None => missing.push(id),
+            }
+        }
+        let mut plan = ReadPlan::of_entries(entries);
+        plan.missing = missing;
+        if self.storage().archive().is_some() {
+            self.settle_plan(&mut plan).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of pack, or, if they are
+    /// few, by one for each.
+    ///
+    /// # Errors
+    /// What listing may give.
+    pub async fn settle_plan(&self, plan: &mut ReadPlan) -> Result<()> {
+        let mut prefixes: Vec<String> = plan.packs.iter().map(|pack| pack.pack.clone()).collect();
+        if prefixes.len() > PACKS_LISTED_SINGLY {
+            prefixes.iter_mut().for_each(|name| name.truncate(1));
+            prefixes.dedup();
+        }
+        let lists: Vec<_> = prefixes.iter().map(|prefix| list(self.storage(), prefix)).collect();
+        let listed: Vec<Vec<BlobMeta>> = stream::iter(lists)
+            .buffer_unordered(self.shared().requests_max())
+            .try_collect()
+            .await?;
+        let listed = listed.into_iter().flatten();
+        plan.settle(&listed.map(|meta| (meta.id.as_str().to_owned(), meta)).collect());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn entry(pack: &str, number: u8, offset: u32, packed_length: u32) -> IndexEntry {
+        IndexEntry {
+            id: ContentId::new(None, &[number; 16]).unwrap(),
+            pack: Arc::from(pack),
+            offset,
+            packed_length,
+            original_length: packed_length - 28,
+            timestamp: 0,
+            deleted: false,
+            format_version: 3,
+            compression: 0,
+            encryption_key_id: 0,
+        }
+    }
+
+    fn shape(plan: &ReadPlan) -> Vec<Vec<(u64, u64, usize)>> {
+        let ranges = |p: &PackReads| {
+            p.ranges.iter().map(|r| (r.offset, r.length, r.contents.len())).collect()
+        };
+        plan.packs.iter().map(ranges).collect()
+    }
+
+    #[test]
+    fn neighbours_are_fetched_together_and_far_ones_apart() {
+        let plan = ReadPlan::of_entries([
+            entry("p1", 2, 1_000_032, 100_000),
+            entry("p1", 1, 32, 1_000_000),
+            entry("p1", 3, 3_000_000, 50_000),
+            entry("p0", 4, 32, 100),
+        ]);
+        assert_eq!(shape(&plan), [vec![(32, 100, 1)], vec![(32, 1_100_000, 2), (3_000_000, 50_000, 1)]]);
+        assert_eq!((plan.bytes(), plan.requests(), plan.content_count()), (1_150_100, 3, 4));
+    }
+
+    #[test]
+    fn gaps_waste_a_tenth_at_most() {
+        let every_other = (0..100).map(|n| entry("p1", n, 32 + u32::from(n) * 2_000, 1_000));
+        let plan = ReadPlan::of_entries(every_other);
+        assert!(plan.bytes() <= 110_000, "{} bytes for 100000", plan.bytes());
+        assert!(plan.requests() < 100, "{} requests", plan.requests());
+    }
+
+    #[test]
+    fn a_content_wanted_twice_is_read_once() {
+        let plan = ReadPlan::of_entries([entry("p1", 1, 32, 500), entry("p1", 1, 32, 500)]);
+        assert_eq!(shape(&plan), [[(32, 500, 1)]]);
+    }
+
+    #[test]
+    fn a_range_never_grows_beyond_what_memory_is_planned_for() {
+        let big = (0..10).map(|n| entry("p1", n, 32 + u32::from(n) * 8_000_000, 8_000_000));
+        let plan = ReadPlan::of_entries(big);
+        assert!(plan.packs[0].ranges.iter().all(|range| range.length <= RANGE_BYTES_MAX));
+        assert_eq!(plan.requests(), 5);
+    }
+}
