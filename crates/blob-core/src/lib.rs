@@ -5,6 +5,7 @@
 //! behaviours that any storage can be wrapped in, one file each; [`StorageStack`] puts them on in
 //! order. Which class a blob is written in is decided by one layer, [`layers::WithPolicy`], from a
 //! [`PutPolicy`]: the storage below it knows no policy.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod caps;
 pub mod class;

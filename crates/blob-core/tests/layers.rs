@@ -1,4 +1,5 @@
 //! What each layer does, seen from both sides.
+#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
 //! What is tried again, how often, after which pause, and when it ends.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,4 +1,5 @@
 //! The script of faults does what it says, so that crash tests can build on it.
+#![allow(clippy::unwrap_used)]
 
 use std::{error::Error, sync::Arc, time::Duration};
 
