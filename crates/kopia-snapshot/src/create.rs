@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::Result,
-    manifests,
-    policies, retention,
+    manifests, policies, retention,
     upload::{UploadOptions, UploadRequest, UploadSink, UploadSource, upload},
 };
 
@@ -132,11 +131,7 @@ pub async fn create(writer: &RepositoryWriter, request: CreateRequest) -> Result
 }
 
 /// Start and end, where one or both may be given: a single one keeps the duration.
-fn times(
-    start: GoTime,
-    end: GoTime,
-    given: (Option<GoTime>, Option<GoTime>),
-) -> (GoTime, GoTime) {
+fn times(start: GoTime, end: GoTime, given: (Option<GoTime>, Option<GoTime>)) -> (GoTime, GoTime) {
     let lasted = end.unix_nanos() - start.unix_nanos();
     let shifted = |time: GoTime, by: i64| GoTime::from_unix_nanos(time.unix_nanos() + by);
     match given {
@@ -175,11 +170,15 @@ pub async fn pin(
 ///
 /// # Errors
 /// What the repository says.
-pub async fn set_manual(writer: &RepositoryWriter, repo: &Repository, source: &Source) -> Result<()> {
+pub async fn set_manual(
+    writer: &RepositoryWriter,
+    repo: &Repository,
+    source: &Source,
+) -> Result<()> {
     let mut policy = policies::defined(repo, source).await?.unwrap_or_default();
-    if policy.scheduling.manual == Some(true) {
+    if policy.scheduling.manual {
         return Ok(());
     }
-    policy.scheduling.manual = Some(true);
+    policy.scheduling.manual = true;
     policies::save(writer, source, &policy).await
 }

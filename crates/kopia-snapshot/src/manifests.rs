@@ -24,11 +24,12 @@ fn parse(entry: &ManifestEntry) -> Result<SnapshotManifest> {
 pub async fn find(repo: &Repository, labels: &[(&str, &str)]) -> Result<Vec<SnapshotManifest>> {
     let mut all = vec![(TYPE_LABEL, MANIFEST_TYPE)];
     all.extend_from_slice(labels);
-    let mut found = Vec::new();
-    for entry in repo.manifests().find(&all).await? {
-        found.push(parse(&entry)?);
-    }
-    found.sort_by(|a: &SnapshotManifest, b| a.start_time.cmp(&b.start_time));
+    parse_all(&repo.manifests().find(&all).await?)
+}
+
+fn parse_all(entries: &[ManifestEntry]) -> Result<Vec<SnapshotManifest>> {
+    let mut found = entries.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    found.sort_by_key(|manifest| manifest.start_time);
     Ok(found)
 }
 
@@ -38,6 +39,19 @@ pub async fn find(repo: &Repository, labels: &[(&str, &str)]) -> Result<Vec<Snap
 /// As [`find`].
 pub async fn of_source(repo: &Repository, source: &Source) -> Result<Vec<SnapshotManifest>> {
     find(repo, &source_labels(source)).await
+}
+
+/// As [`of_source`], with what `writer` has not flushed yet.
+///
+/// # Errors
+/// As [`find`].
+pub async fn of_source_pending(
+    writer: &RepositoryWriter,
+    source: &Source,
+) -> Result<Vec<SnapshotManifest>> {
+    let mut labels = vec![(TYPE_LABEL, MANIFEST_TYPE)];
+    labels.extend(source_labels(source));
+    parse_all(&writer.find_manifests(&labels).await?)
 }
 
 /// The labels that say whose snapshot a manifest is.

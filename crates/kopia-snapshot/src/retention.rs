@@ -1,42 +1,54 @@
 //! Deleting the snapshots of a source that its policy keeps no longer.
 
-use kopia_format::snapshot::{SnapshotManifest, Source};
-use kopia_repo::RepositoryWriter;
-
-use crate::{
-    error::Result,
-    manifests,
-    policies,
-    policy::retention,
+use jiff::tz::TimeZone;
+use kopia_format::{
+    policy::Policy,
+    snapshot::{SnapshotManifest, Source},
 };
+use kopia_repo::{Repository, RepositoryWriter};
 
-/// Deletes the manifests of `source` that have no reason to be kept and no pin. Visible to others after a flush; the
-/// data goes with the next maintenance.
+use crate::{error::Result, manifests, policies, policy::retention};
+
+/// Why each of `snapshots` is kept; no reason means that it expires unless it is pinned.
+pub fn reasons(
+    snapshots: &[SnapshotManifest],
+    policy: &Policy,
+    zone: &TimeZone,
+) -> Vec<Vec<String>> {
+    let points: Vec<_> = snapshots.iter().map(retention::SnapshotPoint::from).collect();
+    retention::reasons(&policy.retention, &points, zone)
+}
+
+/// Deletes the manifests of `source` that have no reason to be kept and no pin. Sees what `writer` has not flushed yet;
+/// visible to others after a flush. The data goes with the next maintenance.
 ///
 /// # Errors
 /// What the repository says.
 pub async fn apply(writer: &RepositoryWriter, source: &Source) -> Result<Vec<SnapshotManifest>> {
-    let expired = plan(writer, source).await?;
+    let all = manifests::of_source_pending(writer, source).await?;
+    let expired = expired(writer.repository(), source, &all).await?;
     for manifest in &expired {
         writer.delete_manifest(&manifest.id).await?;
     }
     Ok(expired)
 }
 
-/// The snapshots of `source` that [`apply`] would delete, oldest first.
+/// The snapshots of `source` that [`apply`] would delete.
 ///
 /// # Errors
 /// What the repository says.
-pub async fn plan(writer: &RepositoryWriter, source: &Source) -> Result<Vec<SnapshotManifest>> {
-    let effective = policies::effective(writer.repository(), source).await?;
-    let all = manifests::of_source_pending(writer, source).await?;
-    let reasons = retention::reasons(&all, &effective.policy.retention, &local_zone());
-    let expired = all.into_iter().zip(reasons).filter(|(manifest, reasons)| {
-        reasons.is_empty() && manifest.pins.is_empty()
-    });
-    Ok(expired.map(|(manifest, _)| manifest).collect())
+pub async fn plan(repo: &Repository, source: &Source) -> Result<Vec<SnapshotManifest>> {
+    let all = manifests::of_source(repo, source).await?;
+    expired(repo, source, &all).await
 }
 
-fn local_zone() -> jiff::tz::TimeZone {
-    jiff::tz::TimeZone::system()
+async fn expired(
+    repo: &Repository,
+    source: &Source,
+    all: &[SnapshotManifest],
+) -> Result<Vec<SnapshotManifest>> {
+    let effective = policies::effective(repo, source).await?;
+    let zone = TimeZone::system();
+    let expired = retention::expired(&effective.policy.retention, all, &zone);
+    Ok(expired.into_iter().cloned().collect())
 }

@@ -71,7 +71,8 @@ impl Lookup<'_> {
             let manifest = self.newest_of_own_sources(repo, back).await?;
             return below(repo, manifest, path).await;
         }
-        if !first.is_empty() && !first.contains(['@', ':'])
+        if !first.is_empty()
+            && !first.contains(['@', ':'])
             && let Some(root) = self.by_id(repo, first, path).await?
         {
             return Ok(root);
@@ -155,7 +156,8 @@ impl Lookup<'_> {
         loop {
             let source = Source { path: path.to_owned(), ..wanted.clone() };
             let complete = |m: &SnapshotManifest| m.incomplete.is_empty();
-            for manifest in manifests::of_source(repo, &source).await?.into_iter().filter(complete) {
+            for manifest in manifests::of_source(repo, &source).await?.into_iter().filter(complete)
+            {
                 let rest = wanted.path[path.len()..].trim_start_matches('/').to_owned();
                 found.push((manifest, rest));
             }
@@ -193,9 +195,10 @@ fn latest(text: &str) -> Option<usize> {
 }
 
 async fn below(repo: &Repository, manifest: SnapshotManifest, path: &str) -> Result<Root> {
-    let root = manifest.root_entry.clone().ok_or_else(|| {
-        SnapshotError::Invalid(format!("snapshot {} has no root", manifest.id))
-    })?;
+    let root = manifest
+        .root_entry
+        .clone()
+        .ok_or_else(|| SnapshotError::Invalid(format!("snapshot {} has no root", manifest.id)))?;
     let entry = descend(repo, root, path).await?;
     Ok(Root { entry, manifest: Some(manifest), path: path.to_owned() })
 }

@@ -26,8 +26,7 @@ pub async fn read_directory(repo: &Repository, id: &ObjectId) -> Result<Director
 /// [`SnapshotError::NotInSnapshot`] when a name is missing or something on the way is no directory.
 pub async fn descend(repo: &Repository, entry: DirEntry, path: &str) -> Result<DirEntry> {
     let root = entry.object;
-    let missing =
-        || SnapshotError::NotInSnapshot { path: path.to_owned(), root: root.to_string() };
+    let missing = || SnapshotError::NotInSnapshot { path: path.to_owned(), root: root.to_string() };
     let mut current = entry;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         if current.kind != EntryKind::Directory {

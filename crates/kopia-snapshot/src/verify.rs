@@ -14,7 +14,7 @@ use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, EntryKind},
 };
-use kopia_repo::{IndexView, Repository};
+use kopia_repo::{IndexView, RepoError, Repository};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -134,7 +134,7 @@ async fn list_packs(repo: &Repository) -> Result<HashMap<String, u64>> {
     let mut packs = HashMap::new();
     for prefix in ["p", "q"] {
         let mut listing = repo.storage().list(prefix);
-        while let Some(meta) = listing.try_next().await.map_err(kopia_repo::RepoError::from)? {
+        while let Some(meta) = listing.try_next().await.map_err(RepoError::from)? {
             packs.insert(meta.id.as_str().to_owned(), meta.size);
         }
     }
@@ -161,7 +161,12 @@ impl Run<'_> {
 
     fn note(&mut self, path: &str, object: ObjectId, blob: Option<String>, message: String) {
         if !self.is_full() {
-            self.report.problems.push(VerifyProblem { path: path.to_owned(), object, blob, message });
+            self.report.problems.push(VerifyProblem {
+                path: path.to_owned(),
+                object,
+                blob,
+                message,
+            });
         }
     }
 
@@ -207,7 +212,7 @@ impl Run<'_> {
         let object = entry.object;
         self.report.stats.processed_bytes += entry.size;
         let chunks = match self.repo.object_contents(&object).await {
-            Ok(chunks) => chunks,
+            Ok(contents) => contents.chunks,
             Err(error) => {
                 let error = SnapshotError::from(error);
                 let blob = blame(&error);
@@ -221,7 +226,12 @@ impl Run<'_> {
                 Ok(Some(found)) => found,
                 Ok(None) | Err(_) => {
                     whole = false;
-                    self.note(path, object, None, format!("error verifying content {id}: it is in no index"));
+                    self.note(
+                        path,
+                        object,
+                        None,
+                        format!("error verifying content {id}: it is in no index"),
+                    );
                     continue;
                 }
             };
@@ -230,7 +240,9 @@ impl Run<'_> {
             let trouble = match self.packs.get(&pack) {
                 None => format!("object {object} is backed by missing blob {pack}"),
                 Some(size) if *size < end => {
-                    format!("object {object} is backed by blob {pack}, which is cut: {size} bytes of {end}")
+                    format!(
+                        "object {object} is backed by blob {pack}, which is cut: {size} bytes of {end}"
+                    )
                 }
                 Some(_) => continue,
             };
@@ -279,10 +291,20 @@ impl Run<'_> {
     }
 }
 
+fn pack_of(error: &RepoError) -> Option<String> {
+    match error {
+        RepoError::PackMissing { pack, .. }
+        | RepoError::PackTruncated { pack, .. }
+        | RepoError::ContentDamaged { pack, .. }
+        | RepoError::ContentArchived { pack, .. } => Some(pack.to_string()),
+        _ => None,
+    }
+}
+
 /// The pack that an error is about.
 fn blame(error: &SnapshotError) -> Option<String> {
     match error {
-        SnapshotError::Repo(error) => error.pack().map(ToString::to_string),
+        SnapshotError::Repo(error) => pack_of(error),
         _ => None,
     }
 }

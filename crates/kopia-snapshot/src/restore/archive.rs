@@ -16,7 +16,9 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::StreamExt;
 use kopia_format::{ContentId, compress::decompress, directory::DirEntry, time::mode_to_unix};
-use kopia_repo::{ObjectChunk, ReadPlan, Repository};
+use kopia_repo::{
+    ObjectChunk, PackReads, RangeRead, ReadPlan, Repository, read_plan::GAP_BYTES_MAX,
+};
 use tokio_util::sync::CancellationToken;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -178,13 +180,45 @@ impl<'a> InOrder<'a> {
             bytes += if wanted.insert(id) { length } else { 0 };
         }
         self.window.clear();
-        let plan = self.reads.restricted_to(&wanted);
+        let plan = restricted(self.reads, &wanted);
         let mut contents = std::pin::pin!(self.repo.fetch_all(&plan));
         while let Some((id, content)) = contents.next().await {
             self.window.insert(id, content?);
         }
         Ok(())
     }
+}
+
+/// The part of a plan that reads `wanted`.
+fn restricted(reads: &ReadPlan, wanted: &HashSet<ContentId>) -> ReadPlan {
+    let mut plan = ReadPlan::default();
+    for pack in &reads.packs {
+        let mut ranges: Vec<RangeRead> = Vec::new();
+        for content in pack.ranges.iter().flat_map(|range| &range.contents) {
+            if !wanted.contains(&content.id) {
+                continue;
+            }
+            let (start, end) = (
+                u64::from(content.offset),
+                u64::from(content.offset) + u64::from(content.packed_length),
+            );
+            match ranges.last_mut() {
+                Some(last) if start <= last.offset + last.length + GAP_BYTES_MAX => {
+                    last.length = last.length.max(end - last.offset);
+                    last.contents.push(content.clone());
+                }
+                _ => ranges.push(RangeRead {
+                    offset: start,
+                    length: end - start,
+                    contents: vec![content.clone()],
+                }),
+            }
+        }
+        if !ranges.is_empty() {
+            plan.packs.push(PackReads { ranges, ..pack.clone() });
+        }
+    }
+    plan
 }
 
 /// Reads what comes through a channel.

@@ -61,6 +61,9 @@ mod tests {
         let options = RestoreOptions { skip_owners: true, ..RestoreOptions::default() };
         set(&path, &entry, &options).unwrap();
         let after = std::fs::metadata(&path).unwrap();
-        assert_eq!((after.mode() & 0o7777, after.mtime(), after.mtime_nsec()), (0o640, -1, 999_999_999));
+        assert_eq!(
+            (after.mode() & 0o7777, after.mtime(), after.mtime_nsec()),
+            (0o640, -1, 999_999_999)
+        );
     }
 }

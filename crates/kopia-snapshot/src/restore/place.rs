@@ -95,11 +95,8 @@ impl Placed {
         if let Some(at) = &state.open_at {
             return Ok((open_existing(at)?, at.clone()));
         }
-        let at = if options.write_files_atomically {
-            beside(&self.path)
-        } else {
-            self.path.clone()
-        };
+        let at =
+            if options.write_files_atomically { beside(&self.path) } else { self.path.clone() };
         let file = create(&at)?;
         file.set_len(self.entry.size)?;
         state.open_at = Some(at.clone());

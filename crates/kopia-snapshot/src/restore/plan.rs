@@ -151,7 +151,7 @@ impl RestorePlan {
         }
         let is_empty = entry.kind == EntryKind::File && entry.size == 0;
         let chunks =
-            if is_empty { Vec::new() } else { repo.object_contents(&entry.object).await? };
+            if is_empty { Vec::new() } else { repo.object_contents(&entry.object).await?.chunks };
         match entry.kind {
             EntryKind::Symlink => self.links.push(PlannedLink { path, entry, chunks }),
             _ => self.files.push(PlannedFile { path, entry, chunks }),

@@ -72,9 +72,9 @@ impl RestorePlan {
         }
         let paths = files.iter().map(|f| &f.path).chain(links.iter().map(|l| &l.path));
         let paths = paths.cloned().collect();
-        let placed = files.into_iter().map(|file| {
-            Placed::new(join(target, &file.path), file.entry, file.chunks.len())
-        });
+        let placed = files
+            .into_iter()
+            .map(|file| Placed::new(join(target, &file.path), file.entry, file.chunks.len()));
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             options: options.clone(),
@@ -137,7 +137,9 @@ impl Shared {
         let packs: HashMap<ContentId, &str> = reads
             .packs
             .iter()
-            .flat_map(|p| p.ranges.iter().flat_map(|r| &r.contents).map(|c| (c.id, p.pack.as_str())))
+            .flat_map(|p| {
+                p.ranges.iter().flat_map(|r| &r.contents).map(|c| (c.id, p.pack.as_str()))
+            })
             .collect();
         let parts: Arc<Mutex<HashMap<usize, Vec<(u64, Bytes)>>>> = Arc::default();
         let mut writes: JoinSet<Result<()>> = JoinSet::new();

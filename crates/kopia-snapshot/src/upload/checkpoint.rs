@@ -31,7 +31,8 @@ pub(crate) fn checkpoint<'a>(
         }
         let directory = builder.build(folder.entry.mtime, "checkpoint");
         let bytes = directory.to_bytes();
-        let object = run.write_directory(&folder.relative, bytes, folder.metadata_compressor).await?;
+        let object =
+            run.write_directory(&folder.relative, bytes, folder.metadata_compressor).await?;
         Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&folder.entry, object) })
     })
 }

@@ -10,10 +10,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::Ordering::Relaxed,
-    },
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
 };
 
 use kopia_format::directory::{DirEntry, DirectoryBuilder};
@@ -145,8 +142,9 @@ async fn fill(
         done.expect("a helper task does not panic")?;
     }
     let directory = open.builder(std::mem::take).build(open.entry.mtime, run.incomplete());
-    let object =
-        run.write_directory(&state.relative, directory.to_bytes(), open.metadata_compressor).await?;
+    let object = run
+        .write_directory(&state.relative, directory.to_bytes(), open.metadata_compressor)
+        .await?;
     Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })
 }
 

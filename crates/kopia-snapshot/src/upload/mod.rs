@@ -32,7 +32,7 @@ pub use events::{Silent, UploadEvent, UploadSink};
 
 use crate::{
     error::{Result, SnapshotError},
-    policy::PolicyTree,
+    policy::tree::PolicyTree,
     source::{EntryKind as LocalKind, LocalEntry, go_error},
 };
 use folder::{Folder, OpenFolder, upload_folder};
@@ -175,13 +175,8 @@ async fn upload_local(
                     previous.push(Arc::new(PreviousFolder::load(repo, &root.object).await?));
                 }
             }
-            let folder = Folder {
-                path: path.clone(),
-                relative: ".".into(),
-                entry,
-                rules,
-                previous,
-            };
+            let folder =
+                Folder { path: path.clone(), relative: ".".into(), entry, rules, previous };
             with_checkpoints(run, request, folder).await
         }
         LocalKind::File => {

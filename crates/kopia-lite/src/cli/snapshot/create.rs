@@ -269,7 +269,7 @@ async fn own_sources(app: &App, writer: &RepositoryWriter) -> anyhow::Result<Vec
     sources.dedup();
     let mut own = Vec::new();
     for source in sources {
-        if policies::effective(repo, &source).await?.policy.scheduling.manual == Some(true) {
+        if policies::effective(repo, &source).await?.policy.scheduling.manual {
             app.info(format!("Skipping {source}: its policy says manual."));
         } else {
             own.push(PathBuf::from(source.path));
