@@ -194,10 +194,7 @@ mod tests {
                 r#""nextQuickMaintenance":"0001-01-01T00:00:00Z","runs":null}"#
             )
         );
-        assert_eq!(
-            MaintenanceSchedule::parse(text.as_bytes()),
-            Ok(MaintenanceSchedule::default())
-        );
+        assert_eq!(MaintenanceSchedule::parse(text.as_bytes()), Ok(MaintenanceSchedule::default()));
     }
 
     #[test]
