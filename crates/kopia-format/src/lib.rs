@@ -32,7 +32,7 @@
 //! | [`pack`], [`session`], [`compress`] | pack blobs, session markers, compression | 03 |
 //! | [`index`], [`epoch`], [`legacy`] | index blobs, and which of them count | 04 |
 //! | [`split`], [`indirect`] | objects | 05 |
-//! | [`directory`], [`manifest`], [`snapshot`], [`policy`] | trees and what is known of them | 06, 07 |
+//! | [`directory`], [`manifest`], [`snapshot`], [`policy`] | snapshots of trees | 06, 07 |
 //! | [`maintenance`] | who maintains a repository, and the history of it | 08 |
 //! | [`json`], [`time`] | JSON and times as Go writes them | 02 |
 //!
@@ -45,7 +45,8 @@
 //! let (unique_id, secret, master_key, nonce) = ([1; 32], [2; 32], [3; 32], [4; 12]);
 //! let mut blob = FormatBlob::new("example", "1.0", &unique_id, "scrypt-65536-8-1");
 //! let key = blob.derive_key(b"correct horse")?;
-//! blob.encrypt(&RepositoryFormat::new(&FormatOptions::default(), secret, master_key), &key, nonce)?;
+//! let format = RepositoryFormat::new(&FormatOptions::default(), secret, master_key);
+//! blob.encrypt(&format, &key, nonce)?;
 //! let stored = blob.to_bytes(); // This is kopia.repository.
 //!
 //! let blob = FormatBlob::parse(&stored)?;

@@ -2,6 +2,8 @@
 //!
 //! The fixtures are described in `crates/kopia-fixtures/fixtures/README.md`.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::{collections::BTreeMap, sync::Mutex};
