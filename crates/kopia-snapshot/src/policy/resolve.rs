@@ -186,8 +186,8 @@ impl Merger {
         first_set!(self, src, "actions", p => p.actions,
             before_snapshot_root = "beforeSnapshotRoot",
             after_snapshot_root = "afterSnapshotRoot");
-        first_set!(self, src, "osSnapshots.volumeShadowCopy", p => p.os_snapshots.volume_shadow_copy,
-            enable = "enable");
+        first_set!(self, src, "osSnapshots.volumeShadowCopy",
+            p => p.os_snapshots.volume_shadow_copy, enable = "enable");
         first_set!(self, src, "logging.directories", p => p.logging.directories,
             snapshotted = "snapshotted", ignored = "ignored");
         first_set!(self, src, "logging.entries", p => p.logging.entries,

@@ -1,8 +1,8 @@
 //! One ignore rule: a pattern much like those of `.gitignore`, and whether a path matches it.
 //!
 //! Kopia's own matcher decides what is in a backup, so it is followed to the letter, odd corners
-//! included: a class like `[[:digit:]]` is only known near the start of a pattern, a single star may
-//! swallow one slash, `!**` is no double star. Facts: `docs/format/07-upload-restore.md` §3,
+//! included: a class like `[[:digit:]]` is only known near the start of a pattern, a single star
+//! may swallow one slash, `!**` is no double star. Facts: `docs/format/07-upload-restore.md` §3,
 //! vectors `wildcards.json`.
 
 mod parse;
@@ -240,10 +240,10 @@ fn match_star(tokens: &[Token], text: &[char], at: usize) -> Outcome {
         ([], false) if text.contains(&'/') => return Outcome::NoMatch,
         ([], false) => return Outcome::Match,
         // `**/` also stands for no folder at all.
-        ([Token::Slash, rest @ ..], true) if !rest.is_empty() => {
-            if try_match(rest, text) == Outcome::Match {
-                return Outcome::Match;
-            }
+        ([Token::Slash, rest @ ..], true)
+            if !rest.is_empty() && try_match(rest, text) == Outcome::Match =>
+        {
+            return Outcome::Match;
         }
         // No slash is left for the one that follows.
         ([Token::Slash, ..], false) => return Outcome::NoMatch,

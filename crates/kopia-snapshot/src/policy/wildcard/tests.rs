@@ -57,3 +57,15 @@ fn hostile_patterns_end_soon() {
     let path = PathChars::new(format!("/{}b", "a".repeat(200)).as_bytes());
     assert!(!stars.ignores(&path, false));
 }
+
+#[test]
+fn the_longest_path_and_a_pattern_of_stars_fit_on_a_small_stack() {
+    // PATH_MAX is 4096; a thread has 2 MiB by default.
+    let matching = || {
+        let pattern = Pattern::new("*a".repeat(5000).as_bytes(), "").unwrap();
+        let path = PathChars::new(format!("/{}", "a".repeat(4200)).as_bytes());
+        pattern.ignores(&path, false)
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(matching).unwrap();
+    assert!(!thread.join().unwrap());
+}
