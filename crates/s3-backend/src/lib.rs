@@ -51,3 +51,8 @@ pub use credentials::{Credentials, ProvideCredentials};
 pub use net::Timeouts;
 pub use options::{Addressing, S3Options, ThrottlingLimits};
 pub use storage::{S3Builder, S3Storage};
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

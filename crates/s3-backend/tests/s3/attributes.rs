@@ -48,10 +48,7 @@ async fn every_attribute_reaches_the_server() {
         metadata: BTreeMap::from([("note".to_owned(), "three   spaces".to_owned())]),
         cache_control: Some("no-store".into()),
         checksum: Some(Checksum::Sha256),
-        lock: Some(Lock {
-            mode: LockMode::Compliance,
-            period: Duration::from_secs(30 * 86_400),
-        }),
+        lock: Some(Lock { mode: LockMode::Compliance, period: Duration::from_secs(30 * 86_400) }),
         legal_hold: Some(true),
         acl: Some("bucket-owner-full-control".into()),
         refusal: None,
@@ -113,12 +110,8 @@ async fn the_other_kinds_of_encryption_have_their_names() {
     let storage = storage(&server);
     let with = |encryption| PutAttributes { encryption: Some(encryption), ..Default::default() };
     put_with(&storage, "s3", with(Encryption::S3)).await.unwrap();
-    let dual = Encryption::Kms {
-        dual_layer: true,
-        key: None,
-        bucket_key: None,
-        context: BTreeMap::new(),
-    };
+    let dual =
+        Encryption::Kms { dual_layer: true, key: None, bucket_key: None, context: BTreeMap::new() };
     put_with(&storage, "dsse", with(dual)).await.unwrap();
     let sent = |key: &str| {
         let put = last_put(&server, key);
