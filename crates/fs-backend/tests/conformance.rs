@@ -1,0 +1,20 @@
+//! A folder keeps the promise of a blob storage, however it cuts IDs.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use blob_core::DynStorage;
+use blob_testkit::{Fresh, conformance};
+use fs_backend::{FilesystemOptions, FilesystemStorage};
+
+async fn fresh(shards: Option<Vec<u32>>, list_parallelism: u32) -> Fresh {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("not").join("there yet");
+    let options = FilesystemOptions { list_parallelism, ..FilesystemOptions::at(path) };
+    let storage = FilesystemStorage::create(options, shards).await.unwrap();
+    Fresh::new(Arc::new(storage) as DynStorage).keeping(folder)
+}
+
+conformance!(a_folder_as_kopia_makes_it, async || fresh(None, 0).await);
+conformance!(a_flat_folder, async || fresh(Some(vec![]), 0).await);
+conformance!(a_folder_of_old_listed_by_several, async || fresh(Some(vec![3, 3]), 4).await);
