@@ -37,13 +37,34 @@ impl Inner {
             let (option, reason) = ("days".into(), "a thaw lasts at least 1 day".into());
             return Err(BlobError::InvalidOption { option, reason });
         }
+        let error = match self.thaw_once(id, thaw, Some(thaw.days)).await {
+            Err(error) => error,
+            outcome => return outcome,
+        };
+        // Blobs in the archive tiers of INTELLIGENT_TIERING come back for good: asking for days is
+        // an error there, and only a HEAD tells the class.
+        let tiering = Some(StorageClass::INTELLIGENT_TIERING);
+        if matches!(error, BlobError::InvalidOption { .. })
+            && self.head(id, Op::Thaw).await.is_ok_and(|meta| meta.class == tiering)
+        {
+            return self.thaw_once(id, thaw, None).await;
+        }
+        Err(error)
+    }
+
+    async fn thaw_once(
+        &self,
+        id: &BlobId,
+        thaw: &ThawRequest,
+        days: Option<u16>,
+    ) -> Result<ThawOutcome> {
         let exchange = Exchange::new(Expect::Nothing);
         let exchange = Arc::new(exchange.header("content-type", "application/xml".into()));
         let request = RestoreObjectRequest {
             bucket: self.bucket(),
             key: self.key(id),
             restore_request: Some(RestoreRequest {
-                days: Some(thaw.days.into()),
+                days: days.map(i64::from),
                 glacier_job_parameters: Some(GlacierJobParameters { tier: thaw.tier.to_string() }),
                 ..RestoreRequest::default()
             }),

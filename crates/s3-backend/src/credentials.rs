@@ -1,8 +1,8 @@
 //! Whose name a request is signed with.
 //!
-//! A source of credentials is a [`ProvideCredentials`]. A storage asks its sources in order and takes
-//! the first answer: the keys of the connection, the environment, then whatever source the caller
-//! added ([`crate::S3Builder::credentials`]), which is the seam for profiles, containers and
+//! A source of credentials is a [`ProvideCredentials`]. A storage asks its sources in order and
+//! takes the first answer: the keys of the connection, the environment, then whatever source the
+//! caller added ([`crate::S3Builder::credentials`]), which is the seam for profiles, containers and
 //! instances. When no source has any, the request fails and names all that were asked; a request is
 //! sent unsigned only for a storage that was opened as anonymous.
 

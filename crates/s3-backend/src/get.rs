@@ -88,17 +88,10 @@ impl Inner {
 /// All bytes of a body.
 async fn collect(mut body: ByteStream, length: Option<u64>, about: &About<'_>) -> Result<Bytes> {
     let reserve = usize::try_from(length.unwrap_or(0).min(RESERVE_BYTES_MAX)).unwrap_or(0);
-    let mut all = BytesMut::new();
+    let mut all = BytesMut::with_capacity(reserve);
     while let Some(part) = body.next().await {
         let part = part.map_err(|error| about.failed(net_error(error)))?;
-        if all.is_empty() && part.len() as u64 == length.unwrap_or(0) {
-            all = BytesMut::from(part); // the usual case for small blobs: one part, not copied
-            continue;
-        }
-        if all.capacity() == 0 {
-            all.reserve(reserve);
-        }
-        all.extend_from_slice(&part);
+        all.extend_from_slice(&part); // copied once, so that no part pins hyper's buffer
     }
     match length {
         Some(length) if length != all.len() as u64 => {

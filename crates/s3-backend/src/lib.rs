@@ -1,14 +1,16 @@
 //! How S3 keeps blobs: rusoto requests over hyper 1 and rustls 0.23.
 //!
-//! [`S3Storage`] is a [`blob_core::BlobStorage`] over one bucket and key prefix, of Amazon S3 or of anything that speaks
-//! its protocol. It knows no policy and no backup format: a blob's storage class, encryption, tags and lock come in
-//! with [`blob_core::PutOptions`], and without them nothing is sent.
+//! [`S3Storage`] is a [`blob_core::BlobStorage`] over one bucket and key prefix, of Amazon S3 or of
+//! anything that speaks its protocol. It knows no policy and no backup format: a blob's storage
+//! class, encryption, tags and lock come in with [`blob_core::PutOptions`], and without them
+//! nothing is sent.
 //!
-//! The one idea: **rusoto builds and parses, we send.** `rusoto_s3` turns a typed request into headers and XML, and
-//! `rusoto_core` signs it; everything between the finished request and its answer is in this crate's `wire` module,
-//! over hyper 1 and rustls 0.23. A request is signed at the moment it is sent, so headers that rusoto never heard of,
-//! virtual hosts, region redirects and fresh credentials all work, and every answer is looked at before rusoto parses
-//! it. No type of rusoto, hyper or rustls is part of the public interface.
+//! The one idea: **rusoto builds and parses, we send.** `rusoto_s3` turns a typed request into
+//! headers and XML, and `rusoto_core` signs it; everything between the finished request and its
+//! answer is in this crate's `wire` module, over hyper 1 and rustls 0.23. A request is signed at
+//! the moment it is sent, so headers that rusoto never heard of, virtual hosts, region redirects
+//! and fresh credentials all work, and every answer is looked at before rusoto parses it. No type
+//! of rusoto, hyper or rustls is part of the public interface.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), blob_core::BlobError> {
@@ -28,8 +30,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Retries, limits and policies are layers of `blob_core` around the storage: this crate itself sends a request again
-//! only where the answer says that it was addressed or signed wrongly.
+//! Retries, limits and policies are layers of `blob_core` around the storage: this crate itself
+//! sends a request again only where the answer says that it was addressed or signed wrongly.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -51,3 +53,8 @@ pub use credentials::{Credentials, ProvideCredentials};
 pub use net::Timeouts;
 pub use options::{Addressing, S3Options, ThrottlingLimits};
 pub use storage::{S3Builder, S3Storage};
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

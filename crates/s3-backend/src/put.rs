@@ -1,4 +1,5 @@
-//! Writing a blob: one request, with the attributes asked for and a checksum that the storage checks.
+//! Writing a blob: one request, with the attributes asked for and a checksum that the storage
+//! checks.
 //!
 //! Every upload says what must arrive: by `x-amz-checksum-crc32c`, by the checksum that its
 //! attributes ask for, or by `Content-MD5` where an object lock demands it (AWS' API reference of

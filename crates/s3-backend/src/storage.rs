@@ -241,6 +241,8 @@ impl BlobStorage for S3Storage {
         self.inner.get(id, range).await
     }
 
+    /// As the trait says; where the bucket itself is missing, S3 doesn't tell that to a HEAD, and
+    /// the blob is not found.
     async fn head(&self, id: &BlobId) -> Result<BlobMeta> {
         self.inner.head(id, Op::Head).await
     }

@@ -1,7 +1,9 @@
-//! The three forms of time that S3 speaks: HTTP dates, ISO 8601 in lists, RFC 3339 seconds in lock headers.
+//! The three forms of time that S3 speaks: HTTP dates, ISO 8601 in lists, RFC 3339 seconds in lock
+//! headers.
 //!
-//! All are UTC. Sources: RFC 9110 §5.6.7, AWS' API reference of ListObjectsV2 and PutObject. The calendar is the
-//! proleptic Gregorian one, computed by days from the civil date, with the year beginning in March.
+//! All are UTC. Sources: RFC 9110 §5.6.7, AWS' API reference of ListObjectsV2 and PutObject. The
+//! calendar is the proleptic Gregorian one, computed by days from the civil date, with the year
+//! beginning in March.
 
 use blob_core::Timestamp;
 
@@ -21,7 +23,8 @@ pub fn parse_http_date(text: &str) -> Option<Timestamp> {
         .then(|| Timestamp::from_secs(days(year, month, day) * DAY + secs))
 }
 
-/// Reads `2026-11-24T15:40:22.123Z`, with any number of fraction digits or none; `Z` is the only offset that S3 gives.
+/// Reads `2026-11-24T15:40:22.123Z`, with any number of fraction digits or none; `Z` is the only
+/// offset that S3 gives.
 pub fn parse_iso(text: &str) -> Option<Timestamp> {
     let (date, clock) = text.trim().strip_suffix('Z')?.split_once('T')?;
     let mut date = date.split('-');

@@ -34,6 +34,7 @@ pub mod request;
 mod server;
 mod service;
 mod text;
+mod tls;
 mod wire;
 
 pub use access::Action;
@@ -45,3 +46,4 @@ pub use objects::{ObjectLock, Objects, StoredObject};
 pub use options::{Credentials, TestServerOptions, TlsIdentity};
 pub use request::{Kind, Target};
 pub use server::{StartError, TestServer};
+pub use tls::TEST_CA_PEM;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use s3_testkit::{Credentials, TestServer, TestServerOptions};
+use s3_testkit::{Credentials, TestServer, TestServerOptions, TlsIdentity};
 
 const HELP: &str = "\
 An S3 server for tests: everything is in memory and gone when it stops.
@@ -20,6 +20,7 @@ Usage: s3-testkit [OPTIONS]
   --region NAME           the bucket's region (us-east-1)
   --page-size N           the most entries of a list's page (1000)
   --latency-ms N          how long each request waits (0)
+  --tls                   speak TLS as localhost, with the certificates of the tests
   --any-class             take unknown storage classes too
   --until-stdin-closes    stop when standard input ends
   --help                  this text
@@ -72,6 +73,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Command>,
             "--region" => options.region = value()?,
             "--page-size" => options.page_size = number(&name, &value()?)?,
             "--latency-ms" => options.latency = Duration::from_millis(number(&name, &value()?)?),
+            "--tls" => options.tls = Some(TlsIdentity::for_tests()),
             "--any-class" => options.strict_classes = false,
             "--until-stdin-closes" => until_stdin_closes = true,
             "--help" | "-h" => return Ok(None),

@@ -5,10 +5,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 use crate::access::{Action, Denials, Gate, KeyRing};
 use crate::clock::Clock;
@@ -17,6 +19,7 @@ use crate::log::RequestLog;
 use crate::objects::Objects;
 use crate::options::{Credentials, TestServerOptions};
 use crate::service::{Domains, Lifecycle, Service};
+use crate::wire::serve_connection;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,10 @@ impl TestServer {
         let listener = std::net::TcpListener::bind(options.listen).map_err(refuse)?;
         listener.set_nonblocking(true).map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
+        let tls = match &options.tls {
+            Some(identity) => Some(crate::tls::acceptor(identity).map_err(StartError::Tls)?),
+            None => None,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("s3-testkit")
@@ -94,7 +101,7 @@ impl TestServer {
         };
         let shared = Arc::new(Shared::new(options));
         let s3 = shared.build_service();
-        runtime.spawn(accept(listener, shared.clone(), s3));
+        runtime.spawn(accept(listener, tls, shared.clone(), s3));
         Ok(Self { address, shared, runtime: Some(runtime) })
     }
 
@@ -207,22 +214,33 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, s3: S3Service) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    s3: S3Service,
+) {
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            // Out of file descriptors, most likely: others will be closed, so go on after a while.
-            Err(_) => {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                continue;
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                tokio::spawn(serve(socket, tls.clone(), shared.clone(), s3.clone()));
             }
-        };
-        tokio::spawn(serve(socket, shared.clone(), s3.clone()));
+            // Out of file descriptors, most likely: others will be closed, so go on after a while.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
     }
 }
 
-async fn serve(socket: TcpStream, shared: Arc<Shared>, s3: S3Service) {
+async fn serve(socket: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>, s3: S3Service) {
     // Small answers must not wait for an acknowledgement; failing to say so only costs time.
     let _ = socket.set_nodelay(true);
-    crate::wire::serve_connection(socket, shared, s3).await;
+    match tls {
+        None => serve_connection(socket, shared, s3).await,
+        // A client that does not trust the certificate says so itself.
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(socket).await {
+                serve_connection(stream, shared, s3).await;
+            }
+        }
+    }
 }

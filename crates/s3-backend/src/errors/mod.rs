@@ -1,7 +1,7 @@
 //! From what the storage answered to a [`BlobError`].
 //!
-//! There is one [`table`] of status, code and operation; this file fills in what each meaning needs.
-//! rusoto's own typed errors are not used: they know seven codes and drop the headers.
+//! There is one [`table`] of status, code and operation; this file fills in what each meaning
+//! needs. rusoto's own typed errors are not used: they know seven codes and drop the headers.
 
 mod table;
 
@@ -141,7 +141,7 @@ impl About<'_> {
     }
 }
 
-/// The blob's length, as an answer to a range tells it: `Content-Range: bytes 0-9/10`, `bytes */10`.
+/// The blob's length, as an answer to a range tells it: `bytes 0-9/10` or `bytes */10`.
 pub(crate) fn whole_size(answer: &Answer) -> Option<u64> {
     let header = answer.header("content-range").and_then(|range| range.rsplit_once('/'));
     let text = header.map(|(_, size)| size).or_else(|| answer.field("ActualObjectSize"))?;

@@ -1,8 +1,8 @@
 //! All blobs under a prefix, page by page, with class and read state.
 //!
-//! The request is ours, because rusoto's lacks `x-amz-optional-object-attributes: RestoreStatus`, and
-//! so is the parser ([`page`]): one pass that also guards against answers that break off. An answer
-//! must say whether it is the last one; an empty body is never an empty listing.
+//! The request is ours, because rusoto's lacks `x-amz-optional-object-attributes: RestoreStatus`,
+//! and so is the parser ([`page`]): one pass that also guards against answers that break off. An
+//! answer must say whether it is the last one; an empty body is never an empty listing.
 
 mod page;
 

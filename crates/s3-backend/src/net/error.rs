@@ -5,7 +5,8 @@ use std::{error::Error, io, time::Duration};
 /// Why bytes did not get through.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NetError {
-    /// The two sides can't agree on TLS, or the certificate is not trusted. Trying again won't help.
+    /// The two sides can't agree on TLS, or the certificate is not trusted. Trying again won't
+    /// help.
     #[error("TLS with {host}: {reason}")]
     Tls { host: String, reason: String },
     /// No connection.
@@ -62,7 +63,8 @@ pub fn chain_of(error: &dyn Error) -> String {
     text
 }
 
-/// Looks for a `T` among the causes, also inside of I/O errors, whose `source` skips what they hold.
+/// Looks for a `T` among the causes, also inside of I/O errors, whose `source` skips what they
+/// hold.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,9 +1,9 @@
 //! Bytes over the network: hyper 1 with its pool, rustls 0.23 with *ring*, clocks against stalls.
 //!
 //! Nothing here knows S3. There is no total time limit, which would kill a big upload on a slow
-//! line; instead a clock runs as long as *nothing* moves ([`Timeouts`]). Idle connections are dropped
-//! before the other side drops them (S3 closes at about 20 s), because a request that meets a
-//! closing connection has to be sent twice.
+//! line; instead a clock runs as long as *nothing* moves ([`Timeouts`]). Idle connections are
+//! dropped before the other side drops them (S3 closes at about 20 s), because a request that meets
+//! a closing connection has to be sent twice.
 
 mod download;
 mod error;

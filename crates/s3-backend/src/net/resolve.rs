@@ -1,7 +1,8 @@
-//! Host names to addresses: the system's resolver, but `localhost` and all below it are this machine.
+//! Host names to addresses: the system's resolver, but `localhost` and all below it are this
+//! machine.
 //!
-//! RFC 6761 §6.3 gives `*.localhost` to the loopback; glibc does not. With it `bucket.localhost` works
-//! for a server on this machine.
+//! RFC 6761 §6.3 gives `*.localhost` to the loopback; glibc does not. With it `bucket.localhost`
+//! works for a server on this machine.
 
 use std::{
     io,

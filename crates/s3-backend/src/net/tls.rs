@@ -61,7 +61,8 @@ fn system() -> Result<RootCertStore, String> {
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };
     Err(format!(
-        "this system has no certificate authorities (install ca-certificates, or give your own){reasons}"
+        "this system has no certificate authorities (install ca-certificates, or give your \
+         own){reasons}"
     ))
 }
 

@@ -1,4 +1,5 @@
-//! Where Go's JSON differs from serde's: `null` means "not set", whole floats have no `.0`, bytes are base64.
+//! Where Go's JSON differs from serde's: `null` means "not set", whole floats have no `.0`, bytes
+//! are base64.
 
 use serde::{Deserialize, Deserializer, Serializer};
 

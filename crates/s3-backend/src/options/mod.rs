@@ -1,8 +1,8 @@
 //! What has to be known to reach a bucket, under the names Kopia gives it in a connection file.
 //!
-//! [`S3Options`] reads and writes the `config` object of `{"type":"s3","config":{…}}` exactly as Kopia does: same keys,
-//! same order, same rules for leaving a key out (docs/format/01-blob-storage.md §4.1 and §6). Keys that are unknown here
-//! survive a rewrite.
+//! [`S3Options`] reads and writes the `config` object of `{"type":"s3","config":{…}}` exactly as
+//! Kopia does: same keys, same order, same rules for leaving a key out
+//! (docs/format/01-blob-storage.md §4.1 and §6). Keys that are unknown here survive a rewrite.
 
 mod json;
 
@@ -84,7 +84,8 @@ pub struct S3Options {
     /// Speed limits, kept for the layers that enforce them.
     #[serde(flatten)]
     pub limits: ThrottlingLimits,
-    /// See the bucket as it was at this time (RFC 3339). Refused when the storage is opened: not supported yet.
+    /// See the bucket as it was at this time (RFC 3339). Refused when the storage is opened: not
+    /// supported yet.
     #[serde(rename = "pointInTime", default, skip_serializing_if = "Option::is_none")]
     pub point_in_time: Option<String>,
     /// Keys that this crate does not know, in their order.
@@ -122,8 +123,8 @@ pub struct ThrottlingLimits {
 /// How the bucket's name gets into a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Addressing {
-    /// As Kopia does it: in the host name for the endpoints of AWS, Google and Aliyun, in the path for all others and
-    /// for names with a dot under TLS, whose certificate would not match.
+    /// As Kopia does it: in the host name for the endpoints of AWS, Google and Aliyun, in the path
+    /// for all others and for names with a dot under TLS, whose certificate would not match.
     #[default]
     Auto,
     /// `https://endpoint/bucket/key`.

@@ -13,7 +13,8 @@ use crate::net::{NetError, frames};
 
 /// The most that is read of a refusal; S3's are below 2 KiB.
 const REFUSAL_BYTES_MAX: usize = 256 << 10;
-/// The most that is read of a good answer which has to be looked at whole: 1000 keys of 1 KiB, escaped.
+/// The most that is read of a good answer which has to be looked at whole: 1000 keys of 1 KiB,
+/// escaped.
 const BUFFERED_BYTES_MAX: usize = 16 << 20;
 
 /// What is kept of an answer besides an object's bytes.

@@ -2,8 +2,8 @@
 //!
 //! S3 and proxies before it send `200 OK` with an `<Error>` in the body, and rusoto takes that for
 //! success; a body that breaks off makes rusoto's deserialisers loop for ever. So the body of every
-//! answer that is not an object's bytes is read and looked at here, before rusoto sees it. (Listings
-//! are looked at by `list`, in the pass that parses them.)
+//! answer that is not an object's bytes is read and looked at here, before rusoto sees it.
+//! (Listings are looked at by `list`, in the pass that parses them.)
 
 use super::{Answer, Failure, answer::Reply, xml};
 

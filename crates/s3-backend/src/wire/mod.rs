@@ -1,10 +1,11 @@
-//! Between rusoto's requests and the network: addressing, signing, redirects, and a look at each answer.
+//! Between rusoto's requests and the network: addressing, signing, redirects, and a look at each
+//! answer.
 //!
 //! rusoto hands over a request that is complete but unsigned ([`Dispatcher`]); [`Wire::exchange`]
 //! addresses and signs it at the moment of sending and, where the answer says that this was wrong,
 //! once more. It never repeats a request for another reason: that is the business of the one retry
-//! layer above, which then counts what the server saw. What happened is kept beside the answer in an
-//! [`Exchange`], because rusoto's errors keep little of it.
+//! layer above, which then counts what the server saw. What happened is kept beside the answer in
+//! an [`Exchange`], because rusoto's errors keep little of it.
 
 mod answer;
 mod dispatch;

@@ -1,8 +1,8 @@
 //! Where a bucket is: host, path, region, and whether its name belongs to the one or the other.
 //!
-//! The rule is that of Kopia's S3 library (docs/format/01-blob-storage.md §4.1): the name is part of
-//! the host for the endpoints of AWS, Google and Aliyun, of the path everywhere else. Under TLS a
-//! name with a dot goes into the path, too, because a wildcard certificate covers one label only.
+//! The rule is that of Kopia's S3 library (docs/format/01-blob-storage.md §4.1): the name is part
+//! of the host for the endpoints of AWS, Google and Aliyun, of the path everywhere else. Under TLS
+//! a name with a dot goes into the path, too, because a wildcard certificate covers one label only.
 
 use http::uri::Authority;
 

@@ -1,9 +1,10 @@
 //! "Not here": what the storage says when a request went to, or was signed for, the wrong region.
 //!
 //! AWS answers 301 `PermanentRedirect` or 307 `TemporaryRedirect` (new buckets), or 400
-//! `AuthorizationHeaderMalformed` when only the signature was for another region, and names the right
-//! one in `x-amz-bucket-region` (also to a HEAD) or in the error's `<Region>`. A redirect to a host
-//! is followed only within the endpoint's own domain: the request is signed for whoever gets it.
+//! `AuthorizationHeaderMalformed` when only the signature was for another region, and names the
+//! right one in `x-amz-bucket-region` (also to a HEAD) or in the error's `<Region>`. A redirect to
+//! a host is followed only within the endpoint's own domain: the request is signed for whoever gets
+//! it.
 
 use http::Uri;
 

@@ -1,8 +1,8 @@
 //! A request is addressed and signed at the moment it is sent, anew for each attempt.
 //!
 //! The body is signed by its SHA-256 over plain HTTP and left unsigned under TLS, as Kopia does
-//! (docs/format/01-blob-storage.md §4.4): there the connection protects it, and the checksum header,
-//! which is signed, says what must arrive.
+//! (docs/format/01-blob-storage.md §4.4): there the connection protects it, and the checksum
+//! header, which is signed, says what must arrive.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +94,7 @@ impl Template {
                 None,
             )),
         }
-        self.into_http(&request)
+        self.http_request(&request)
     }
 
     /// What rusoto has to know of the body: its bytes, or only its length.
@@ -113,7 +113,7 @@ impl Template {
         Ok(Some(SignedRequestPayload::Buffer(self.body.to_bytes())))
     }
 
-    fn into_http(&self, signed: &SignedRequest) -> Result<Request<UploadBody>, Failure> {
+    fn http_request(&self, signed: &SignedRequest) -> Result<Request<UploadBody>, Failure> {
         let query = signed.canonical_query_string();
         let mark = if query.is_empty() { "" } else { "?" };
         let address = format!(

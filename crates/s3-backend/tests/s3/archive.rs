@@ -6,7 +6,7 @@ use blob_core::{
     Archive, BlobError, BlobStorage, ReadRange, ReadState, StorageClass, ThawOutcome, ThawRequest,
     Tier,
 };
-use s3_testkit::{Fault, Kind};
+use s3_testkit::{ArchiveAccess, Fault, Kind};
 
 use crate::support::{id, list, server, storage};
 
@@ -77,4 +77,19 @@ async fn glacier_instant_retrieval_is_not_cold() {
     let storage = storage(&server);
     assert_eq!(storage.get(&id("p1"), ReadRange::Full).await.unwrap(), &b"hot"[..]);
     assert_eq!(storage.read_state(&id("p1")).await.unwrap(), ReadState::Ready);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_tier_of_intelligent_tiering_is_cold_and_comes_back_for_good() {
+    let server = server().await;
+    server.objects().put_with_class("p1", "tiered", "INTELLIGENT_TIERING");
+    server.objects().set_archive_access("p1", Some(ArchiveAccess::Archive));
+    let (storage, p1) = (storage(&server), id("p1"));
+    assert_eq!(storage.read_state(&p1).await.unwrap(), ReadState::Cold);
+    let error = storage.get(&p1, ReadRange::Full).await.unwrap_err();
+    assert!(matches!(error, BlobError::Archived { .. }), "{error:?}");
+    assert_eq!(storage.thaw(&p1, &THAW).await.unwrap(), ThawOutcome::Started);
+    server.clock().advance(24 * HOUR);
+    assert_eq!(storage.get(&p1, ReadRange::Full).await.unwrap(), &b"tiered"[..]);
+    assert_eq!(storage.thaw(&p1, &THAW).await.unwrap(), ThawOutcome::NotCold);
 }

@@ -29,12 +29,15 @@ pub struct Canned {
 pub fn answer(head: &str, body: &str) -> Say {
     let length = body.len();
     let head = head.trim_end();
-    Say::Bytes(format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes())
+    let close = "connection: close\r\n";
+    Say::Bytes(
+        format!("HTTP/1.1 {head}\r\n{close}content-length: {length}\r\n\r\n{body}").into_bytes(),
+    )
 }
 
 /// An answer to a HEAD: the length is the object's, and there is no body.
 pub fn head_answer(head: &str) -> Say {
-    Say::Bytes(format!("HTTP/1.1 {}\r\n\r\n", head.trim_end()).into_bytes())
+    Say::Bytes(format!("HTTP/1.1 {}\r\nconnection: close\r\n\r\n", head.trim_end()).into_bytes())
 }
 
 impl Canned {

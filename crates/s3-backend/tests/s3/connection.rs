@@ -112,9 +112,12 @@ async fn ranges_are_exact() {
     assert_eq!(get("p1", ReadRange::Suffix(30)).await.unwrap(), &b"0123456789"[..]);
     assert_eq!(get("empty", ReadRange::Full).await.unwrap().len(), 0);
     assert_eq!(get("empty", ReadRange::Suffix(3)).await.unwrap().len(), 0);
-    for (name, range) in
-        [("p1", range(5, 6)), ("p1", range(10, 1)), ("empty", range(0, 1)), ("p1", range(1, u64::MAX))]
-    {
+    for (name, range) in [
+        ("p1", range(5, 6)),
+        ("p1", range(10, 1)),
+        ("empty", range(0, 1)),
+        ("p1", range(1, u64::MAX)),
+    ] {
         let error = get(name, range).await.unwrap_err();
         assert!(matches!(error, blob_core::BlobError::InvalidRange { .. }), "{error:?}");
     }

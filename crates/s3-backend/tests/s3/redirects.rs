@@ -51,11 +51,11 @@ async fn a_head_learns_its_region_from_a_header() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_for_the_wrong_region_names_the_right_one() {
-    let body = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>ap-south-1</Region></Error>";
+    let body =
+        "<Error><Code>AuthorizationHeaderMalformed</Code><Region>ap-south-1</Region></Error>";
     let server = Canned::start([answer("400 Bad Request", body), answer(OBJECT, "x")]).await;
-    let storage = server.builder().environment(|name| {
-        (name == "AWS_REGION").then(|| "sa-east-1".to_owned())
-    });
+    let storage =
+        server.builder().environment(|name| (name == "AWS_REGION").then(|| "sa-east-1".to_owned()));
     let storage = storage.open().unwrap();
     storage.get(&id(), ReadRange::Full).await.unwrap();
     let seen = server.seen();
@@ -79,9 +79,8 @@ async fn a_temporary_redirect_is_followed_to_the_same_host_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_without_end_end() {
-    let regions = ["a-1", "b-1"].map(|region| {
-        answer(&format!("301 Moved\r\nx-amz-bucket-region: {region}"), "")
-    });
+    let regions = ["a-1", "b-1"]
+        .map(|region| answer(&format!("301 Moved\r\nx-amz-bucket-region: {region}"), ""));
     let rounds = regions.iter().cycle().take(20).cloned();
     let server = Canned::start(rounds).await;
     assert!(server.storage().get(&id(), ReadRange::Full).await.is_err());

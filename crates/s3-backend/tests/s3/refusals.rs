@@ -122,8 +122,7 @@ async fn wrong_keys_and_none_are_told_apart_from_missing_rights() {
         }
     }
     server.requests().clear();
-    let none =
-        S3Options { access_key_id: String::new(), secret_access_key: String::new(), ..base };
+    let none = S3Options { access_key_id: String::new(), secret_access_key: String::new(), ..base };
     let error = open(none).get(&id("p1"), ReadRange::Full).await.unwrap_err();
     assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"), "{error}");
     assert_eq!(server.requests().total(), 0);

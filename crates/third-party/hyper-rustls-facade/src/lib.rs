@@ -1,4 +1,5 @@
-//! The names rusoto_core 0.48 wants from hyper-rustls 0.23; it opens no connection and knows no TLS.
+//! The names rusoto_core 0.48 wants from hyper-rustls 0.23; it opens no connection and knows no
+//! TLS.
 //!
 //! rusoto_core does not compile without one of its TLS features; this is what stands behind the
 //! feature `rustls` in this workspace. TLS is done by `s3-backend` over rustls 0.23.
