@@ -101,7 +101,7 @@ impl Default for TestServerOptions {
             check_region: true,
             owner: "111122223333".into(),
             requester_pays: false,
-            domains: vec!["localhost".into()],
+            domains: vec!["localhost".into(), "s3.localhost".into()],
             page_size: 1000,
             strict_classes: true,
             expire_at_midnight: true,

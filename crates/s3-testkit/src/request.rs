@@ -128,10 +128,13 @@ pub(crate) fn bucket_of_host<'a>(host: &'a str, domains: &[String]) -> Option<&'
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    domains
-        .iter()
-        .find_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'))
-        .filter(|bucket| !bucket.is_empty())
+    // Of domains within each other the longest counts: `s3.localhost` is no bucket of `localhost`.
+    let below = |domain: &&String| {
+        name.strip_suffix(domain.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let domain = domains.iter().filter(below).max_by_key(|domain| domain.len())?;
+    name.strip_suffix(domain.as_str())?.strip_suffix('.').filter(|bucket| !bucket.is_empty())
 }
 
 /// The query of a request, read on demand.
@@ -208,7 +211,12 @@ mod tests {
             map.insert(name, value.parse().unwrap());
         }
         let method = method.parse().unwrap();
-        Target::of(&method, &uri.parse().unwrap(), &map, &["localhost".into()])
+        Target::of(
+            &method,
+            &uri.parse().unwrap(),
+            &map,
+            &["localhost".into(), "s3.localhost".into()],
+        )
     }
 
     #[test]
@@ -217,7 +225,9 @@ mod tests {
         let host = target("GET", "/repo/p1%20x", &[("host", "bucket.localhost:9000")]);
         assert_eq!(path, host);
         assert_eq!((path.kind, path.key.as_str(), path.letter()), (Kind::Get, "repo/p1 x", 'p'));
-        let plain = target("GET", "/bucket/k", &[("host", "localhost:9000")]);
+        let longer = target("GET", "/repo/p1%20x", &[("host", "bucket.s3.localhost")]);
+        assert_eq!(path, longer);
+        let plain = target("GET", "/bucket/k", &[("host", "s3.localhost:9000")]);
         assert_eq!((plain.bucket.as_str(), plain.key.as_str()), ("bucket", "k"));
     }
 

@@ -14,7 +14,8 @@ use crate::options::TlsIdentity;
 pub const TEST_CA_PEM: &str = include_str!("../certs/ca.pem");
 
 impl TlsIdentity {
-    /// An identity for `localhost`, names below it, and 127.0.0.1, issued by [`TEST_CA_PEM`].
+    /// An identity for `localhost`, `s3.localhost` and names below, `test-bucket.localhost`,
+    /// 127.0.0.1 and `::1`, issued by [`TEST_CA_PEM`].
     #[must_use]
     pub fn for_tests() -> Self {
         Self {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -28,6 +28,10 @@ use crate::server::Shared;
 use crate::text::xml_escape;
 
 type Answer = Response<Body>;
+
+/// The status that an operation wants where s3s has a fixed one, as an extension of its answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Status(pub StatusCode);
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve_connection<I>(io: I, shared: Arc<Shared>, s3: S3Service)
@@ -163,8 +167,8 @@ async fn serve(
     about: &About,
 ) -> Result<Answer, HttpError> {
     let mut answer = s3.call(request.map(Body::from)).await?;
-    if let Some(status) = answer.extensions_mut().remove::<http::StatusCode>() {
-        *answer.status_mut() = status;
+    if let Some(Status(status)) = answer.extensions().get() {
+        *answer.status_mut() = *status;
     }
     if answer.status().is_client_error() || answer.status().is_server_error() {
         complete_error(&mut answer, about);
@@ -184,7 +188,7 @@ fn dropped() -> HttpError {
 
 fn ordered_answer(status: u16, headers: &[(String, String)], body: Bytes) -> Answer {
     let mut answer = Response::new(Body::from(body));
-    if let Ok(status) = http::StatusCode::from_u16(status) {
+    if let Ok(status) = StatusCode::from_u16(status) {
         *answer.status_mut() = status;
     }
     for (name, value) in headers {

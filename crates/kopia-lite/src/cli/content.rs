@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use kopia_format::{compress::Compressor, index::IndexEntry, time::GoTime};
-use kopia_repo::{Deleted, EntryFilter, Prefixes, VerifyOptions};
+use kopia_format::{
+    compress::Compressor,
+    index::{IdRange, IndexEntry},
+    time::GoTime,
+};
+use kopia_repo::{Deleted, EntryFilter, VerifyEvent, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
 use super::{App, app::Access, repository::flags::duration};
@@ -52,12 +56,12 @@ struct Range {
 
 impl Range {
     fn filter(&self, deleted: Deleted) -> EntryFilter {
-        let prefixes = match (self.prefixed, self.non_prefixed) {
-            (true, _) => Prefixes::Prefixed,
-            (_, true) => Prefixes::Unprefixed,
-            _ => Prefixes::All,
+        let range = match (self.prefixed, self.non_prefixed) {
+            (true, _) => IdRange::prefixed(),
+            (_, true) => IdRange::unprefixed(),
+            _ => IdRange::all(),
         };
-        EntryFilter { prefixes, deleted, ..EntryFilter::default() }
+        EntryFilter { range, deleted }
     }
 
     fn includes(&self, entry: &IndexEntry) -> bool {
@@ -218,7 +222,8 @@ impl Stats {
         let mut original = 0;
         let mut methods: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
         for entry in entries.iter().filter(|entry| self.range.includes(entry)) {
-            let (plain, packed) = (entry.original_length.into(), entry.packed_length.into());
+            let (plain, packed) =
+                (u64::from(entry.original_length), u64::from(entry.packed_length));
             histogram.add(packed, packed);
             original += plain;
             let method = methods.entry(entry.compression).or_default();
@@ -273,9 +278,9 @@ fn method_name(id: u32) -> String {
 /// Check that every content has a pack that is long enough for it.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Packs read at once.
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    parallel: usize,
+    /// Taken for Kopia's sake: contents are read as fast as the storage gives them.
+    #[arg(long, hide = true)]
+    parallel: Option<usize>,
     /// Read every content.
     #[arg(long)]
     full: bool,
@@ -301,27 +306,24 @@ impl Verify {
         let options = VerifyOptions {
             filter: self.range.filter(deleted),
             read_percent: if self.full { 100.0 } else { self.download_percent },
-            parallel: self.parallel,
-            ..VerifyOptions::default()
         };
         let progress = Progress::new(app.globals.progress);
-        let mut seen = 0;
-        let report = client.repo.verify_contents(&options, |event| {
-            if let kopia_repo::VerifyEvent::Problem(problem) = &event {
-                progress.say(&problem.to_string());
+        let verified = client.repo.verify_contents(&options, |event| match event {
+            VerifyEvent::Problem { error, .. } => progress.say(&error.to_string()),
+            VerifyEvent::Progress(report) => {
+                progress.show(|| format!("Verified {} contents", report.contents));
             }
-            seen += 1;
-            progress.show(|| format!("Verified {seen} contents"));
+            VerifyEvent::Listed { .. } => {}
         });
-        let report = report.await?;
+        let report = verified.await?;
         progress.finish();
-        let counters = report.counters();
+        let counters = counters(&report);
         if self.json.json {
             self.json.print(&counters);
         } else {
             app.info(format!("verifyCounters: {}", self.json.render(&counters)));
         }
-        match report.problem_count() {
+        match report.problems() {
             0 => Ok(Exit::Done),
             count => {
                 let message = format!("verify contents: encountered {count} errors");
@@ -329,6 +331,18 @@ impl Verify {
             }
         }
     }
+}
+
+/// The counters with Kopia's names.
+fn counters(report: &VerifyReport) -> Value {
+    json!({
+        "verifiedContents": report.contents,
+        "totalErrorCount": report.problems(),
+        "contentsInMissingPacks": report.packs_missing,
+        "contentsInTruncatedPacks": report.packs_truncated,
+        "unreadableContents": report.contents_damaged,
+        "readContents": report.contents_read,
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 use kopia_repo::Repository;
 use kopia_snapshot::{
     restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport},
@@ -141,7 +141,7 @@ impl Restore {
             username: repo.username(),
             hostname: repo.hostname(),
             folder: &folder,
-            pick: times::pick(&self.snapshot_time, &Zoned::now())?,
+            pick: times::pick(&self.snapshot_time, &ZonedDateTime::now())?,
             consistent_attributes: self.consistent_attributes,
         };
         let source = &self.paths[0];

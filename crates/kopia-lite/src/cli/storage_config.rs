@@ -47,7 +47,7 @@ impl Command {
 /// The storage of the connection, without a policy: the file is read and written below it.
 async fn storage(app: &App) -> anyhow::Result<DynStorage> {
     let connection = app.connection()?;
-    bare(backends::open(config::storage_of(&connection, &app.config_file)?)?).await
+    bare(backends::open(config::storage_of(&connection, &app.config_file)?).await?).await
 }
 
 async fn bare(backend: Backend) -> anyhow::Result<DynStorage> {

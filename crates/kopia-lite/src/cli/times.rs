@@ -4,7 +4,7 @@
 //! `2026-11-24` finds what was there on that day.
 
 use anyhow::{Context, bail};
-use jiff::{Span, ToSpan, Zoned, civil, tz::TimeZone};
+use jiff::{Span, ToSpan, ZonedDateTime, civil, tz::TimeZone};
 use kopia_format::time::GoTime;
 use kopia_snapshot::roots::Pick;
 
@@ -37,7 +37,7 @@ fn forms() -> [(&'static str, bool, Span); 18] {
 ///
 /// # Errors
 /// The text is no time.
-pub fn pick(text: &str, now: &Zoned) -> anyhow::Result<Pick> {
+pub fn pick(text: &str, now: &ZonedDateTime) -> anyhow::Result<Pick> {
     match text {
         "" | "latest" => Ok(Pick::Latest(0)),
         "oldest" => Ok(Pick::Oldest),
@@ -50,7 +50,7 @@ pub fn pick(text: &str, now: &Zoned) -> anyhow::Result<Pick> {
     }
 }
 
-fn end_of(text: &str, now: &Zoned) -> anyhow::Result<GoTime> {
+fn end_of(text: &str, now: &ZonedDateTime) -> anyhow::Result<GoTime> {
     let today = now.start_of_day()?;
     let zoned = match text {
         "yesterday" => today,
@@ -91,7 +91,7 @@ fn ago(text: &str) -> Option<Span> {
 }
 
 /// The end of what `text` names, in one of the forms above.
-fn parse(text: &str, zone: &TimeZone) -> anyhow::Result<Zoned> {
+fn parse(text: &str, zone: &TimeZone) -> anyhow::Result<ZonedDateTime> {
     for (form, has_zone, precision) in forms() {
         let start = if has_zone { with_zone(form, text) } else { without_zone(form, text, zone) };
         if let Some(start) = start {
@@ -101,7 +101,7 @@ fn parse(text: &str, zone: &TimeZone) -> anyhow::Result<Zoned> {
     bail!("{text:?} is no time: say latest, oldest, yesterday, 3d-ago, 2026-11-24 or more exactly")
 }
 
-fn with_zone(form: &str, text: &str) -> Option<Zoned> {
+fn with_zone(form: &str, text: &str) -> Option<ZonedDateTime> {
     // A zone's letters say nothing certain; UTC is the one that Kopia prints most.
     let text = text.strip_suffix(" UTC").map_or_else(|| text.to_owned(), |t| format!("{t} +0000"));
     let form = form.replace(" %Z", " %z");
@@ -110,7 +110,7 @@ fn with_zone(form: &str, text: &str) -> Option<Zoned> {
     Some(parsed.to_timestamp().ok()?.to_zoned(TimeZone::UTC))
 }
 
-fn without_zone(form: &str, text: &str, zone: &TimeZone) -> Option<Zoned> {
+fn without_zone(form: &str, text: &str, zone: &TimeZone) -> Option<ZonedDateTime> {
     // Kopia takes one digit where two are usual; so does strptime.
     let parsed = jiff::fmt::strtime::parse(form, text).ok()?;
     let (year, month, day) = (parsed.year()?, parsed.month().unwrap_or(1), parsed.day().unwrap_or(1));
@@ -120,7 +120,7 @@ fn without_zone(form: &str, text: &str, zone: &TimeZone) -> Option<Zoned> {
     time.to_zoned(zone.clone()).ok()
 }
 
-fn go_time(zoned: &Zoned) -> anyhow::Result<GoTime> {
+fn go_time(zoned: &ZonedDateTime) -> anyhow::Result<GoTime> {
     let nanos = zoned.timestamp().as_nanosecond();
     Ok(GoTime::from_unix_nanos(i64::try_from(nanos).context("the time is too far away")?))
 }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn end(text: &str) -> String {
-        let now: Zoned = "2026-11-24T13:05:31[UTC]".parse().unwrap();
+        let now: ZonedDateTime = "2026-11-24T13:05:31[UTC]".parse().unwrap();
         let time = end_of(text, &now).unwrap();
         jiff::Timestamp::from_nanosecond(time.unix_nanos().into()).unwrap().to_string()
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        let now: Zoned = "2026-11-24T13:05:31[UTC]".parse().unwrap();
+        let now: ZonedDateTime = "2026-11-24T13:05:31[UTC]".parse().unwrap();
         for bad in ["soon", "2026-13", "3d-1y-ago", "24.11.2026"] {
             assert!(end_of(bad, &now).is_err(), "{bad} was taken");
         }

@@ -28,7 +28,7 @@ const KOPIAS_OWN: [&str; 9] =
 ///
 /// # Errors
 /// The kind is not known, or its options are not right.
-pub fn open(connection: &StorageConnection) -> anyhow::Result<Backend> {
+pub async fn open(connection: &StorageConnection) -> anyhow::Result<Backend> {
     let config = Value::Object(connection.config.clone());
     match connection.kind.as_str() {
         "s3" => {
@@ -39,7 +39,7 @@ pub fn open(connection: &StorageConnection) -> anyhow::Result<Backend> {
         "filesystem" => {
             let options: FilesystemOptions =
                 serde_json::from_value(config).context("the connection file's options")?;
-            Ok(filesystem(FilesystemStorage::open(options)?))
+            Ok(filesystem(FilesystemStorage::open(options).await?))
         }
         kind => {
             let known = if KOPIAS_OWN.contains(&kind) { "; Kopia does" } else { "" };

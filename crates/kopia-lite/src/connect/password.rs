@@ -5,7 +5,6 @@
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 

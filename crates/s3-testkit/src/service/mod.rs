@@ -29,6 +29,7 @@ use crate::access::{Action, access_denied};
 use crate::objects::{Bucket, StoredObject};
 use crate::request::bucket_of_host;
 use crate::server::Shared;
+use crate::wire::Status;
 
 /// The S3 implementation of one server.
 pub(crate) struct Service(pub Arc<Shared>);
@@ -51,6 +52,13 @@ fn custom_error(status: StatusCode, code: &'static str, message: String) -> S3Er
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
     error.set_status_code(status);
     error
+}
+
+/// An answer of this status, which s3s would not give by itself.
+fn with_status<T>(output: T, status: StatusCode) -> S3Response<T> {
+    let mut response = S3Response::new(output);
+    response.extensions.insert(Status(status));
+    response
 }
 
 impl Service {

@@ -7,9 +7,9 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-use super::Service;
 use super::attributes::{CHECKSUMS, echo};
 use super::write::{matches_etag, own_checksum, refuse_encryption_headers};
+use super::{Service, with_status};
 use crate::access::{add_error_field, error_field};
 use crate::objects::StoredObject;
 
@@ -26,7 +26,7 @@ impl Service {
         }
         let conditions = (input.if_match.as_ref(), input.if_none_match.as_ref());
         if let Some(status) = unmet(&object, conditions) {
-            return status.map(|status| S3Response::with_status(Default::default(), status));
+            return status.map(|status| with_status(Default::default(), status));
         }
         let (span, content_range) = part_of(&object, input.range)?;
         let bytes = object.bytes.slice(span);
@@ -52,7 +52,7 @@ impl Service {
         let (object, now) = self.object(&input.bucket, &input.key)?;
         let conditions = (input.if_match.as_ref(), input.if_none_match.as_ref());
         if let Some(status) = unmet(&object, conditions) {
-            return status.map(|status| S3Response::with_status(Default::default(), status));
+            return status.map(|status| with_status(Default::default(), status));
         }
         let (span, content_range) = part_of(&object, input.range)?;
         let mut response = S3Response::new(HeadObjectOutput {

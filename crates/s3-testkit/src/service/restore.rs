@@ -9,7 +9,7 @@ use http::StatusCode;
 use s3s::dto::{RestoreObjectInput, RestoreObjectOutput, RestoreRequest};
 use s3s::{S3Error, S3Response, S3Result, s3_error};
 
-use super::{Service, custom_error};
+use super::{Service, custom_error, with_status};
 use crate::classes::{ArchiveAccess, Restoring, Tier, expiry, is_archive, thaw_time};
 use crate::objects::StoredObject;
 
@@ -36,9 +36,7 @@ impl Service {
             object.restore = Some(thaw);
             Ok(status)
         })?;
-        let mut response = S3Response::new(RestoreObjectOutput::default());
-        response.extensions.insert(status); // s3s drops a status; the wire puts it in place
-        Ok(response)
+        Ok(with_status(RestoreObjectOutput::default(), status))
     }
 }
 

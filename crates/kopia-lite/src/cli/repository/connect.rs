@@ -59,7 +59,7 @@ pub(super) fn storage_connection(
         serde_json::Value::Object(config) => config,
         other => anyhow::bail!("the storage's options are {other}, which is no object"),
     };
-    Ok(StorageConnection { kind: kind.to_owned(), config, ..StorageConnection::default() })
+    Ok(StorageConnection { kind: kind.to_owned(), config })
 }
 
 impl Connect {
@@ -74,7 +74,7 @@ impl Connect {
             Provider::Filesystem(flags) => {
                 let options = flags.options()?;
                 let connection = storage_connection("filesystem", &options)?;
-                let storage = FilesystemStorage::open(options)?;
+                let storage = FilesystemStorage::open(options).await?;
                 Named { backend: backends::filesystem(storage), connection }
             }
         };
@@ -105,7 +105,7 @@ pub(super) async fn connect(
         }
     };
     let name = &client.bare.info().name;
-    let mut connection = flags.connection(app, client.repo.unique_id(), name);
+    let mut connection = flags.connection(app, &client.repo.unique_id(), name);
     connection.storage = Some(named.connection);
     config::save(&app.config_file, &connection)?;
     if app.globals.persist_credentials {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use blob_core::LockMode;
 use clap::{Args, Subcommand};
-use fs_backend::{FilesystemStorage, Shards};
+use fs_backend::FilesystemStorage;
 use futures::TryStreamExt;
 use kopia_format::{
     cipher::CIPHERS, ecc::ALGORITHMS, hash::HASHES, keys::KEY_DERIVATIONS,
@@ -173,11 +173,11 @@ impl Create {
             Provider::Filesystem(flags) => {
                 let options = flags.options()?;
                 let shards = match (flags.flat, self.format.format_version) {
-                    (true, _) => Some(Shards::flat()),
-                    (false, 1) => Some(Shards::old()),
+                    (true, _) => Some(Vec::new()),
+                    (false, 1) => Some(vec![3, 3]),
                     (false, _) => None,
                 };
-                let storage = FilesystemStorage::create(options, shards)?;
+                let storage = FilesystemStorage::create(options, shards).await?;
                 let connection = storage_connection("filesystem", storage.options())?;
                 Ok(Named { backend: backends::filesystem(storage), connection })
             }

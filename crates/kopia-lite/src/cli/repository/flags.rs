@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use clap::Args;
 use fs_backend::FilesystemOptions;
 use kopia_format::{
-    local_config::{Caching, LocalConfig},
+    local_config::{CachingOptions, LocalConfig, Seconds},
     time::parse_duration,
 };
 use s3_backend::{S3Options, ThrottlingLimits};
@@ -160,8 +160,8 @@ impl FilesystemFlags {
             path: paths::clean(&self.path),
             file_mode: self.file_mode,
             dir_mode: self.dir_mode,
-            uid: self.owner_uid,
-            gid: self.owner_gid,
+            uid: self.owner_uid.map(i64::from),
+            gid: self.owner_gid.map(i64::from),
             list_parallelism: self.list_parallelism,
             max_download_speed_bytes_per_second: self.speed.max_download_speed.unwrap_or(0.0),
             max_upload_speed_bytes_per_second: self.speed.max_upload_speed.unwrap_or(0.0),
@@ -237,8 +237,10 @@ impl ConnectFlags {
             None => paths::default_cache_directory(unique_id, &app.config_file),
         };
         let file = paths::absolute(&app.config_file).unwrap_or_else(|_| app.config_file.clone());
-        let seconds = |age: Option<std::time::Duration>| age.map_or(0.0, |age| age.as_secs_f64());
-        let caching = (self.content_cache_size_mb > 0).then(|| Caching {
+        let seconds = |age: Option<std::time::Duration>| {
+            Seconds(age.map_or(0.0, |age| age.as_secs_f64()))
+        };
+        let caching = (self.content_cache_size_mb > 0).then(|| CachingOptions {
             cache_directory: paths::relative_to_config(&directory, &file)
                 .to_string_lossy()
                 .into_owned(),
@@ -246,11 +248,11 @@ impl ConnectFlags {
             content_cache_size_limit_bytes: self.content_cache_size_limit_mb << 20,
             max_metadata_cache_size: self.metadata_cache_size_mb << 20,
             metadata_cache_size_limit_bytes: self.metadata_cache_size_limit_mb << 20,
-            max_list_cache_duration: self.max_list_cache_duration.as_secs_f64(),
+            max_list_cache_duration: Seconds(self.max_list_cache_duration.as_secs_f64()),
             min_metadata_sweep_age: seconds(self.metadata_min_sweep_age),
             min_content_sweep_age: seconds(self.content_min_sweep_age),
             min_index_sweep_age: seconds(self.index_min_sweep_age),
-            ..Caching::default()
+            ..CachingOptions::default()
         });
         let refresh = if self.disable_repository_format_cache {
             -1

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     cli::{App, app::Access},
     compose::Client,
-    connect::password,
+    connect::{config, password},
     exit::Exit,
     ui::{json::JsonFlags, size, text},
 };
@@ -47,17 +47,19 @@ impl Status {
     }
 
     fn print_token(&self, app: &App, connection: &LocalConfig) -> anyhow::Result<()> {
-        let storage = connection.storage.clone().unwrap_or_default();
+        let storage = config::storage_of(connection, &app.config_file)?.clone();
         let password = match self.reconnect_token_with_password {
-            true => app.password(password::Purpose::Open)?.expose_secret().to_owned(),
-            false => String::new(),
+            true => Some(app.password(password::Purpose::Open)?.expose_secret().to_owned().into()),
+            false => None,
         };
-        let token = RepositoryToken::new(storage, &password).encode();
+        let has_password = password.is_some();
+        let token = RepositoryToken { storage, password }.encode();
+        let token = token.as_str();
         text::line(format!(
             "\nTo reconnect to the repository use:\n\n\
              $ kopia repository connect from-config --token {token}\n"
         ));
-        if !password.is_empty() {
+        if has_password {
             text::line(
                 "NOTICE: The token printed above can be trivially decoded to reveal the \
                  repository password. Do not store it in an unsecured place.",
@@ -67,12 +69,16 @@ impl Status {
     }
 }
 
+fn kind_of(connection: &LocalConfig) -> &str {
+    connection.storage.as_ref().map_or("", |storage| &storage.kind)
+}
+
 /// Fields of a storage's options that are nobody's business.
 const SECRETS: [&str; 4] = ["secretAccessKey", "sessionToken", "password", "key"];
 
 /// The storage's options with every secret masked.
 fn scrubbed(connection: &LocalConfig) -> Map<String, Value> {
-    let mut config = connection.storage.clone().unwrap_or_default().config;
+    let mut config = connection.storage.clone().map(|storage| storage.config).unwrap_or_default();
     for name in SECRETS {
         if let Some(Value::String(secret)) = config.get_mut(name)
             && !secret.is_empty()
@@ -113,7 +119,7 @@ async fn as_json(app: &App, connection: &LocalConfig, client: &Client) -> anyhow
         "uniqueIDHex": hex::encode(repo.unique_id()),
         "clientOptions": options,
         "storage": {
-            "type": connection.storage.clone().unwrap_or_default().kind,
+            "type": kind_of(connection),
             "config": scrubbed(connection),
         },
     });
@@ -154,7 +160,7 @@ async fn print_connection(
     let refresh = if refresh > 0 { duration_text(refresh) } else { "disabled".to_owned() };
     row("Format blob cache:", &refresh);
     text::line("");
-    row("Storage type:", &connection.storage.clone().unwrap_or_default().kind);
+    row("Storage type:", kind_of(connection));
     match volume(client).await? {
         Some(volume) => {
             row("Storage capacity:", &size::bytes(volume.capacity));

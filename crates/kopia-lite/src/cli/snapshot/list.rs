@@ -248,7 +248,7 @@ impl List {
 
     fn print_row(&self, mut row: Row) {
         if self.retention && !row.reasons.is_empty() {
-            row.bits.push(format!("({})", retention::compact(&row.reasons).join(",")));
+            row.bits.push(format!("({})", retention::compact_reasons(&row.reasons).join(",")));
         }
         row.pins.sort();
         row.pins.dedup();
