@@ -41,7 +41,10 @@ impl ClientOptions {
             username: connection.username.clone(),
             read_only: connection.readonly,
             cache: crate::connect::config::cache_of(connection, file),
-            format_refresh: u64::try_from(refresh).ok().filter(|n| *n > 0).map(Duration::from_nanos),
+            format_refresh: u64::try_from(refresh)
+                .ok()
+                .filter(|n| *n > 0)
+                .map(Duration::from_nanos),
         }
     }
 }
@@ -204,7 +207,10 @@ impl Client {
     /// What is dangerous about the repository's `.storageconfig`: said whenever it is opened.
     pub fn storage_warnings(&self) -> Vec<String> {
         let findings = self.storage_config.iter().flat_map(|loaded| &loaded.findings);
-        findings.filter(|finding| is_loud(finding)).map(|f| format!("{FILE_NAME}: {f}")).collect()
+        findings
+            .filter(|finding| is_loud(finding))
+            .map(|finding| format!("{FILE_NAME}: {}", crate::ui::finding::line(finding)))
+            .collect()
     }
 }
 

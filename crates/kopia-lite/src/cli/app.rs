@@ -136,9 +136,9 @@ impl App {
         let password = self.password(password::Purpose::Open)?;
         let options = ClientOptions::of_connection(&connection, &self.config_file);
         let backend = backends::open(config::storage_of(&connection, &self.config_file)?).await?;
-        let client = Client::open(backend, &password, options)
-            .await
-            .with_context(|| format!("cannot open the repository of {}", self.config_file.display()))?;
+        let client = Client::open(backend, &password, options).await.with_context(|| {
+            format!("cannot open the repository of {}", self.config_file.display())
+        })?;
         for finding in client.storage_warnings() {
             self.warn(finding);
         }

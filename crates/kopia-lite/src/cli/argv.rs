@@ -54,7 +54,8 @@ pub fn normalise(command: &Command, args: impl IntoIterator<Item = OsString>) ->
     args.into_iter()
         .map(|arg| {
             plain |= arg == "--";
-            let negated = arg.to_str().filter(|_| !plain).and_then(|text| text.strip_prefix("--no-"));
+            let negated =
+                arg.to_str().filter(|_| !plain).and_then(|text| text.strip_prefix("--no-"));
             match negated {
                 Some(name) if booleans.contains(name) && !all.contains(&format!("no-{name}")) => {
                     format!("--{name}=false").into()

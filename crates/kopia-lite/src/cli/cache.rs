@@ -1,11 +1,11 @@
 //! `cache`: info, clear.
 
 use anyhow::bail;
-use clap::{Args, Subcommand, ValueEnum};
-use kopia_repo::{CacheKind, CacheOptions};
+use clap::{Args, Subcommand};
+use kopia_repo::CacheOptions;
 use serde_json::json;
 
-use super::App;
+use super::{App, app::Access};
 use crate::{
     connect::config,
     exit::Exit,
@@ -25,8 +25,8 @@ impl Command {
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
-            Self::Info(info) => info.run(app),
-            Self::Clear(clear) => clear.run(app),
+            Self::Info(info) => info.run(app).await,
+            Self::Clear(clear) => clear.run(app).await,
         }
     }
 }
@@ -49,62 +49,46 @@ pub struct Info {
 }
 
 impl Info {
-    fn run(self, app: &App) -> anyhow::Result<Exit> {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let options = options(app)?;
         if self.path {
             text::line(options.directory.display());
             return Ok(Exit::Done);
         }
-        let usage = kopia_repo::cache_usage(&options)?;
+        let client = app.open(Access::Read).await?;
+        let Some(cache) = client.repo.cache() else { bail!("caching not enabled") };
+        let (folder, usage) = (cache.folder(), cache.usage().await?);
+        let path = |kind: &str| folder.join(kind).display().to_string();
         if self.json.json {
-            let parts = usage.iter().map(|part| {
+            self.json.print_list(usage.iter().map(|part| {
                 json!({
-                    "path": part.path.display().to_string(), "count": part.files,
-                    "bytes": part.bytes, "limitBytes": part.bytes_max,
+                    "path": path(part.kind), "count": part.files, "bytes": part.bytes,
+                    "limitBytes": part.bytes_max,
                 })
-            });
-            self.json.print_list(parts);
+            }));
             return Ok(Exit::Done);
         }
         for part in &usage {
-            let limit = match part.bytes_max {
-                Some(most) => format!(" (limit {})", size::bytes(most)),
-                None => String::new(),
-            };
-            let path = part.path.display();
-            text::line(format!("{path}: {} files {}{limit}", part.files, size::bytes(part.bytes)));
+            let (bytes, most) = (size::bytes(part.bytes), size::bytes(part.bytes_max));
+            let path = path(part.kind);
+            text::line(format!("{path}: {} files {bytes} (limit {most})", part.files));
         }
-        text::note("To adjust cache sizes use 'kopia cache set'.");
-        text::note("To clear caches use 'kopia-lite cache clear'.");
+        text::note("To clear the cache use 'kopia-lite cache clear'.");
         Ok(Exit::Done)
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
-    Contents,
-    Metadata,
-    Indexes,
-}
-
 /// Empty the cache: ours, never Kopia's beside it.
 #[derive(Debug, Args)]
-pub struct Clear {
-    /// Only this part.
-    #[arg(long, value_enum)]
-    partial: Option<Part>,
-}
+pub struct Clear {}
 
 impl Clear {
-    fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let options = options(app)?;
-        let kind = self.partial.map(|part| match part {
-            Part::Contents => CacheKind::Contents,
-            Part::Metadata => CacheKind::Metadata,
-            Part::Indexes => CacheKind::Indexes,
-        });
-        let cleared = kopia_repo::clear_cache(&options, kind)?;
-        app.info(format!("Clearing cache directory: {}.", cleared.display()));
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        options(app)?;
+        let client = app.open(Access::Read).await?;
+        let Some(cache) = client.repo.cache() else { bail!("caching not enabled") };
+        app.info(format!("Clearing cache directory: {}.", cache.folder().display()));
+        cache.clear().await?;
         Ok(Exit::Done)
     }
 }

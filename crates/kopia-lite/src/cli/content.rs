@@ -251,7 +251,8 @@ impl Stats {
         if methods.len() > 1 {
             text::line("By Method:");
             for (id, (count, original, packed)) in &methods {
-                let mut line = format!("  {:<22} count: {count} size: {}", method_name(*id), show(*original));
+                let mut line =
+                    format!("  {:<22} count: {count} size: {}", method_name(*id), show(*original));
                 if *id != 0 {
                     let percent = saved(*original, *packed);
                     line.push_str(&format!(" packed: {} compression: {percent}", show(*packed)));

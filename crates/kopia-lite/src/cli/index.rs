@@ -1,7 +1,10 @@
 //! `index`: list.
 
+use blob_core::BlobMeta;
 use clap::{Args, Subcommand, ValueEnum};
+use futures::TryStreamExt;
 use kopia_format::time::GoTime;
+use kopia_repo::Repository;
 use serde_json::{Value, json};
 
 use super::{App, app::Access};
@@ -50,11 +53,22 @@ pub struct List {
     json: JsonFlags,
 }
 
+/// Every index blob, in use or not.
+async fn all_index_blobs(repo: &Repository) -> anyhow::Result<Vec<BlobMeta>> {
+    let prefixes: &[&str] =
+        if repo.format().epochs_enabled() { &["xn", "xs", "xr"] } else { &["n"] };
+    let mut found = Vec::new();
+    for prefix in prefixes {
+        found.extend(repo.storage().list(prefix).try_collect::<Vec<_>>().await?);
+    }
+    Ok(found)
+}
+
 impl List {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
         let mut blobs = if self.superseded {
-            client.repo.all_index_blobs().await?
+            all_index_blobs(&client.repo).await?
         } else {
             client.repo.index_blobs().await?
         };
@@ -63,7 +77,7 @@ impl List {
             Sort::Size => blobs.sort_by_key(|blob| blob.size),
             Sort::Name => blobs.sort_by(|a, b| a.id.cmp(&b.id)),
         }
-        let time = |blob: &blob_core::BlobMeta| GoTime::from_unix_nanos(blob.modified.nanos());
+        let time = |blob: &BlobMeta| GoTime::from_unix_nanos(blob.modified.nanos());
         if self.json.json {
             self.json.print_list(blobs.iter().map(|blob| {
                 json!({

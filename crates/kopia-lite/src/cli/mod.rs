@@ -118,9 +118,8 @@ pub fn definition() -> clap::Command {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args = argv::normalise(&definition(), args);
     let wants_json = args.iter().any(|arg| arg == "--json");
-    let parsed = definition()
-        .try_get_matches_from(args)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed =
+        definition().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {

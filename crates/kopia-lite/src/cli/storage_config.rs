@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use blob_core::DynStorage;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use storageconfig::{BlobKind, Edit, Explanation, FILE_NAME, Finding, Loaded, Report, StorageConfig};
+use storageconfig::{BlobKind, Edit, Explanation, FILE_NAME, Loaded, Report, StorageConfig};
 
 use super::{App, repository::flags::S3Flags};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         config,
     },
     exit::{Exit, Failure},
-    ui::{json::JsonFlags, text},
+    ui::{finding, json::JsonFlags, text},
 };
 
 /// The verbs of `storage-config`.
@@ -88,7 +88,7 @@ async fn read_lenient(storage: &DynStorage) -> anyhow::Result<Option<Vec<u8>>> {
 /// Refuses what must not be uploaded unless forced; warns of the rest.
 fn check_upload(text: &[u8], force: bool) -> anyhow::Result<()> {
     let report = Report::of(text);
-    report.findings.iter().for_each(|finding| text::warn(render(finding)));
+    report.findings.iter().for_each(|one| text::warn(finding::line(one)));
     let unreadable = StorageConfig::parse(text).is_err();
     if unreadable || (report.refuses_upload() && !force) {
         let way_out = match unreadable {
@@ -99,17 +99,6 @@ fn check_upload(text: &[u8], force: bool) -> anyhow::Result<()> {
         return Err(Failure::new(Exit::Failed, message).into());
     }
     Ok(())
-}
-
-fn render(finding: &Finding) -> String {
-    let fix = finding.fix.as_ref().map_or(String::new(), |fix| format!(" ({fix})"));
-    let place = match (&finding.position, finding.entry) {
-        (Some(at), Some(entry)) => format!("line {}, column {}, entry {entry}: ", at.line, at.column),
-        (Some(at), None) => format!("line {}, column {}: ", at.line, at.column),
-        (None, Some(entry)) => format!("entry {entry}: "),
-        (None, None) => String::new(),
-    };
-    format!("{} {}: {place}{}{fix}", finding.level.name(), finding.code, finding.message)
 }
 
 /// Show the file as it is, and as it is read.
@@ -148,7 +137,7 @@ impl Show {
         text::line(String::from_utf8_lossy(&file).trim_end());
         text::line("");
         print_explanations(&config.explain_kinds());
-        findings.iter().for_each(|finding| text::note(render(finding)));
+        findings.iter().for_each(|one| text::note(finding::line(one)));
         Ok(Exit::Done)
     }
 }
@@ -190,7 +179,7 @@ impl Check {
             let (valid, findings) = (report.valid, &report.findings);
             self.json.print(&json!({"source": source, "valid": valid, "findings": findings}));
         } else {
-            report.findings.iter().for_each(|finding| text::line(render(finding)));
+            report.findings.iter().for_each(|one| text::line(finding::line(one)));
             text::line(match (&bytes, report.valid) {
                 (None, _) => "none: every blob goes to STANDARD",
                 (Some(_), true) => "valid",

@@ -107,17 +107,18 @@ fn with_zone(form: &str, text: &str) -> Option<ZonedDateTime> {
     let form = form.replace(" %Z", " %z");
     let text = text.strip_suffix('Z').map_or_else(|| text.clone(), |t| format!("{t}+00:00"));
     let parsed = jiff::fmt::strtime::parse(&form, &text).ok()?;
-    Some(parsed.to_timestamp().ok()?.to_zoned(TimeZone::UTC))
+    Some(parsed.to_timestamp().ok()?.to_zoned_datetime(TimeZone::UTC))
 }
 
 fn without_zone(form: &str, text: &str, zone: &TimeZone) -> Option<ZonedDateTime> {
     // Kopia takes one digit where two are usual; so does strptime.
     let parsed = jiff::fmt::strtime::parse(form, text).ok()?;
-    let (year, month, day) = (parsed.year()?, parsed.month().unwrap_or(1), parsed.day().unwrap_or(1));
+    let (year, month, day) =
+        (parsed.year()?, parsed.month().unwrap_or(1), parsed.day().unwrap_or(1));
     let (hour, minute) = (parsed.hour().unwrap_or(0), parsed.minute().unwrap_or(0));
     let second = parsed.second().unwrap_or(0);
     let time = civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
-    time.to_zoned(zone.clone()).ok()
+    time.to_zoned_datetime(zone.clone()).ok()
 }
 
 fn go_time(zoned: &ZonedDateTime) -> anyhow::Result<GoTime> {

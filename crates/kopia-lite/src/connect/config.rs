@@ -76,9 +76,8 @@ pub fn cache_of(connection: &LocalConfig, file: &Path) -> Option<CacheOptions> {
     let by_environment = std::env::var_os("KOPIA_CACHE_DIRECTORY")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
-    let by_file = Some(&caching.cache_directory)
-        .filter(|directory| !directory.is_empty())
-        .map(|directory| {
+    let by_file =
+        Some(&caching.cache_directory).filter(|directory| !directory.is_empty()).map(|directory| {
             let base = file.parent().unwrap_or(Path::new("."));
             paths::clean(&base.join(directory))
         });

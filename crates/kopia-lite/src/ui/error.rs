@@ -104,9 +104,9 @@ pub fn describe(error: &anyhow::Error, exit: Exit, wants_json: bool) -> String {
 fn details_of(error: &SnapshotError) -> Value {
     match error {
         SnapshotError::Archived { packs } => {
-            let all = packs.iter().map(|pack| {
-                json!({"blob": pack.blob, "storageClass": pack.class, "bytes": pack.size})
-            });
+            let all = packs.iter().map(
+                |pack| json!({"blob": pack.blob, "storageClass": pack.class, "bytes": pack.size}),
+            );
             json!({"packs": all.collect::<Vec<_>>()})
         }
         SnapshotError::Lost { packs, contents } => {

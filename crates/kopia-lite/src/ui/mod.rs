@@ -1,6 +1,7 @@
 //! What people see: sizes, times, tables, progress, JSON and errors.
 
 pub mod error;
+pub mod finding;
 pub mod histogram;
 pub mod json;
 pub mod mode;

@@ -35,7 +35,7 @@ impl Zone {
     fn strftime(&self, time: GoTime, format: &str) -> String {
         let instant = Timestamp::from_nanosecond(i128::from(time.unix_nanos()))
             .expect("64 bits of nanoseconds are within the range of times");
-        instant.to_zoned(self.0.clone()).strftime(format).to_string()
+        instant.to_zoned_datetime(self.0.clone()).strftime(format).to_string()
     }
 }
 

@@ -66,8 +66,10 @@ impl Connect {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let named = match &self.provider {
             Provider::S3 { flags, point_in_time } => {
-                let options =
-                    s3_backend::S3Options { point_in_time: point_in_time.clone(), ..flags.options()? };
+                let options = s3_backend::S3Options {
+                    point_in_time: point_in_time.clone(),
+                    ..flags.options()?
+                };
                 let connection = storage_connection("s3", &options)?;
                 Named { backend: backends::s3(options)?, connection }
             }
@@ -94,8 +96,7 @@ pub(super) async fn connect(
     named: Named,
     password: &SecretString,
 ) -> anyhow::Result<Client> {
-    let options =
-        ClientOptions { read_only: flags.is_read_only(), ..ClientOptions::default() };
+    let options = ClientOptions { read_only: flags.is_read_only(), ..ClientOptions::default() };
     let opened = Client::open(named.backend, password, options).await;
     let client = match opened {
         Ok(client) => client,
@@ -105,8 +106,7 @@ pub(super) async fn connect(
         }
     };
     let name = &client.bare.info().name;
-    let mut connection = flags.connection(app, &client.repo.unique_id(), name);
-    connection.storage = Some(named.connection);
+    let connection = flags.connection(app, named.connection, &client.repo.unique_id(), name);
     config::save(&app.config_file, &connection)?;
     if app.globals.persist_credentials {
         password::store(&app.config_file, password)?;

@@ -100,7 +100,11 @@ impl FormatFlags {
         let retention = match (self.retention_mode.as_deref(), self.retention_period) {
             (None, None) => None,
             (Some(mode), Some(period)) => Some(Retention {
-                mode: if mode == "GOVERNANCE" { LockMode::Governance } else { LockMode::Compliance },
+                mode: if mode == "GOVERNANCE" {
+                    LockMode::Governance
+                } else {
+                    LockMode::Compliance
+                },
                 period,
             }),
             _ => bail!("--retention-mode and --retention-period belong together"),

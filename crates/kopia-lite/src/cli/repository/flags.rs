@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use clap::Args;
 use fs_backend::FilesystemOptions;
 use kopia_format::{
-    local_config::{CachingOptions, LocalConfig, Seconds},
+    local_config::{CachingOptions, LocalConfig, Seconds, StorageConnection},
     time::parse_duration,
 };
 use s3_backend::{S3Options, ThrottlingLimits};
@@ -36,6 +36,18 @@ pub struct SpeedFlags {
     /// Upload at most this many bytes a second.
     #[arg(long, value_name = "BYTES")]
     max_upload_speed: Option<f64>,
+}
+
+impl SpeedFlags {
+    /// The limits under Kopia's names; what is not given is left out.
+    fn as_options(self) -> serde_json::Map<String, serde_json::Value> {
+        let limits = [
+            ("maxDownloadSpeedBytesPerSecond", self.max_download_speed),
+            ("maxUploadSpeedBytesPerSecond", self.max_upload_speed),
+        ];
+        let given = limits.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
+        given.map(|(name, limit)| (name.to_owned(), limit.into())).collect()
+    }
 }
 
 /// A bucket on S3.
@@ -163,8 +175,7 @@ impl FilesystemFlags {
             uid: self.owner_uid.map(i64::from),
             gid: self.owner_gid.map(i64::from),
             list_parallelism: self.list_parallelism,
-            max_download_speed_bytes_per_second: self.speed.max_download_speed.unwrap_or(0.0),
-            max_upload_speed_bytes_per_second: self.speed.max_upload_speed.unwrap_or(0.0),
+            other: self.speed.as_options(),
             ..FilesystemOptions::default()
         })
     }
@@ -230,16 +241,21 @@ impl ConnectFlags {
     }
 
     /// The connection file that these flags ask for, without its storage.
-    pub fn connection(&self, app: &crate::cli::App, unique_id: &[u8], name: &str) -> LocalConfig {
+    pub fn connection(
+        &self,
+        app: &crate::cli::App,
+        storage: StorageConnection,
+        unique_id: &[u8],
+        name: &str,
+    ) -> LocalConfig {
         use crate::connect::identity;
         let directory = match &self.cache_directory {
             Some(given) => paths::absolute(given).unwrap_or_else(|_| given.clone()),
             None => paths::default_cache_directory(unique_id, &app.config_file),
         };
         let file = paths::absolute(&app.config_file).unwrap_or_else(|_| app.config_file.clone());
-        let seconds = |age: Option<std::time::Duration>| {
-            Seconds(age.map_or(0.0, |age| age.as_secs_f64()))
-        };
+        let seconds =
+            |age: Option<std::time::Duration>| Seconds(age.map_or(0.0, |age| age.as_secs_f64()));
         let caching = (self.content_cache_size_mb > 0).then(|| CachingOptions {
             cache_directory: paths::relative_to_config(&directory, &file)
                 .to_string_lossy()
@@ -270,7 +286,7 @@ impl ConnectFlags {
                 .unwrap_or_else(|| format!("Repository in {name}")),
             enable_actions: self.enable_actions,
             format_blob_cache_duration: refresh,
-            ..LocalConfig::default()
+            ..LocalConfig::new(storage, "", "")
         }
     }
 }
@@ -282,7 +298,10 @@ mod tests {
     #[test]
     fn durations_are_gos_and_days_and_weeks() {
         let secs = |text| duration(text).unwrap().as_secs();
-        assert_eq!([secs("1h30m"), secs("720h"), secs("30d"), secs("2w")], [5400, 2_592_000, 2_592_000, 1_209_600]);
+        assert_eq!(
+            [secs("1h30m"), secs("720h"), secs("30d"), secs("2w")],
+            [5400, 2_592_000, 2_592_000, 1_209_600]
+        );
         assert!(duration("-1s").is_err() && duration("x").is_err());
     }
 }

@@ -42,27 +42,25 @@ impl Command {
 /// Deletes the connection file, what lies beside it, and our part of its cache.
 fn disconnect(app: &App) -> anyhow::Result<Exit> {
     let file = &app.config_file;
-    let connection = match config::load(file) {
-        Ok(connection) => connection,
-        Err(error) if error.downcast_ref::<Failure>().is_some() => return Err(error),
-        Err(error) => {
-            // A file that can't be understood must not keep its password on this machine.
-            text::warn(format!("{error:#}; forgetting the connection all the same"));
-            kopia_format::local_config::LocalConfig::default()
+    match config::load(file) {
+        Ok(connection) => {
+            if let Some(cache) = config::cache_of(&connection, file)
+                && cache.directory.is_absolute()
+            {
+                remove(&cache.directory, |path| std::fs::remove_dir_all(path))?;
+            }
         }
-    };
-    if let Some(cache) = config::cache_of(&connection, file)
-        && cache.directory.is_absolute()
-    {
-        remove(&cache.directory, std::fs::remove_dir_all)?;
+        Err(error) if error.downcast_ref::<Failure>().is_some() => return Err(error),
+        // A file that can't be understood must not keep its password on this machine.
+        Err(error) => text::warn(format!("{error:#}; forgetting the connection all the same")),
     }
     password::forget(file)?;
     let lock = file.with_file_name(format!(
         "{}.mlock",
         file.file_name().unwrap_or_default().to_string_lossy()
     ));
-    remove(&lock, std::fs::remove_file)?;
-    remove(&paths::clean(file), std::fs::remove_file)?;
+    remove(&lock, |path| std::fs::remove_file(path))?;
+    remove(&paths::clean(file), |path| std::fs::remove_file(path))?;
     Ok(Exit::Done)
 }
 

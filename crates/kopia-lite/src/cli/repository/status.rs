@@ -1,9 +1,10 @@
 //! `repository status`.
 
 use clap::Args;
+use futures::TryStreamExt;
 use kopia_format::{
-    format_blob::RepositoryFormat, local_config::LocalConfig, time::duration_text,
-    token::RepositoryToken,
+    epoch::PREFIX_MARKER, format_blob::RepositoryFormat, local_config::LocalConfig,
+    time::duration_text, token::RepositoryToken,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -135,7 +136,8 @@ async fn as_json(app: &App, connection: &LocalConfig, client: &Client) -> anyhow
 
 /// The format's parameters without its keys, in Kopia's order.
 fn scrubbed_format(format: &RepositoryFormat) -> Value {
-    let mut all = serde_json::to_value(format).unwrap_or_default();
+    let payload: Value = serde_json::from_slice(&format.to_payload()).unwrap_or_default();
+    let mut all = payload.get("format").cloned().unwrap_or_default();
     if let Value::Object(fields) = &mut all {
         for name in ["secret", "masterKey", "splitter", "upgradeLock", "requiredFeatures"] {
             fields.shift_remove(name);
@@ -175,6 +177,17 @@ async fn print_connection(
     Ok(())
 }
 
+/// The epoch that index blobs are written in: the greatest with a marker.
+async fn write_epoch(client: &Client) -> anyhow::Result<u64> {
+    let mut markers = client.repo.storage().list(PREFIX_MARKER);
+    let mut newest = 0;
+    while let Some(marker) = markers.try_next().await? {
+        let number = marker.id.as_str().strip_prefix(PREFIX_MARKER).and_then(|n| n.parse().ok());
+        newest = newest.max(number.unwrap_or(0));
+    }
+    Ok(newest)
+}
+
 async fn print_format(client: &Client) -> anyhow::Result<()> {
     let row = |name: &str, value: &str| text::line(format!("{name:<20} {value}"));
     let (repo, format) = (&client.repo, client.repo.format());
@@ -192,9 +205,7 @@ async fn print_format(client: &Client) -> anyhow::Result<()> {
     } else {
         text::line("");
         row("Epoch Manager:", "enabled");
-        if let Some(epoch) = repo.write_epoch().await? {
-            text::line(format!("Current Epoch: {epoch}"));
-        }
+        text::line(format!("Current Epoch: {}", write_epoch(client).await?));
         let epochs = &format.epoch;
         let span = |span: std::time::Duration| {
             duration_text(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))

@@ -173,10 +173,7 @@ impl Create {
         let summary = manifest.root_entry.as_ref().and_then(|entry| entry.summary.as_ref());
         let (failed, ignored) = summary.map_or((0, 0), |s| (s.failed, s.ignored_errors));
         if ignored > 0 {
-            app.warn(format!(
-                "Ignored {ignored} error(s) while snapshotting {}.",
-                manifest.source
-            ));
+            app.warn(format!("Ignored {ignored} error(s) while snapshotting {}.", manifest.source));
         }
         if failed > 0 {
             app.warn(format!(
@@ -213,7 +210,11 @@ impl Create {
         })
     }
 
-    fn source_of(&self, writer: &RepositoryWriter, path: &std::path::Path) -> anyhow::Result<Source> {
+    fn source_of(
+        &self,
+        writer: &RepositoryWriter,
+        path: &std::path::Path,
+    ) -> anyhow::Result<Source> {
         let repo = writer.repository();
         if let Some(text) = &self.override_source {
             let source = snapshot::parse_source(repo, text)?;
@@ -223,9 +224,9 @@ impl Create {
             return Ok(source);
         }
         let path = paths::absolute(path)?;
-        let path = path.to_str().with_context(|| {
-            format!("{} is not UTF-8, which a source must be", path.display())
-        })?;
+        let path = path
+            .to_str()
+            .with_context(|| format!("{} is not UTF-8, which a source must be", path.display()))?;
         Ok(Source::new(repo.hostname(), repo.username(), path))
     }
 

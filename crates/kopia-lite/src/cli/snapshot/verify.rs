@@ -73,11 +73,7 @@ impl Verify {
         Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Damaged })
     }
 
-    async fn roots(
-        &self,
-        app: &App,
-        repo: &Repository,
-    ) -> anyhow::Result<Vec<(String, DirEntry)>> {
+    async fn roots(&self, app: &App, repo: &Repository) -> anyhow::Result<Vec<(String, DirEntry)>> {
         let mut found = Vec::new();
         let named = self.directory_id.iter().chain(&self.file_id);
         let is_bare = self.ids.is_empty() && self.sources.is_empty();
