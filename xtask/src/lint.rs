@@ -31,7 +31,10 @@ pub fn steps(sh: &Shell, steps: &mut Steps) -> anyhow::Result<()> {
     steps.check("tidy", || tidy::check(&workspace));
     steps.check("cargo deny", || deny(sh, cargo));
     steps.check("clippy", || {
-        cmd!(sh, "{cargo} clippy --locked --workspace --all-targets -- -D warnings").run()?;
+        // The façades have the shape of what they stand in for, not the one clippy would like.
+        cmd!(sh, "{cargo} clippy --locked --workspace {exclude...} --no-deps --all-targets")
+            .args(["--", "-D", "warnings"])
+            .run()?;
         done()
     });
     steps.check("rustdoc", || {
