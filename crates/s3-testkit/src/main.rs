@@ -17,10 +17,12 @@ Usage: s3-testkit [OPTIONS]
   --bucket NAME           the bucket that exists (test-bucket)
   --access-key KEY        the access key ID (test)
   --secret-key KEY        the secret access key (test-secret-key)
+  --anonymous             take requests without signature, and only those
   --region NAME           the bucket's region (us-east-1)
   --page-size N           the most entries of a list's page (1000)
   --latency-ms N          how long each request waits (0)
   --tls                   speak TLS as localhost, with the certificates of the tests
+  --no-md5                make ETags that are cheaper than MD5
   --any-class             take unknown storage classes too
   --until-stdin-closes    stop when standard input ends
   --help                  this text
@@ -55,7 +57,7 @@ fn fail(message: &str) -> ExitCode {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Command>, String> {
     let mut options = TestServerOptions::default();
     let mut keys = Credentials::new("test", "test-secret-key");
-    let mut until_stdin_closes = false;
+    let (mut until_stdin_closes, mut anonymous) = (false, false);
     while let Some(argument) = arguments.next() {
         let (name, inline) = match argument.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -73,6 +75,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Command>,
             "--region" => options.region = value()?,
             "--page-size" => options.page_size = number(&name, &value()?)?,
             "--latency-ms" => options.latency = Duration::from_millis(number(&name, &value()?)?),
+            "--anonymous" => anonymous = true,
+            "--no-md5" => options.md5_etags = false,
             "--tls" => options.tls = Some(TlsIdentity::for_tests()),
             "--any-class" => options.strict_classes = false,
             "--until-stdin-closes" => until_stdin_closes = true,
@@ -80,7 +84,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Command>,
             _ => return Err(format!("there is no option {name}; see --help")),
         }
     }
-    options.credentials = vec![keys];
+    options.credentials = if anonymous { vec![] } else { vec![keys] };
     Ok(Some(Command { options, until_stdin_closes }))
 }
 

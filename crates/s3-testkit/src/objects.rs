@@ -138,10 +138,19 @@ impl Objects {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks at the bucket; one that was removed looks empty and stays removed.
     fn with<T>(&self, look: impl FnOnce(&mut Bucket, SystemTime) -> T) -> T {
         let now = self.clock.now();
-        let mut buckets = self.buckets();
-        look(buckets.entry(self.bucket.to_string()).or_default(), now)
+        match self.buckets().get_mut(&*self.bucket) {
+            Some(bucket) => look(bucket, now),
+            None => look(&mut Bucket::default(), now),
+        }
+    }
+
+    /// Changes the bucket, which is created if it does not exist.
+    fn with_made<T>(&self, change: impl FnOnce(&mut Bucket, SystemTime) -> T) -> T {
+        let now = self.clock.now();
+        change(self.buckets().entry(self.bucket.to_string()).or_default(), now)
     }
 
     fn change(&self, key: &str, change: impl FnOnce(&mut StoredObject, SystemTime)) -> bool {
@@ -216,7 +225,7 @@ impl Objects {
     /// Stores an object of this class, past the protocol and its checks.
     pub fn put_with_class(&self, key: &str, bytes: impl Into<Bytes>, class: &str) {
         let bytes = bytes.into();
-        self.with(|bucket, now| {
+        self.with_made(|bucket, now| {
             let mut object = StoredObject::new(bytes, now);
             object.storage_class = class.to_owned();
             bucket.objects.insert(key.to_owned(), object);
@@ -280,7 +289,7 @@ impl Objects {
 
     /// Sets the lifecycle document; its rules are never run.
     pub fn set_lifecycle(&self, document: Option<Bytes>) {
-        self.with(|bucket, _| bucket.lifecycle = document);
+        self.with_made(|bucket, _| bucket.lifecycle = document);
     }
 }
 
@@ -311,6 +320,9 @@ mod tests {
         assert!(other.is_empty());
         other.put("k", "2");
         assert_eq!(objects.get("k").unwrap().bytes, "1");
+        other.remove_bucket();
+        assert!(other.is_empty() && other.get("k").is_none());
+        assert_eq!(objects.buckets().keys().collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

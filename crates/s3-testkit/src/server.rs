@@ -4,6 +4,7 @@
 //! all, and dropping the server ends every connection at once.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub faults: Faults,
     pub denials: Denials,
     pub keys: KeyRing,
+    /// How many ETags were made that are no MD5.
+    pub etags_made: AtomicU64,
 }
 
 /// A running S3 server; dropping it stops it.
@@ -196,6 +199,7 @@ impl Shared {
         Self {
             objects: Objects::new(&options.bucket, clock.clone()),
             keys: KeyRing(RwLock::new(options.credentials.clone())),
+            etags_made: AtomicU64::new(0),
             clock,
             log: RequestLog::default(),
             faults: Faults::default(),

@@ -1,5 +1,7 @@
 //! PutObject: one pass over the body, checked by every sum that came with it.
 
+use std::sync::atomic::Ordering;
+
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use http::{HeaderMap, StatusCode};
@@ -41,7 +43,7 @@ impl Service {
         if let Some((name, value)) = &received.checksum {
             attributes.headers.insert(name.clone(), value.clone());
         }
-        let etag = etag_of(&received);
+        let etag = self.etag_of(&received);
         let output = put_output(&etag, &attributes);
         let checksum = received.checksum.clone();
         self.with_bucket(&input.bucket, |bucket, now| {
@@ -88,6 +90,16 @@ impl Service {
         Ok(Received { bytes: bytes.freeze(), md5, checksum })
     }
 
+    /// The MD5 where it was computed; else a new value of the same form that says nothing about
+    /// the content, as with encryption by KMS.
+    fn etag_of(&self, received: &Received) -> String {
+        if received.md5 != [0; 16] {
+            return hex(&received.md5);
+        }
+        let number = self.0.etags_made.fetch_add(1, Ordering::Relaxed);
+        format!("{number:016x}{:016x}", received.bytes.len())
+    }
+
     pub(super) fn check_conditions(
         &self,
         bucket: &Bucket,
@@ -132,18 +144,6 @@ pub(super) fn check_lock(
         }
         _ => Ok(()),
     }
-}
-
-/// The MD5 where it was computed; else a value that is as long and is no MD5, as with KMS.
-pub(super) fn etag_of(received: &Received) -> String {
-    if received.md5 != [0; 16] {
-        return hex(&received.md5);
-    }
-    let mut sum = [0_u8; 16];
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &received.bytes);
-    sum[..8].copy_from_slice(&crc.to_be_bytes());
-    sum[8..].copy_from_slice(&(received.bytes.len() as u64).to_be_bytes());
-    hex(&sum)
 }
 
 fn put_output(etag: &str, attributes: &Attributes) -> PutObjectOutput {
