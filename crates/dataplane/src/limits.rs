@@ -3,9 +3,6 @@
 //! Queues hold tickets, not bytes: bytes are bounded by the [`Budget`](crate::Budget) alone. A capacity here says how
 //! far a stage may run ahead of the next one.
 
-/// Jobs that wait for each thread of a [`CpuPool`](crate::CpuPool): one in work, one ready.
-pub const CPU_JOBS_WAITING_PER_THREAD: usize = 2;
-
 /// Chunks of one object on their way at once.
 pub const CHUNKS_PER_OBJECT: usize = 16;
 

@@ -174,9 +174,8 @@ async fn refuse_existing(storage: &DynStorage) -> Result<()> {
 
 async fn derive(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey> {
     let (blob, password) = (blob.clone(), password.clone());
-    let derived = tokio::task::spawn_blocking(move || {
-        blob.derive_key(password.expose_secret().as_bytes())
-    });
+    let derived =
+        tokio::task::spawn_blocking(move || blob.derive_key(password.expose_secret().as_bytes()));
     match derived.await {
         Ok(key) => Ok(key?),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

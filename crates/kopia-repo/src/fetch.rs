@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use blob_core::ReadRange;
 use bytes::Bytes;
+use dataplane::task;
 use futures::{Stream, StreamExt, stream};
 use kopia_format::{ContentId, index::IndexEntry};
 
 use crate::{
-    PackReads, RangeRead, ReadPlan, RepoError, Repository, Result,
-    contents::read::read_error,
-    read_plan::PlannedContent,
-    state::blob_id,
+    PackReads, RangeRead, ReadPlan, RepoError, Repository, Result, contents::read::read_error,
+    read_plan::PlannedContent, state::blob_id,
 };
 
 /// A content and its bytes, or why they can't be had.
@@ -26,9 +25,9 @@ impl Repository {
             // The error belongs to each of them; it can't be cloned, so each asks for itself, which also finds what
             // lies before the end of a pack that was cut.
             Err(Failure::Each) => {
-                let reads = entries.iter().map(|entry| async move {
-                    (entry.id, self.shared().read_entry(entry).await)
-                });
+                let reads = entries
+                    .iter()
+                    .map(|entry| async move { (entry.id, self.shared().read_entry(entry).await) });
                 futures::future::join_all(reads).await
             }
             Err(Failure::All(make)) => entries.iter().map(|e| (e.id, Err(make(e)))).collect(),
@@ -43,7 +42,12 @@ impl Repository {
         let missing = missing.map(|id| (*id, Err(RepoError::ContentNotFound { id: *id })));
         stream::iter(missing).chain(
             stream::iter(reads)
-                .map(move |(pack, range)| self.fetch(pack, range))
+                .map(move |(pack, range)| {
+                    let repository = self.clone();
+                    let (pack, range) = (pack.without_ranges(), range.clone());
+                    // Read ahead, polled or not.
+                    task::owned(async move { repository.fetch(&pack, &range).await })
+                })
                 .buffer_unordered(self.ranges_at_once())
                 .flat_map(stream::iter),
         )

@@ -12,6 +12,7 @@ use std::{
 
 use blob_core::{BlobError, BlobId, DynStorage, ReadRange, Timestamp};
 use bytes::Bytes;
+use dataplane::task;
 use kopia_format::{
     FormatError,
     blobcfg::BlobConfig,
@@ -101,19 +102,24 @@ impl FormatState {
     }
 
     /// Reads the blobs again if what is known is too old. Cheap when it is not.
-    pub(crate) async fn ensure_fresh(&self) -> Result<Arc<Loaded>> {
+    pub(crate) async fn ensure_fresh(self: &Arc<Self>) -> Result<Arc<Loaded>> {
         let loaded = self.loaded();
         let now = self.env.clock.now();
         if now.since(loaded.read_at) < self.refresh_after {
             self.check_lock(&loaded)?;
             return Ok(loaded);
         }
-        let _turn = self.reloading.lock().await;
-        let loaded = self.loaded();
-        if now.since(loaded.read_at) < self.refresh_after {
-            return Ok(loaded);
-        }
-        self.reload().await
+        // A task of its own: whoever holds the turn must get on, polled or not.
+        let state = Arc::clone(self);
+        task::owned(async move {
+            let _turn = state.reloading.lock().await;
+            let loaded = state.loaded();
+            if now.since(loaded.read_at) < state.refresh_after {
+                return Ok(loaded);
+            }
+            state.reload().await
+        })
+        .await
     }
 
     /// Reads the blobs again now.
@@ -187,9 +193,8 @@ fn parse_format_blob(bytes: &[u8]) -> Result<FormatBlob> {
 /// The key derivation takes a tenth of a second and 64 MiB: off the async threads.
 async fn derive_key(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey> {
     let (blob, password) = (blob.clone(), password.clone());
-    let derived = tokio::task::spawn_blocking(move || {
-        blob.derive_key(password.expose_secret().as_bytes())
-    });
+    let derived =
+        tokio::task::spawn_blocking(move || blob.derive_key(password.expose_secret().as_bytes()));
     match derived.await {
         Ok(Ok(key)) => Ok(key),
         Ok(Err(error)) => Err(RepoError::FormatBlobDamaged {

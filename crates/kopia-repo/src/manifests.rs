@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dataplane::limits;
+use dataplane::{limits, task};
 use futures::{StreamExt, TryStreamExt, stream};
 use kopia_format::{
     ContentId, ManifestId,
@@ -118,31 +118,40 @@ impl Manifests {
     }
 
     async fn load(&self) -> Result<Arc<ManifestMap>> {
+        let view = self.0.index().await?;
+        if let Some(all) = self.known(&view) {
+            return Ok(all);
+        }
+        let manifests = self.clone();
+        // A task of its own: whoever holds the turn must get on, polled or not.
+        task::owned(async move { manifests.load_in_turn(view).await }).await
+    }
+
+    fn known(&self, view: &IndexView) -> Option<Arc<ManifestMap>> {
+        let known = self.0.shared().manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = known.as_ref().filter(|(generation, _)| *generation == view.generation());
+        current.map(|(_, all)| Arc::clone(all))
+    }
+
+    async fn load_in_turn(&self, mut view: Arc<IndexView>) -> Result<Arc<ManifestMap>> {
         let shared = self.0.shared();
-        let known = |generation| {
-            let known = shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.as_ref().filter(|(of, _)| *of == generation).map(|(_, all)| Arc::clone(all))
-        };
+        let _turn = shared.manifests.loading.lock().await;
         for attempt in 1.. {
-            let view = self.0.index().await?;
-            if let Some(all) = known(view.generation()) {
-                return Ok(all);
-            }
-            let _turn = shared.manifests.loading.lock().await;
-            if let Some(all) = known(view.generation()) {
+            if let Some(all) = self.known(&view) {
                 return Ok(all);
             }
             match load(&self.0, &view).await {
                 // Another client merged manifests and dropped the old contents: look again.
                 Err(RepoError::PackMissing { .. }) if attempt < ATTEMPTS => {
                     shared.refresh_index().await?;
+                    view = shared.index.view();
                 }
                 Err(error) => return Err(error),
                 Ok(all) => {
                     let all = Arc::new(all);
-                    let mut cell =
+                    let mut known =
                         shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
-                    *cell = Some((view.generation(), Arc::clone(&all)));
+                    *known = Some((view.generation(), Arc::clone(&all)));
                     return Ok(all);
                 }
             }
@@ -165,10 +174,8 @@ async fn load(repository: &Repository, view: &IndexView) -> Result<ManifestMap> 
     let contents: Vec<_> = view.iter(&EntryFilter::prefix(PREFIX)).collect();
     // In the order of IDs, so that of equal times every client takes the same one.
     let reads: Vec<_> = contents.iter().map(|entry| read_content(repository, entry)).collect();
-    let read: Vec<ManifestContent> = stream::iter(reads)
-        .buffered(limits::MANIFEST_CONTENTS_LOADING)
-        .try_collect()
-        .await?;
+    let read: Vec<ManifestContent> =
+        stream::iter(reads).buffered(limits::MANIFEST_CONTENTS_LOADING).try_collect().await?;
     let mut merged = MergedManifests::default();
     read.into_iter().for_each(|content| merged.add(content));
     Ok(merged.into_live().into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect())
@@ -273,13 +280,15 @@ impl RepositoryWriter {
             let all = self.writing.manifests.lock();
             let mut entries: Vec<_> = all.values().cloned().collect();
             entries.sort_by(|a, b| a.entry.modified.cmp(&b.entry.modified));
-            let fresh: Vec<_> = entries.iter().filter(|p| !p.written).map(|p| &p.entry).cloned().collect();
+            let fresh: Vec<_> =
+                entries.iter().filter(|p| !p.written).map(|p| &p.entry).cloned().collect();
             (entries.into_iter().map(|pending| pending.entry).collect::<Vec<_>>(), fresh)
         };
         if fresh.is_empty() {
             return Ok(flushed);
         }
-        self.write_manifests(fresh.iter().map(|entry| ManifestEntry::clone(entry)).collect()).await?;
+        self.write_manifests(fresh.iter().map(|entry| ManifestEntry::clone(entry)).collect())
+            .await?;
         let mut all = self.writing.manifests.lock();
         for entry in &fresh {
             if let Some(pending) = all.get_mut(&entry.id)

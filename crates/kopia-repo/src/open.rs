@@ -52,7 +52,7 @@ impl Repository {
         let shared = Shared {
             storage,
             codec: Arc::new(ItemCodec::new(&loaded.format)?),
-            format,
+            format: Arc::new(format),
             index: Default::default(),
             cache,
             cpu: CpuPool::new(options.threads),
@@ -224,10 +224,9 @@ impl Repository {
         let found = self.0.index.view().find(&old.id)?;
         match found {
             Some(new) if new.pack != old.pack => self.0.read_entry(&new).await,
-            _ => Err(RepoError::PackMissing {
-                id: old.id,
-                pack: crate::state::blob_id(&old.pack)?,
-            }),
+            _ => {
+                Err(RepoError::PackMissing { id: old.id, pack: crate::state::blob_id(&old.pack)? })
+            }
         }
     }
 

@@ -97,6 +97,10 @@ impl PackReads {
         self.ranges.iter().map(|range| range.length).sum()
     }
 
+    pub(crate) fn without_ranges(&self) -> Self {
+        Self { pack: self.pack.clone(), class: self.class.clone(), ranges: Vec::new(), ..*self }
+    }
+
     /// Must it be thawed first, or is it being thawed?
     pub fn is_cold(&self) -> bool {
         matches!(self.state, PackState::Cold | PackState::Thawing)
@@ -106,7 +110,8 @@ impl PackReads {
 impl ReadPlan {
     /// A plan for these entries, without any knowledge of the packs. An entry given twice is read once.
     pub fn of_entries(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
-        let mut packs: BTreeMap<String, BTreeMap<(u32, ContentId), PlannedContent>> = BTreeMap::new();
+        let mut packs: BTreeMap<String, BTreeMap<(u32, ContentId), PlannedContent>> =
+            BTreeMap::new();
         for entry in entries {
             let contents = packs.entry(entry.pack.as_ref().to_owned()).or_default();
             contents.entry((entry.offset, entry.id)).or_insert_with(|| PlannedContent {
@@ -280,7 +285,10 @@ mod tests {
             entry("p1", 3, 3_000_000, 50_000),
             entry("p0", 4, 32, 100),
         ]);
-        assert_eq!(shape(&plan), [vec![(32, 100, 1)], vec![(32, 1_100_000, 2), (3_000_000, 50_000, 1)]]);
+        assert_eq!(
+            shape(&plan),
+            [vec![(32, 100, 1)], vec![(32, 1_100_000, 2), (3_000_000, 50_000, 1)]]
+        );
         assert_eq!((plan.bytes(), plan.requests(), plan.content_count()), (1_150_100, 3, 4));
     }
 

@@ -7,9 +7,7 @@ use kopia_format::{ContentId, ObjectId, index::IndexEntry};
 
 use crate::{
     ObjectOptions, ObjectReader, ObjectWriter, RepoError, Repository, Result,
-    contents::write::Writing,
-    objects::Source,
-    state::Shared,
+    contents::write::Writing, objects::Source, state::Shared,
 };
 
 /// A writer: everything put through it is visible to it at once, and to others after

@@ -57,9 +57,9 @@ impl Files {
     }
 
     fn path(&self, kind: Kind, name: &str) -> PathBuf {
-        let spread = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        let spread = name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         self.root.join(kind.folder()).join(format!("{:02x}", spread & 0xff)).join(name)
     }
 

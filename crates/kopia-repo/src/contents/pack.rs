@@ -15,7 +15,11 @@ use kopia_format::{
 };
 
 use super::session::Session;
-use crate::{Result, create::put_options, state::{Shared, blob_id, random}};
+use crate::{
+    Result,
+    create::put_options,
+    state::{Shared, blob_id, random},
+};
 
 /// A pack that still takes contents.
 #[derive(Debug)]

@@ -5,14 +5,14 @@
 //! index blobs are written. A crash leaves it behind; it then expires by itself after four days.
 
 use blob_core::BlobId;
-use kopia_format::{
-    SessionId,
-    session::SessionMarker,
-    time::GoTime,
-};
+use kopia_format::{SessionId, session::SessionMarker, time::GoTime};
 use tokio::sync::OnceCell;
 
-use crate::{Result, create::put_options, state::{Shared, blob_id, random}};
+use crate::{
+    Result,
+    create::put_options,
+    state::{Shared, blob_id, random},
+};
 
 /// One session of one writer: from its first pack to the flush that makes it visible.
 #[derive(Debug)]

@@ -19,10 +19,8 @@ pub(crate) async fn active_set(shared: &Shared) -> Result<ActiveSet> {
     let logs = list(&shared.storage, "m").await?;
     let blobs = list(&shared.storage, "n").await?;
     let reads: Vec<_> = logs.iter().map(|meta| read_log(shared, meta)).collect();
-    let logs: Vec<Option<CompactionLog>> = stream::iter(reads)
-        .buffer_unordered(LOGS_READING)
-        .try_collect()
-        .await?;
+    let logs: Vec<Option<CompactionLog>> =
+        stream::iter(reads).buffer_unordered(LOGS_READING).try_collect().await?;
     let logs: Vec<_> = logs.into_iter().flatten().collect();
     let listed: Vec<_> = blobs.iter().map(index_blob).collect();
     let active: std::collections::HashSet<&str> =

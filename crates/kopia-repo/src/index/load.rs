@@ -38,10 +38,7 @@ impl Shared {
         }
         let parallel = self.requests_max().min(limits::INDEX_BLOBS_LOADING);
         let loads: Vec<_> = missing.into_iter().map(|meta| self.load_segment(meta)).collect();
-        let fetched: Vec<_> = stream::iter(loads)
-            .buffer_unordered(parallel)
-            .try_collect()
-            .await?;
+        let fetched: Vec<_> = stream::iter(loads).buffer_unordered(parallel).try_collect().await?;
         segments.extend(fetched.into_iter().map(Arc::new));
         Ok(segments)
     }

@@ -72,7 +72,11 @@ pub struct IndexView {
 }
 
 impl IndexView {
-    pub(crate) fn new(segments: Vec<Arc<Segment>>, watermark: Option<i64>, generation: u64) -> Self {
+    pub(crate) fn new(
+        segments: Vec<Arc<Segment>>,
+        watermark: Option<i64>,
+        generation: u64,
+    ) -> Self {
         Self { segments, watermark, generation }
     }
 

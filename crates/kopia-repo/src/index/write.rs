@@ -4,23 +4,34 @@ use std::sync::Arc;
 
 use blob_core::{BlobId, BlobMeta};
 use bytes::Bytes;
+use dataplane::task;
 
 use super::{
     IndexView, epochs, legacy,
     segments::{Segment, SegmentBytes},
 };
-use crate::{RepoError, Result, create::put_options, state::{Shared, blob_id}};
+use crate::{
+    RepoError, Result,
+    create::put_options,
+    state::{Shared, blob_id},
+};
 
 impl Shared {
     /// Writes one index blob for each of `shards` and adds them to what is known. Gives their number and bytes.
     pub(crate) async fn write_index_blobs(
-        &self,
+        self: &Arc<Self>,
         shards: Vec<Vec<u8>>,
-        session: &str,
+        session: String,
     ) -> Result<(u64, u64)> {
         if shards.is_empty() {
             return Ok((0, 0));
         }
+        let shared = Arc::clone(self);
+        // A task of its own: whoever holds the turn must get on, polled or not.
+        task::owned(async move { shared.write_in_turn(shards, &session).await }).await
+    }
+
+    async fn write_in_turn(&self, shards: Vec<Vec<u8>>, session: &str) -> Result<(u64, u64)> {
         let shards: Vec<Bytes> = shards.into_iter().map(Bytes::from).collect();
         let mut turn = self.index.turn.lock().await;
         let written = if self.format.format().epochs_enabled() {

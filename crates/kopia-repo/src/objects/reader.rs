@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use dataplane::task;
 use futures::{Stream, StreamExt, future::BoxFuture, stream};
 use kopia_format::{ObjectId, compress, indirect::IndirectEntry};
 
@@ -135,7 +136,8 @@ impl ObjectReader {
         stream::iter(numbers)
             .map(move |number| {
                 let mut reader = self.clone();
-                async move { reader.piece(number).await }
+                // Read ahead, polled or not.
+                task::owned(async move { reader.piece(number).await })
             })
             .buffered(PIECES_AHEAD)
     }
@@ -194,8 +196,7 @@ async fn read_direct(source: &Source, id: &ObjectId) -> Result<Bytes> {
     }
     let expand = move || compress::decompress(None, &bytes, COMPRESSED_BYTES_MAX);
     let expanded = source.cpu().run(expand).await;
-    expanded.map(Bytes::from).map_err(|error| RepoError::ObjectDamaged {
-        id: *id,
-        reason: error.to_string(),
-    })
+    expanded
+        .map(Bytes::from)
+        .map_err(|error| RepoError::ObjectDamaged { id: *id, reason: error.to_string() })
 }
