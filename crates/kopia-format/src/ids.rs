@@ -2,8 +2,8 @@
 //!
 //! A content is named by the hash of its plain bytes, with an optional letter that says which kind
 //! of metadata it is; an object is named by a content plus how to read it. Both are small `Copy`
-//! values whose order is the order of the binary index key. Facts: `docs/format/03-contents-packs.md`
-//! §1, `docs/format/05-objects.md` §1, `docs/format/01-blob-storage.md` §2 (session IDs).
+//! values whose order is the order of the binary index key. Facts:
+//! `docs/format/03-contents-packs.md` §1, `docs/format/05-objects.md` §1, `docs/format/01-blob-storage.md` §2 (session IDs).
 
 use std::fmt;
 use std::str::FromStr;
@@ -215,7 +215,7 @@ impl ObjectId {
     /// # Panics
     ///
     /// For a compressed object or after 255 levels, which no writer reaches: each level is far
-    /// smaller than the one below. For IDs from outside there is [`try_wrapped`](Self::try_wrapped).
+    /// smaller than the one below. For foreign IDs there is [`try_wrapped`](Self::try_wrapped).
     #[must_use]
     pub fn wrapped(self) -> Self {
         self.try_wrapped().expect("a writer wraps uncompressed lists, a few levels deep")

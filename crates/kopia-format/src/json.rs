@@ -1,8 +1,8 @@
 //! JSON as Go writes it.
 //!
 //! Directories, indirect objects and manifests are hashed, so their JSON must equal Go's
-//! `encoding/json` to the byte: no blanks, `<` `>` `&` and U+2028/9 escaped, short forms for control
-//! characters where Go has them. Key order is the order of the struct, or of the map. Facts:
+//! `encoding/json` to the byte: no blanks, `<` `>` `&` and U+2028/9 escaped, short forms for
+//! control characters where Go has them. Key order is the order of the struct, or of the map. Facts:
 //! `docs/format/06-manifests-snapshots.md` §4.
 
 use std::io;

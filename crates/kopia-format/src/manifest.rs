@@ -334,7 +334,10 @@ mod tests {
         let content = ManifestContent {
             entries: vec![ManifestEntry::tombstone("82a7".parse().unwrap(), modified)],
         };
-        let expected = r#"{"entries":[{"id":"82a7","labels":null,"modified":"2026-11-24T13:16:33.456826095Z","deleted":true,"data":null}]}"#;
+        let expected = concat!(
+            r#"{"entries":[{"id":"82a7","labels":null,"modified":"2026-11-24T13:16:33.456826095Z","#,
+            r#""deleted":true,"data":null}]}"#,
+        );
         assert_eq!(String::from_utf8(content.to_json()).unwrap(), expected.to_owned() + "\n");
     }
 

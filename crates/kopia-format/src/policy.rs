@@ -405,10 +405,47 @@ mod tests {
     use crate::json;
 
     /// docs/format/07 §4.
-    const DEFAULT: &str = r#"{"retention":{"keepLatest":10,"keepHourly":48,"keepDaily":7,"keepWeekly":4,"keepMonthly":24,"keepAnnual":3,"ignoreIdenticalSnapshots":false},"files":{"ignoreDotFiles":[".kopiaignore"]},"errorHandling":{"ignoreFileErrors":false,"ignoreDirectoryErrors":false,"ignoreUnknownTypes":true},"scheduling":{"runMissed":true},"compression":{"compressorName":"none"},"metadataCompression":{"compressorName":"zstd-fastest"},"splitter":{},"actions":{},"osSnapshots":{"volumeShadowCopy":{"enable":0}},"logging":{"directories":{"snapshotted":5,"ignored":5},"entries":{"snapshotted":0,"ignored":5,"cacheHit":0,"cacheMiss":0}},"upload":{"maxParallelSnapshots":1,"parallelUploadAboveSize":2147483648}}"#;
-    const MINIMAL: &str = r#"{"retention":{"keepLatest":3},"files":{},"errorHandling":{},"scheduling":{},"compression":{},"metadataCompression":{},"splitter":{},"actions":{},"osSnapshots":{"volumeShadowCopy":{}},"logging":{"directories":{},"entries":{}},"upload":{}}"#;
+    const DEFAULT: &str = concat!(
+        r#"{"retention":{"keepLatest":10,"keepHourly":48,"keepDaily":7,"keepWeekly":4,"#,
+        r#""keepMonthly":24,"keepAnnual":3,"ignoreIdenticalSnapshots":false},"#,
+        r#""files":{"ignoreDotFiles":[".kopiaignore"]},"#,
+        r#""errorHandling":{"ignoreFileErrors":false,"ignoreDirectoryErrors":false,"#,
+        r#""ignoreUnknownTypes":true},"scheduling":{"runMissed":true},"#,
+        r#""compression":{"compressorName":"none"},"#,
+        r#""metadataCompression":{"compressorName":"zstd-fastest"},"splitter":{},"actions":{},"#,
+        r#""osSnapshots":{"volumeShadowCopy":{"enable":0}},"#,
+        r#""logging":{"directories":{"snapshotted":5,"ignored":5},"entries":{"snapshotted":0,"#,
+        r#""ignored":5,"cacheHit":0,"cacheMiss":0}},"upload":{"maxParallelSnapshots":1,"#,
+        r#""parallelUploadAboveSize":2147483648}}"#,
+    );
+    const MINIMAL: &str = concat!(
+        r#"{"retention":{"keepLatest":3},"files":{},"errorHandling":{},"scheduling":{},"#,
+        r#""compression":{},"metadataCompression":{},"splitter":{},"actions":{},"#,
+        r#""osSnapshots":{"volumeShadowCopy":{}},"logging":{"directories":{},"entries":{}},"#,
+        r#""upload":{}}"#,
+    );
     /// Every key that there is, and one more in every group.
-    const FULL: &str = r#"{"retention":{"keepLatest":0,"ignoreIdenticalSnapshots":true,"x":1},"files":{"ignore":["*.o"],"noParentIgnore":true,"ignoreDotFiles":["a","b"],"noParentDotFiles":true,"ignoreCacheDirs":false,"maxFileSize":5,"oneFileSystem":false,"x":[1,{"z":1,"a":2}]},"errorHandling":{"ignoreFileErrors":true,"x":null},"scheduling":{"intervalSeconds":60,"timeOfDay":[{"hour":0,"min":5}],"noParentTimeOfDay":true,"manual":true,"cron":["* * * * *"],"runMissed":false,"x":"\u003c"},"compression":{"compressorName":"zstd","onlyCompress":[".a"],"noParentOnlyCompress":true,"neverCompress":[".b"],"noParentNeverCompress":true,"minSize":1,"maxSize":2,"x":1},"metadataCompression":{"compressorName":"none","x":1},"splitter":{"algorithm":"FIXED-1M","x":1},"actions":{"beforeFolder":{"path":"/bin/true","args":["a"],"timeout":300,"mode":"essential","x":1},"afterFolder":{"script":"echo"},"beforeSnapshotRoot":{},"afterSnapshotRoot":{"path":"p"},"x":1},"osSnapshots":{"volumeShadowCopy":{"enable":2,"x":1},"x":1},"logging":{"directories":{"snapshotted":0,"ignored":1,"x":1},"entries":{"snapshotted":1,"ignored":2,"cacheHit":3,"cacheMiss":4,"x":1},"x":1},"upload":{"maxParallelSnapshots":1,"maxParallelFileReads":2,"parallelUploadAboveSize":-1,"x":1},"noParent":true,"x":{"y":1}}"#;
+    const FULL: &str = concat!(
+        r#"{"retention":{"keepLatest":0,"ignoreIdenticalSnapshots":true,"x":1},"#,
+        r#""files":{"ignore":["*.o"],"noParentIgnore":true,"ignoreDotFiles":["a","b"],"#,
+        r#""noParentDotFiles":true,"ignoreCacheDirs":false,"maxFileSize":5,"#,
+        r#""oneFileSystem":false,"x":[1,{"z":1,"a":2}]},"#,
+        r#""errorHandling":{"ignoreFileErrors":true,"x":null},"#,
+        r#""scheduling":{"intervalSeconds":60,"timeOfDay":[{"hour":0,"min":5}],"#,
+        r#""noParentTimeOfDay":true,"manual":true,"cron":["* * * * *"],"runMissed":false,"#,
+        r#""x":"\u003c"},"compression":{"compressorName":"zstd","onlyCompress":[".a"],"#,
+        r#""noParentOnlyCompress":true,"neverCompress":[".b"],"noParentNeverCompress":true,"#,
+        r#""minSize":1,"maxSize":2,"x":1},"metadataCompression":{"compressorName":"none","#,
+        r#""x":1},"splitter":{"algorithm":"FIXED-1M","x":1},"#,
+        r#""actions":{"beforeFolder":{"path":"/bin/true","args":["a"],"timeout":300,"#,
+        r#""mode":"essential","x":1},"afterFolder":{"script":"echo"},"beforeSnapshotRoot":{},"#,
+        r#""afterSnapshotRoot":{"path":"p"},"x":1},"#,
+        r#""osSnapshots":{"volumeShadowCopy":{"enable":2,"x":1},"x":1},"#,
+        r#""logging":{"directories":{"snapshotted":0,"ignored":1,"x":1},"#,
+        r#""entries":{"snapshotted":1,"ignored":2,"cacheHit":3,"cacheMiss":4,"x":1},"x":1},"#,
+        r#""upload":{"maxParallelSnapshots":1,"maxParallelFileReads":2,"#,
+        r#""parallelUploadAboveSize":-1,"x":1},"noParent":true,"x":{"y":1}}"#,
+    );
 
     fn written(policy: &Policy) -> String {
         String::from_utf8(json::to_vec(policy)).unwrap()

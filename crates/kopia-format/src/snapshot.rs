@@ -340,7 +340,18 @@ mod tests {
     #[test]
     fn a_real_manifest_is_written_again_to_the_byte() {
         // From docs/format/06 §2, with a key of the future.
-        let stored = r#"{"id":"","source":{"host":"fixhost","userName":"fixuser","path":"/src"},"description":"d\u003ce\u003es","startTime":"2026-11-24T13:07:52.146160748Z","endTime":"2026-11-24T13:07:52.156034024Z","stats":{"totalSize":1056595,"excludedTotalSize":0,"fileCount":12,"cachedFiles":0,"nonCachedFiles":12,"dirCount":7,"excludedFileCount":0,"excludedDirCount":1,"ignoredErrorCount":0,"errorCount":0},"rootEntry":{"name":"src","type":"d","mode":"0755","mtime":"2026-11-24T13:07:51.757976609Z","obj":"k62a3c97ac920916d66a8a610a6e82e66","summ":{"size":1056595,"files":12,"symlinks":2,"dirs":7,"maxTime":"2026-11-24T13:07:51.753976609Z","numFailed":0}},"tags":{"tag:foo":"bar"},"pins":["pinA"],"zzz":[{"b":1,"a":"\u003c"}]}"#;
+        let stored = concat!(
+            r#"{"id":"","source":{"host":"fixhost","userName":"fixuser","path":"/src"},"#,
+            r#""description":"d\u003ce\u003es","startTime":"2026-11-24T13:07:52.146160748Z","#,
+            r#""endTime":"2026-11-24T13:07:52.156034024Z","stats":{"totalSize":1056595,"#,
+            r#""excludedTotalSize":0,"fileCount":12,"cachedFiles":0,"nonCachedFiles":12,"#,
+            r#""dirCount":7,"excludedFileCount":0,"excludedDirCount":1,"ignoredErrorCount":0,"#,
+            r#""errorCount":0},"rootEntry":{"name":"src","type":"d","mode":"0755","#,
+            r#""mtime":"2026-11-24T13:07:51.757976609Z","obj":"k62a3c97ac920916d66a8a610a6e82e66","#,
+            r#""summ":{"size":1056595,"files":12,"symlinks":2,"dirs":7,"#,
+            r#""maxTime":"2026-11-24T13:07:51.753976609Z","numFailed":0}},"tags":{"tag:foo":"bar"},"#,
+            r#""pins":["pinA"],"zzz":[{"b":1,"a":"\u003c"}]}"#,
+        );
         let id = ManifestId::new("00ff");
         let manifest = SnapshotManifest::parse(&id, stored.as_bytes()).unwrap();
         assert_eq!(manifest.id, id);

@@ -3,7 +3,7 @@
 //! An index maps content IDs to places in packs, sorted by the binary form of the ID.
 //! [`Index::parse`] checks every bound, name and the order once; after that, looking up and
 //! iterating cannot fail on the layout and copies nothing but the entry asked for. Two encodings,
-//! [`v1`] and [`v2`], may stand side by side in a repository. Several indexes speak about the same
+//! 1 and 2, may stand side by side in a repository. Several indexes speak about the same
 //! content: [`IndexEntry::beats`] says which one is right, [`merge`] walks many in order in bounded
 //! memory. Format: docs/format/04-index-epochs.md §1–§3, §7.
 

@@ -174,7 +174,7 @@ fn conflicts_are_decided_as_in_kopia_in_any_order() {
             let builder: IndexBuilder = [a.clone(), b.clone()].into_iter().collect();
             assert_eq!(builder.get(&winner.id), Some(&winner));
             let merged = merge([[a.clone()], [b.clone()]], None).collect::<Vec<_>>();
-            assert_eq!(merged, [winner.clone()]);
+            assert_eq!(merged, std::slice::from_ref(&winner));
         }
     }
 }
@@ -325,8 +325,9 @@ fn the_watermark_hides_deletions_up_to_its_second_and_nothing_comes_back() {
         assert_eq!(merged.first(), found.as_ref());
         merged
     };
-    assert_eq!(shown(None), [deleted.clone()]);
-    assert_eq!(shown(Some(deleted.timestamp - 1)), [deleted.clone()]);
+    let deletion = std::slice::from_ref(&deleted);
+    assert_eq!(shown(None), deletion);
+    assert_eq!(shown(Some(deleted.timestamp - 1)), deletion);
     assert_eq!(shown(Some(deleted.timestamp)), []);
 }
 
@@ -340,7 +341,7 @@ fn sample(n: u32) -> IndexEntry {
         packed_length: n + 28,
         original_length: n,
         timestamp: 1_000 + i64::from(n % 7),
-        deleted: n % 5 == 0,
+        deleted: n.is_multiple_of(5),
         format_version: 3,
         compression: 0,
         encryption_key_id: 0,

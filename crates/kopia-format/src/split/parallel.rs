@@ -7,8 +7,9 @@
 //! candidates are cuts. A scan runs four interleaved lanes, because one lane waits for its own
 //! previous step; this makes up for the bytes that a sequential splitter may skip.
 
-use super::{RollingHash, SplitterKind, WINDOW, buzhash::Buzhash, rabinkarp::RabinKarp};
-use crate::split::rolling::Rolling;
+use super::{
+    RollingHash, SplitterKind, WINDOW, buzhash::Buzhash, rabinkarp::RabinKarp, rolling::Rolling,
+};
 
 /// The longest segment that [`scan`] takes.
 pub const SEGMENT_MAX: usize = 1 << 30;
@@ -138,29 +139,18 @@ fn sparse<H: Rolling>(mask: u32, before: &[u8], segment: &[u8]) -> Option<Vec<u3
         segment[start - WINDOW..start].iter().for_each(|&byte| hash.absorb(byte));
         hash
     });
-    let [in0, in1, in2, in3] = starts.map(|start| &segment[start..start + lane_len]);
-    let [out0, out1, out2, out3] =
-        starts.map(|start| &segment[start - WINDOW..start - WINDOW + lane_len]);
-    for at in 0..lane_len {
-        let [h0, h1, h2, h3] = &mut hashes;
-        h0.roll(out0[at], in0[at]);
-        h1.roll(out1[at], in1[at]);
-        h2.roll(out2[at], in2[at]);
-        h3.roll(out3[at], in3[at]);
-        // One rarely taken branch for all four.
-        let any = h0.is_candidate(mask)
-            | h1.is_candidate(mask)
-            | h2.is_candidate(mask)
-            | h3.is_candidate(mask);
-        if any {
-            for lane in 0..LANES {
-                if hashes[lane].is_candidate(mask) {
-                    found[lane].push((starts[lane] + at + 1) as u32);
-                }
+    let mut done = 0;
+    while done < lane_len {
+        // Each lane with the window before it.
+        let lanes = starts.map(|start| &segment[start - WINDOW + done..start + lane_len]);
+        done += roll_lanes(&mut hashes, lanes, mask);
+        for ((hash, start), found) in hashes.iter().zip(starts).zip(&mut found) {
+            if hash.is_candidate(mask) {
+                found.push((start + done) as u32);
             }
-            if found.iter().map(Vec::len).sum::<usize>() > most {
-                return None;
-            }
+        }
+        if found.iter().map(Vec::len).sum::<usize>() > most {
+            return None;
         }
     }
     found.iter().for_each(|lane| list.extend_from_slice(lane));
@@ -172,6 +162,35 @@ fn sparse<H: Rolling>(mask: u32, before: &[u8], segment: &[u8]) -> Option<Vec<u3
         }
     }
     Some(list)
+}
+
+/// Rolls the hashes over `lanes`, which begin with the window before, until one of them is a
+/// candidate or the lanes end. Returns how far that is.
+///
+/// The hashes are kept in registers here, and the four don't wait for each other.
+fn roll_lanes<H: Rolling>(hashes: &mut [H; LANES], lanes: [&[u8]; LANES], mask: u32) -> usize {
+    let len = lanes[0].len() - WINDOW;
+    let [mut h0, mut h1, mut h2, mut h3] = *hashes;
+    let [out0, out1, out2, out3] = lanes.map(|lane| &lane[..len]);
+    let [in0, in1, in2, in3] = lanes.map(|lane| &lane[WINDOW..WINDOW + len]);
+    let mut at = 0;
+    while at < len {
+        h0.roll(out0[at], in0[at]);
+        h1.roll(out1[at], in1[at]);
+        h2.roll(out2[at], in2[at]);
+        h3.roll(out3[at], in3[at]);
+        at += 1;
+        // One rarely taken branch for all four.
+        let any = h0.is_candidate(mask)
+            | h1.is_candidate(mask)
+            | h2.is_candidate(mask)
+            | h3.is_candidate(mask);
+        if any {
+            break;
+        }
+    }
+    *hashes = [h0, h1, h2, h3];
+    at
 }
 
 /// The candidates as a bit for each position, for data that repeats itself.
