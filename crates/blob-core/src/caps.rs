@@ -1,6 +1,7 @@
 //! What some storages can do beyond the common promise.
 //!
-//! A capability is found by asking the storage for it, so that a layer passes on, wraps or withholds it knowingly.
+//! A capability is found by asking the storage for it, so that a layer passes on, wraps or
+//! withholds it knowingly.
 
 use std::fmt;
 
@@ -53,15 +54,16 @@ pub enum ThawOutcome {
 
 /// A storage that can hold blobs out of reach until they are asked for.
 ///
-/// An implementor promises: `thaw` is idempotent, returns before the blob is readable, and never changes the blob's
-/// class for good.
+/// An implementor promises: `thaw` is idempotent, returns before the blob is readable, and never
+/// changes the blob's class for good.
 #[async_trait]
 pub trait Archive: Send + Sync {
     /// Asks for a readable copy of `id`.
     ///
     /// # Errors
-    /// [`crate::BlobError::NotFound`]; [`crate::BlobError::TierUnavailable`] when the tier is out of capacity;
-    /// [`crate::BlobError::InvalidOption`] for a tier that the blob's class does not have.
+    /// [`crate::BlobError::NotFound`]; [`crate::BlobError::TierUnavailable`] when the tier is out
+    /// of capacity; [`crate::BlobError::InvalidOption`] for a tier that the blob's class does not
+    /// have.
     async fn thaw(&self, id: &BlobId, request: &ThawRequest) -> Result<ThawOutcome>;
 
     /// Can `id` be read now? Asks the storage for this one blob.

@@ -1,6 +1,7 @@
 //! Storage classes, by name.
 //!
-//! A class is an opaque text: S3 adds new ones, other providers have their own, and Kopia sends whatever
+//! A class is an opaque text: S3 adds new ones, other providers have their own, and Kopia sends
+//! whatever
 //! `.storageconfig` says (requirement S8). The known ones are those of S3's PutObject,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>, `x-amz-storage-class`.
 
@@ -67,8 +68,8 @@ impl StorageClass {
 
     /// Must a blob of this class be thawed before it can be read?
     ///
-    /// True for `GLACIER` and `DEEP_ARCHIVE`. `GLACIER_IR` is readable at once; `INTELLIGENT_TIERING` may be cold
-    /// in its optional archive tiers, which only a HEAD tells.
+    /// True for `GLACIER` and `DEEP_ARCHIVE`. `GLACIER_IR` is readable at once;
+    /// `INTELLIGENT_TIERING` may be cold in its optional archive tiers, which only a HEAD tells.
     pub fn is_archive(&self) -> bool {
         *self == Self::GLACIER || *self == Self::DEEP_ARCHIVE
     }

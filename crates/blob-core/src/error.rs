@@ -14,8 +14,8 @@ pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlobError {
-    /// There is no such blob. On S3 a missing bucket looks the same to Kopia; here it is [`BlobError::NoStorage`]
-    /// wherever the answer tells.
+    /// There is no such blob. On S3 a missing bucket looks the same to Kopia; here it is
+    /// [`BlobError::NoStorage`] wherever the answer tells.
     #[error("blob {id} does not exist")]
     NotFound {
         /// The blob asked for.
@@ -28,7 +28,10 @@ pub enum BlobError {
         id: BlobId,
     },
     /// The blob can't be read before it is thawed. Never retried.
-    #[error("blob {id} is archived ({})", class.as_ref().map_or("class unknown", StorageClass::as_str))]
+    #[error(
+        "blob {id} is archived ({})",
+        class.as_ref().map_or("class unknown", StorageClass::as_str)
+    )]
     Archived {
         /// The blob.
         id: BlobId,
@@ -38,7 +41,10 @@ pub enum BlobError {
         state: ReadState,
     },
     /// The blob has no such bytes.
-    #[error("blob {id} has no bytes {range}{}", size.map_or(String::new(), |s| format!(" (it has {s} bytes)")))]
+    #[error(
+        "blob {id} has no bytes {range}{}",
+        size.map_or(String::new(), |size| format!(" (it has {size} bytes)"))
+    )]
     InvalidRange {
         /// The blob.
         id: BlobId,
@@ -130,7 +136,8 @@ pub enum BlobError {
         /// How long to wait, where it says.
         after: Option<Duration>,
     },
-    /// The retrieval tier has no capacity now (expedited only). Another tier is another price: the caller decides.
+    /// The retrieval tier has no capacity now (expedited only). Another tier is another price: the
+    /// caller decides.
     #[error("blob {id}: the {tier} tier has no capacity now")]
     TierUnavailable {
         /// The blob.
@@ -186,7 +193,8 @@ impl BlobError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// The same error about another blob, for layers that rename blobs; as it is where it names none.
+    /// The same error about another blob, for layers that rename blobs; as it is where it names
+    /// none.
     #[must_use]
     pub fn with_id(mut self, new: &BlobId) -> Self {
         match &mut self {

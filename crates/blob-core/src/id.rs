@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 /// The longest ID a storage has to take, in bytes: S3's limit for a whole object key.
 pub const LENGTH_MAX: usize = 1024;
 
-/// The name of a blob: 1 to [`LENGTH_MAX`] bytes of UTF-8 without `/` and without control characters.
+/// The name of a blob: 1 to [`LENGTH_MAX`] bytes of UTF-8 without `/` and without control
+/// characters.
 ///
 /// Cheap to clone. Ordered bytewise, as S3 lists.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

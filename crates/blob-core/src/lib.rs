@@ -1,9 +1,11 @@
 //! What a blob storage is, and how behaviours stack on one.
 //!
-//! A storage is a flat map from a blob ID to bytes, with a length, a time and, where the storage has such a thing,
-//! a storage class for each blob. [`BlobStorage`] is the promise; [`layers`] hold behaviours that any storage can be
-//! wrapped in, one file each; [`StorageStack`] puts them on in order. Which class a blob is written in is decided by
-//! one layer, [`layers::WithPolicy`], from a [`PutPolicy`]: the storage below it knows no policy.
+//! A storage is a flat map from a blob ID to bytes, with a length, a time and, where the storage
+//! has such a thing, a storage class for each blob. [`BlobStorage`] is the promise; [`layers`] hold
+//! behaviours that any storage can be wrapped in, one file each; [`StorageStack`] puts them on in
+//! order. Which class a blob is written in is decided by one layer, [`layers::WithPolicy`], from a
+//! [`PutPolicy`]: the storage below it knows no policy.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod caps;
 pub mod class;
@@ -31,3 +33,7 @@ pub use put::{
 };
 pub use stack::{Layer, StorageStack};
 pub use storage::{BlobStorage, DynStorage, ReadRange, StorageInfo};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeTests;

@@ -1,12 +1,12 @@
 //! A storage in memory: the reference of the promise, with storage classes and thaws.
 //!
 //! It behaves as S3 does where the two could differ, on a clock that a test can move: a blob of an
-//! archive class is unreadable until it is thawed, and readable for some days after. Times of the
-//! retrieval tiers: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html>,
-//! the longest time that is documented as typical.
+//! archive class is unreadable until it is thawed, and readable for some days after. A thaw takes the
+//! longest time that is documented as typical for its tier; the source:
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html>
 //!
-//! What it does not do: locks are remembered and not enforced, as in a bucket with versions, where a
-//! put makes a new version and a delete hides the old ones.
+//! What it does not do: locks are remembered and not enforced, as in a bucket with versions, where
+//! a put makes a new version and a delete hides the old ones.
 
 use std::{
     collections::BTreeMap,

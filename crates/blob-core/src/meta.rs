@@ -92,7 +92,8 @@ pub struct BlobMeta {
     pub modified: Timestamp,
     /// Its storage class; `None` where the storage has none or didn't tell.
     pub class: Option<StorageClass>,
-    /// Whether it can be read; `None` where the storage didn't tell. S3's listing tells it for archive classes.
+    /// Whether it can be read; `None` where the storage didn't tell. S3's listing tells it for
+    /// archive classes.
     pub state: Option<ReadState>,
 }
 

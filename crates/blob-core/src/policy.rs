@@ -6,10 +6,11 @@ use crate::{BlobId, PutAttributes};
 
 /// Decides what a blob is written with, from its ID and length.
 ///
-/// An implementor promises: no I/O, no clock, and the same answer for the life of the value. The policy is asked once
-/// per put, not once per attempt.
+/// An implementor promises: no I/O, no clock, and the same answer for the life of the value. The
+/// policy is asked once per put, not once per attempt.
 pub trait PutPolicy: Send + Sync + fmt::Debug {
-    /// What to write the blob `id` of `length` bytes with; what is left out is the storage's default.
+    /// What to write the blob `id` of `length` bytes with; what is left out is the storage's
+    /// default.
     fn attributes(&self, id: &BlobId, length: u64) -> PutAttributes;
 }
 

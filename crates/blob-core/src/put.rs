@@ -65,7 +65,8 @@ impl<T: Into<Bytes>> From<T> for Payload {
     }
 }
 
-/// Encryption at rest, done by the storage. In addition to Kopia's own, never instead of it (requirement S17).
+/// Encryption at rest, done by the storage. In addition to Kopia's own, never instead of it
+/// (requirement S17).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encryption {
     /// SSE-S3: `x-amz-server-side-encryption: AES256`.

@@ -12,8 +12,9 @@ pub trait Layer: Send + Sync + fmt::Debug {
 
 /// A storage and the layers put on it, inside out.
 ///
-/// The order that works: backend, metrics, limit, retry, policy, hide, read-only. Metrics then count every attempt, as
-/// the server does; a retry that waits holds no permit; the policy is asked once per put.
+/// The order that works: backend, metrics, limit, retry, policy, hide, read-only. Metrics then
+/// count every attempt, as the server does; a retry that waits holds no permit; the policy is asked
+/// once per put.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -61,8 +61,8 @@ impl fmt::Display for ReadRange {
 /// - **Exact:** `get` gives exactly the bytes asked for or fails; never fewer.
 /// - **Cancel-safe:** a future dropped half way leaves the blob as it was or as it should be.
 ///
-/// No method has a default body, so a layer must decide about each, and a call that a layer should have seen can't
-/// slip past it.
+/// No method has a default body, so a layer must decide about each, and a call that a layer should
+/// have seen can't slip past it.
 #[async_trait]
 pub trait BlobStorage: Send + Sync + fmt::Debug + 'static {
     /// What the storage says of itself.
@@ -71,8 +71,9 @@ pub trait BlobStorage: Send + Sync + fmt::Debug + 'static {
     /// Reads bytes of a blob.
     ///
     /// # Errors
-    /// [`crate::BlobError::NotFound`]; [`crate::BlobError::InvalidRange`] when the blob is shorter than the range;
-    /// [`crate::BlobError::Archived`] when it must be thawed first; and what any call may give.
+    /// [`crate::BlobError::NotFound`]; [`crate::BlobError::InvalidRange`] when the blob is shorter
+    /// than the range; [`crate::BlobError::Archived`] when it must be thawed first; and what any
+    /// call may give.
     async fn get(&self, id: &BlobId, range: ReadRange) -> Result<Bytes>;
 
     /// What is known about a blob without its bytes.
@@ -81,15 +82,17 @@ pub trait BlobStorage: Send + Sync + fmt::Debug + 'static {
     /// [`crate::BlobError::NotFound`], and what any call may give.
     async fn head(&self, id: &BlobId) -> Result<BlobMeta>;
 
-    /// All blobs whose ID begins with `prefix`, in no particular order. Objects that can't be blobs (IDs with a
-    /// slash, folder markers, temporary files) are left out. A listing that fails ends with its error.
+    /// All blobs whose ID begins with `prefix`, in no particular order. Objects that can't be blobs
+    /// (IDs with a slash, folder markers, temporary files) are left out. A listing that fails ends
+    /// with its error.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMeta>>;
 
     /// Writes a blob, replacing what was there unless `options` say otherwise.
     ///
     /// # Errors
-    /// [`crate::BlobError::AlreadyExists`] only if `if_absent` was asked for; [`crate::BlobError::InvalidOption`] for
-    /// attributes that the storage can't honour; and what any call may give.
+    /// [`crate::BlobError::AlreadyExists`] only if `if_absent` was asked for;
+    /// [`crate::BlobError::InvalidOption`] for attributes that the storage can't honour; and what
+    /// any call may give.
     async fn put(&self, id: &BlobId, data: Payload, options: &PutOptions) -> Result<PutReceipt>;
 
     /// Deletes a blob. One that does not exist is `Ok`.

@@ -1,4 +1,5 @@
 //! The storage in memory keeps its promise, bare and under every layer.
+#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
 //! A storage that fails by script: before or after the effect, late, or for good.
 //!
 //! For tests of what stands on a storage. [`FaultyStorage::kill_after`] cuts the caller off after a
-//! number of calls; what lies in the inner storage then is what a crash at that moment leaves, and a
-//! test can walk through all such moments.
+//! number of calls; what lies in the inner storage then is what a crash at that moment leaves, and
+//! a test can walk through all such moments.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},

@@ -1,9 +1,9 @@
 //! Does a layer leave whole what it wraps?
 //!
-//! A layer can go wrong in two ways that its own tests miss: it *drops* a capability that the storage
-//! beneath it has, or it hands the capability out *bypassing* itself, so that a thaw is neither
-//! retried nor counted nor refused where a get is. [`check`] finds both without knowing what the layer
-//! is for: whatever it does to a get, it must do to a call of a capability.
+//! A layer can go wrong in two ways that its own tests miss: it *drops* a capability that the
+//! storage beneath it has, or it hands the capability out *bypassing* itself, so that a thaw is
+//! neither retried nor counted nor refused where a get is. [`check`] finds both without knowing
+//! what the layer is for: whatever it does to a get, it must do to a call of a capability.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Does a blob storage keep its promise? A conformance suite that any storage passes in one line.
 //!
 //! [`conformance!`] makes a test of a closure that gives a fresh storage. Each sentence of the
-//! promise of [`blob_core::BlobStorage`] is checked by one file of [`promises`], on a storage of its
-//! own, and a failure says in a sentence what was promised and what came instead.
+//! promise of [`blob_core::BlobStorage`] is checked by one file of [`promises`], on a storage of
+//! its own, and a failure says in a sentence what was promised and what came instead.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -30,8 +30,8 @@ pub use faults::{Fault, FaultyStorage, Killed, Rule};
 pub use fresh::Fresh;
 
 /// Makes one test, called `$name`, that runs the whole suite on storages that `$fresh` gives: an
-/// async closure whose result turns into a [`Fresh`] (an `Arc` of a storage, or of one with what must
-/// live as long, as a temporary folder).
+/// async closure whose result turns into a [`Fresh`] (an `Arc` of a storage, or of one with what
+/// must live as long, as a temporary folder).
 ///
 /// Attributes and comments before the name go to the test.
 #[macro_export]
@@ -53,3 +53,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(4).enable_all().build().expect("threads can be started").block_on(future)
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeTests;

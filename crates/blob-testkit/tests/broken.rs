@@ -1,4 +1,5 @@
 //! A storage or a layer that breaks a promise does not pass, and the right promise tells.
+#![allow(clippy::unwrap_used)]
 
 use std::{future::ready, sync::Arc};
 

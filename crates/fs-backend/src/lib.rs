@@ -4,8 +4,8 @@
 //! lie in the folder itself (`.shards`). [`FilesystemStorage`] reads and writes folders that Kopia
 //! 0.23.1 reads and writes, at the same time if need be. Format: docs/format/01-blob-storage.md §3.
 //!
-//! Files and folders are fsynced before a put answers; Kopia fsyncs the file alone, so that a loss of
-//! power can take the file's name with it.
+//! Files and folders are fsynced before a put answers; Kopia fsyncs the file alone, so that a loss
+//! of power can take the file's name with it.
 //!
 //! Unix only: a blob's path is bytes, as on Kopia's side.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -20,3 +20,7 @@ mod write;
 pub use options::FilesystemOptions;
 pub use shards::{InvalidShards, ShardOverride, Shards};
 pub use storage::FilesystemStorage;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeTests;

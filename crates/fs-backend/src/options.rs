@@ -74,8 +74,8 @@ mod tests {
     fn a_config_of_kopia_reads_and_writes_back_equal() {
         for text in [
             r#"{"path":"/repo","dirShards":null}"#,
-            r#"{"path":"/repo","fileMode":416,"dirMode":488,"uid":1,"gid":2,"dirShards":[],"listParallelism":4}"#,
-            r#"{"path":"/repo","dirShards":[3,3],"maxUploadSpeedBytesPerSecond":1000000,"new":{"a":[]}}"#,
+            r#"{"path":"/repo","fileMode":416,"dirMode":488,"uid":1,"gid":2,"dirShards":[]}"#,
+            r#"{"path":"/r","dirShards":[3,3],"listParallelism":4,"readsPerSecond":1,"x":{}}"#,
         ] {
             let options: FilesystemOptions = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&options).unwrap(), text);

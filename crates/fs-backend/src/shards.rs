@@ -220,7 +220,7 @@ mod tests {
         for text in [
             r#"{"default":[1,3],"maxNonShardedLength":20}"#,
             "\n {\"DEFAULT\":[1,3],\"maxnonshardedlength\":20} trailing {junk",
-            r#"{"default":[9],"maxNonShardedLength":20,"x":{"y":1},"default":[1,3]}{"default":[2]}"#,
+            r#"{"default":[9],"maxNonShardedLength":20,"x":{},"default":[1,3]}{"default":[2]}"#,
             r#"{"default":[1,3],"maxNonShardedLength":20,"overrides":null}"#,
             r#"{"default":[1,3],"maxNonShardedLength":20,"Default":null,"overrides":[]}"#,
         ] {

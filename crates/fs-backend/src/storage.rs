@@ -253,26 +253,34 @@ impl Folder {
             return Ok(shards.clone());
         }
         let path = self.options.path.join(FILE);
-        let shards = match fs::read(&path) {
-            Ok(bytes) => Shards::parse(&bytes).map_err(|error| {
-                let source = format!("{}: {error}", path.display()).into();
-                BlobError::Other { op, id: None, source }
-            })?,
-            Err(error) if is_absent(&error) => {
-                self.check()?;
-                // As with Kopia, a reader writes it too, and it is no error if that fails.
-                let payload = Payload::from(self.fallback.to_bytes());
-                match self.writer().write(&path, &payload, Place::Free) {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                        drop(known);
-                        return self.shards(op);
-                    }
-                    _ => self.fallback.clone(),
-                }
-            }
-            Err(error) => return Err(from_io(op, None, error)),
+        let shards = match self.read_shards(op, &path)? {
+            Some(shards) => shards,
+            None => self.write_shards(op, &path)?,
         };
         Ok(known.insert(Arc::new(shards)).clone())
+    }
+
+    /// `None` if there is no such file.
+    fn read_shards(&self, op: &'static str, path: &Path) -> Result<Option<Shards>> {
+        let bytes = match fs::read(path) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            bytes => bytes.map_err(|error| from_io(op, None, error))?,
+        };
+        Shards::parse(&bytes).map(Some).map_err(|error| {
+            let source = format!("{}: {error}", path.display()).into();
+            BlobError::Other { op, id: None, source }
+        })
+    }
+
+    /// As with Kopia, a reader writes the file too, and it is no error if that fails. Where somebody
+    /// else was faster, his counts.
+    fn write_shards(&self, op: &'static str, path: &Path) -> Result<Shards> {
+        self.check()?;
+        let payload = Payload::from(self.fallback.to_bytes());
+        let written = self.writer().write(path, &payload, Place::Free);
+        let there = written.is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
+        let theirs = if there { self.read_shards(op, path)? } else { None };
+        Ok(theirs.unwrap_or_else(|| self.fallback.clone()))
     }
 
     fn path_of(&self, op: &'static str, id: &BlobId) -> Result<PathBuf> {

@@ -118,8 +118,7 @@ fn move_to(from: &Path, to: &Path, place: Place) -> io::Result<()> {
     }
 }
 
-/// One call where the system has one; else a second name for the file, which fails where the name is
-/// taken, and the first one removed.
+/// One call where the system and the file system have one.
 fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     {
@@ -131,8 +130,15 @@ fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
             moved => return moved.map_err(|error| told(&error.into(), "can't move a file to", to)),
         }
     }
+    link_to_free(from, to)
+}
+
+/// A second name for the file, which fails where the name is taken, and then the first one removed.
+fn link_to_free(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)?;
-    fs::remove_file(from)
+    // The blob is there; a temporary name that stays is never listed.
+    _ = fs::remove_file(from);
+    Ok(())
 }
 
 /// The error with the path that the system leaves out.
@@ -148,5 +154,24 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
             Ok(())
         }
         synced => synced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_a_free_place_move_the_file_and_replace_nothing() {
+        for way in [move_to_free, link_to_free] {
+            let folder = tempfile::tempdir().unwrap();
+            let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+            fs::write(&from, "first").unwrap();
+            way(&from, &to).unwrap();
+            assert!(!from.exists());
+            fs::write(&from, "second").unwrap();
+            assert_eq!(way(&from, &to).unwrap_err().kind(), ErrorKind::AlreadyExists);
+            assert_eq!(fs::read_to_string(&to).unwrap(), "first");
+        }
     }
 }

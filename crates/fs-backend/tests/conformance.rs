@@ -1,4 +1,5 @@
 //! A folder keeps the promise of a blob storage, however it cuts IDs.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

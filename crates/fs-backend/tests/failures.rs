@@ -1,4 +1,5 @@
 //! What a folder can't do is told by type.
+#![allow(clippy::unwrap_used)]
 
 use blob_core::{
     BlobError, BlobId, BlobStorage, Lock, LockMode, Payload, PutAttributes, PutOptions, ReadRange,

@@ -1,4 +1,5 @@
 //! Folders that Kopia wrote are listed and read whole, and written to as Kopia would.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -143,6 +144,15 @@ async fn broken_shards_fail_every_call_until_they_are_mended_and_then_are_kept()
     assert_eq!(mended, Shards { max_non_sharded_length: 3, ..Shards::with_default(vec![2]) });
     std::fs::write(&file, "{}").unwrap();
     assert_eq!(storage.shards().await.unwrap(), mended, "read once, kept");
+}
+
+/// A link that leads nowhere can be neither read nor replaced; the rules hold all the same.
+#[tokio::test]
+async fn shards_that_can_not_be_written_are_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path().join(".shards")).unwrap();
+    let storage = open(folder.path()).await;
+    assert_eq!(storage.shards().await.unwrap(), Shards::with_default(vec![3, 3]));
 }
 
 #[tokio::test]

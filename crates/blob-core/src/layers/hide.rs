@@ -7,8 +7,8 @@ use futures::{StreamExt, stream::BoxStream};
 
 use crate::{BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Result, forward};
 
-/// Leaves blobs of one name out of every list, as Kopia leaves out `.storageconfig`, which lies among
-/// the blobs without being one (docs/format/01-blob-storage.md).
+/// Leaves blobs of one name out of every list, as Kopia leaves out `.storageconfig`, which lies
+/// among the blobs without being one (docs/format/01-blob-storage.md).
 ///
 /// Hidden from lists only: who names the blob can still read, write and delete it, because the file
 /// is managed through the same storage.

@@ -23,9 +23,9 @@ use crate::{
 /// Lets at most so many requests run at once; others wait their turn in order.
 ///
 /// A list takes its turn for each page and holds it only while the page is being fetched, so that a
-/// caller may read blobs while it walks a list even where the limit is one. Whether a page is at its
-/// end shows only when more is asked for: the request for the next page may have begun when the list
-/// queues for its turn, so each running list can exceed the limit by that one request.
+/// caller may read blobs while it walks a list even where the limit is one. Whether a page is at
+/// its end shows only when more is asked for: the request for the next page may have begun when the
+/// list queues for its turn, so each running list can exceed the limit by that one request.
 ///
 /// Put [`Retry`](super::Retry) outside: a call that pauses then holds no place.
 #[derive(Debug, Clone, Copy)]

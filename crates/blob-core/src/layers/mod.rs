@@ -1,9 +1,9 @@
 //! Behaviours that any storage can be wrapped in, one file each.
 //!
-//! A layer is a value that configures; [`Layer::wrap`](crate::Layer::wrap) puts its behaviour around
-//! a storage. The trait has no default bodies, so each layer says of each method what it does:
-//! it writes the method out, or names it in [`forward!`](crate::forward). A layer whose behaviour
-//! concerns a capability wraps it too: `ReadOnly` stops a thaw, `Retry` repeats one.
+//! A layer is a value that configures; [`Layer::wrap`](crate::Layer::wrap) puts its behaviour
+//! around a storage. The trait has no default bodies, so each layer says of each method what it
+//! does: it writes the method out, or names it in [`forward!`](crate::forward). A layer whose
+//! behaviour concerns a capability wraps it too: `ReadOnly` stops a thaw, `Retry` repeats one.
 
 mod hide;
 mod limit;
@@ -28,14 +28,15 @@ pub mod private {
     pub use futures::{future::BoxFuture, stream::BoxStream};
 }
 
-/// Writes methods of [`BlobStorage`](crate::BlobStorage) that a layer leaves as they are: each named
-/// one calls the same method of the field.
+/// Writes methods of [`BlobStorage`](crate::BlobStorage) that a layer leaves as they are: each
+/// named one calls the same method of the field.
 ///
 /// A capability named here is handed out as the inner storage's own, so calls to it do not pass the
 /// layer. A layer that must see them writes the method out and gives itself.
 ///
 /// ```
-/// use blob_core::{BlobId, BlobStorage, DynStorage, Payload, PutOptions, PutReceipt, Result, forward};
+/// use blob_core::{BlobId, BlobStorage, DynStorage, Payload, PutOptions, PutReceipt};
+/// use blob_core::{Result, forward};
 ///
 /// /// Tells of every put.
 /// #[derive(Debug)]
@@ -45,7 +46,12 @@ pub mod private {
 ///
 /// #[async_trait::async_trait]
 /// impl BlobStorage for Chatty {
-///     async fn put(&self, id: &BlobId, data: Payload, options: &PutOptions) -> Result<PutReceipt> {
+///     async fn put(
+///         &self,
+///         id: &BlobId,
+///         data: Payload,
+///         options: &PutOptions,
+///     ) -> Result<PutReceipt> {
 ///         println!("put {id}: {} bytes", data.len());
 ///         self.inner.put(id, data, options).await
 ///     }

@@ -15,8 +15,8 @@ use crate::{
 
 /// Puts a text before every ID on the way down and takes it off on the way up.
 ///
-/// The text is part of the blob's ID, which holds no slash. Folders of a bucket are the backend's own
-/// business (the `prefix` of Kopia's S3 options).
+/// The text is part of the blob's ID, which holds no slash. Folders of a bucket are the backend's
+/// own business (the `prefix` of Kopia's S3 options).
 #[derive(Debug, Clone)]
 pub struct Prefix {
     text: Arc<str>,
@@ -26,7 +26,8 @@ impl Prefix {
     /// The part of a storage whose IDs begin with `text`.
     ///
     /// # Errors
-    /// [`InvalidBlobId`] if no ID can begin so: empty, too long, with a slash or a control character.
+    /// [`InvalidBlobId`] if no ID can begin so: empty, too long, with a slash or a control
+    /// character.
     pub fn new(text: &str) -> Result<Self, InvalidBlobId> {
         BlobId::new(text).map(|id| Self { text: id.as_str().into() })
     }

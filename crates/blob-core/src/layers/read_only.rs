@@ -9,8 +9,8 @@ use crate::{
     ReadState, Result, StorageInfo, ThawOutcome, ThawRequest, forward,
 };
 
-/// Refuses every put, delete and thaw with [`BlobError::ReadOnly`]; the inner storage never hears of
-/// them. A thaw is refused because it costs money and changes what the account holds.
+/// Refuses every put, delete and thaw with [`BlobError::ReadOnly`]; the inner storage never hears
+/// of them. A thaw is refused because it costs money and changes what the account holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadOnly;
 

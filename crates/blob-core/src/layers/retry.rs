@@ -1,9 +1,9 @@
 //! Calls that failed for a passing reason are made again.
 //!
 //! Pauses grow and are drawn at random from zero to their full length ("full jitter",
-//! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>), so that clients that
-//! failed together don't come back together. All calls of a storage share a budget of retries that
-//! successes refill: when most calls fail for long, calls soon fail at once, and a storm ends.
+//! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>), so that clients
+//! that failed together don't come back together. All calls of a storage share a budget of retries
+//! that successes refill: when most calls fail for long, calls soon fail at once, and a storm ends.
 //! What is worth another try is the error's own word, [`BlobError::retry`].
 
 use std::{
@@ -201,7 +201,8 @@ impl RetryStorage {
                     return Ok(PutReceipt { modified: Some(meta.modified) });
                 }
                 Err(error) => {
-                    // Told to slow down, the storage did nothing. Anything else may have had effect.
+                    // Told to slow down, the storage did nothing. Anything else may have had
+                    // effect.
                     answer_lost |= !matches!(error, BlobError::Throttled { .. });
                     failed += 1;
                     self.pause_or_fail(error, failed).await?;

@@ -33,8 +33,8 @@ async fn cold(fresh: &Fresh) -> Result<(&DynStorage, &dyn Archive, [BlobId; 2]),
     Ok((storage, archive, blobs))
 }
 
-fn archived(blob: &BlobId, expected: ReadState) -> impl Fn(&BlobError) -> bool {
-    move |error| matches!(error, BlobError::Archived { id, state, .. } if id == blob && *state == expected)
+fn archived(blob: &BlobId, wanted: ReadState) -> impl Fn(&BlobError) -> bool {
+    move |error| matches!(error, BlobError::Archived { id, state, .. } if (id, state) == (blob, &wanted))
 }
 
 pub(super) async fn an_archived_blob_is_unreadable_and_says_so(fresh: &Fresh) -> Verdict {

@@ -6,7 +6,7 @@ use super::{Fresh, Verdict, ensure, fails_as, id, list, writable};
 
 pub(super) async fn attributes_that_are_refused_write_nothing(fresh: &Fresh) -> Verdict {
     let storage = writable(fresh)?;
-    let refusal = Some("the suite says no".to_owned());
+    let refusal = Some("not by the suite".to_owned());
     let attributes = PutAttributes { refusal, ..PutAttributes::default() };
     let options = PutOptions { attributes, ..PutOptions::default() };
     let put = storage.put(&id("refused"), Payload::from(&b"x"[..]), &options).await;
@@ -14,7 +14,7 @@ pub(super) async fn attributes_that_are_refused_write_nothing(fresh: &Fresh) -> 
         "a put with refused attributes",
         put,
         "InvalidOption with the reason",
-        |error| matches!(error, BlobError::InvalidOption { reason, .. } if reason.contains("says no")),
+        |error| matches!(error, BlobError::InvalidOption { reason, .. } if reason.contains("not by")),
     )?;
     ensure!(list(storage, "").await?.is_empty(), "a refused put wrote a blob");
     Ok(())

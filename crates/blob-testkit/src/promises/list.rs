@@ -58,7 +58,8 @@ pub(super) async fn a_prefix_is_any_beginning_of_an_id(fresh: &Fresh) -> Verdict
         let mut got: Vec<_> = list(storage, prefix).await?.into_iter().map(|m| m.id).collect();
         let mut expected: Vec<_> = blobs.iter().map(|(id, _)| id.clone()).collect();
         expected.retain(|id| id.starts_with(prefix));
-        (got.sort(), expected.sort());
+        got.sort();
+        expected.sort();
         ensure!(got == expected, "the list of {prefix:?} gives {got:?} instead of {expected:?}");
     }
     let longer = list(storage, &format!("{name}0")).await?;

@@ -44,7 +44,8 @@ pub(super) async fn every_valid_id_names_its_own_blob(fresh: &Fresh) -> Verdict 
     }
     let mut listed: Vec<_> = list(storage, "").await?.into_iter().map(|meta| meta.id).collect();
     let mut expected: Vec<_> = blobs.iter().map(|(id, _)| id.clone()).collect();
-    (listed.sort(), expected.sort());
+    listed.sort();
+    expected.sort();
     ensure!(listed == expected, "the list gives {listed:?} instead of {expected:?}");
     for (blob, _) in &blobs {
         storage.delete(blob).await.must(format!("the delete of {blob:?}"))?;
