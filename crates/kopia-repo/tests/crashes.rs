@@ -141,12 +141,16 @@ async fn whatever_fails_once_is_done_by_the_next_flush_with_the_same_bytes() {
     for after in [false, true] {
         for prefix in ["s", "p", "q", "xn"] {
             scene.begin().await;
-            let fault =
-                if after { Fault::after(Fault::transient) } else { Fault::before(Fault::transient) };
+            let fault = if after {
+                Fault::after(Fault::transient)
+            } else {
+                Fault::before(Fault::transient)
+            };
             // Once while writing goes on, once more in the flush.
             scene.faulty.rule(Rule::new(fault).on(Operation::Put).of(prefix).times(2));
             let writer = scene.client.writer().unwrap();
-            let object = writer.write_object(noise(5, 9_000), ObjectOptions::default()).await.unwrap();
+            let object =
+                writer.write_object(noise(5, 9_000), ObjectOptions::default()).await.unwrap();
             writer.put_manifest(&[("type", "new")], &object).await.unwrap();
             assert!(writer.flush().await.is_err(), "{prefix}");
             let found = writer.find_manifests(&[("type", "new")]).await.unwrap();
@@ -186,7 +190,8 @@ async fn the_marker_comes_first_and_goes_last() {
     assert_eq!(writes[3..4], [(Operation::Put, "x")]);
     assert_eq!(writes.len(), 5);
     let session = |id: &str| kopia_format::SessionId::of_blob(id);
-    let sessions: Vec<_> = calls.iter().filter(|c| c.op == Operation::Put).map(|c| session(&c.id)).collect();
+    let sessions: Vec<_> =
+        calls.iter().filter(|c| c.op == Operation::Put).map(|c| session(&c.id)).collect();
     assert!(sessions[0].is_some() && sessions.iter().all(|s| *s == sessions[0]), "{sessions:?}");
 }
 

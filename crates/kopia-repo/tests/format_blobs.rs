@@ -5,8 +5,8 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use blob_core::{
-    BlobStorage, Lock, LockMode, ManualClock, MemoryStorage, PutOptions, ReadRange, Timestamp,
-    layers::ReadOnly, StorageStack,
+    BlobStorage, Lock, LockMode, ManualClock, MemoryStorage, PutOptions, ReadRange, StorageStack,
+    Timestamp, layers::ReadOnly,
 };
 use common::{create_in, create_with, fresh, ids, noise, reopen, secret};
 use kopia_format::time::GoTime;
@@ -19,7 +19,9 @@ async fn nothing_is_created_over_what_is_there() {
     assert!(matches!(again, Err(RepoError::AlreadyExists { .. })));
     storage.delete(&"kopia.repository".parse().unwrap()).await.unwrap();
     let half = Repository::create(storage.clone(), &secret("x"), CreateOptions::default()).await;
-    assert!(matches!(half, Err(RepoError::AlreadyExists { blob, .. }) if blob.as_str() == "kopia.blobcfg"));
+    assert!(
+        matches!(half, Err(RepoError::AlreadyExists { blob, .. }) if blob.as_str() == "kopia.blobcfg")
+    );
 }
 
 #[tokio::test]
@@ -163,7 +165,10 @@ async fn a_repository_opened_for_reading_is_not_written() {
     let options = OpenOptions { read_only: true, ..OpenOptions::default() };
     let repository = Repository::open(storage.clone(), &secret("fixture"), options).await.unwrap();
     assert!(matches!(repository.writer(), Err(RepoError::ReadOnly { .. })));
-    assert!(matches!(repository.change_password(&secret("x")).await, Err(RepoError::ReadOnly { .. })));
+    assert!(matches!(
+        repository.change_password(&secret("x")).await,
+        Err(RepoError::ReadOnly { .. })
+    ));
     let storage = StorageStack::over(storage).layer(ReadOnly).build();
     assert!(matches!(reopen(storage).await.writer(), Err(RepoError::ReadOnly { .. })));
 }

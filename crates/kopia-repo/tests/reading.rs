@@ -206,5 +206,8 @@ async fn statistics_add_up() {
     let compressions: Vec<_> = stats.by_compression.iter().map(|(id, a)| (*id, a.count)).collect();
     assert_eq!(compressions, [(0, 41)]);
     assert_eq!(stats.by_size.iter().map(|(_, amount)| amount.count).sum::<u64>(), 41);
-    assert_eq!(stats.by_size.last().map(|(bound, amount)| (*bound, amount.count)), Some((100_000, 20)));
+    assert_eq!(
+        stats.by_size.last().map(|(bound, amount)| (*bound, amount.count)),
+        Some((100_000, 20))
+    );
 }

@@ -5,8 +5,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use blob_core::{
-    BlobId, BlobStorage, ManualClock, MemoryStorage, PutOptions, Timestamp,
-    layers::Operation,
+    BlobId, BlobStorage, ManualClock, MemoryStorage, PutOptions, Timestamp, layers::Operation,
 };
 use blob_testkit::{CountingStorage, FaultyStorage};
 use common::{check_whole, create_with, fresh, ids, noise, reopen, secret};
@@ -202,9 +201,8 @@ async fn an_index_blob_that_vanishes_while_loading_makes_the_client_look_again()
     let faulty = FaultyStorage::over(storage.clone());
     let gone = ids(&storage, "xn").remove(0);
     let missing = gone.clone();
-    let not_there = blob_testkit::Fault::before(move || blob_core::BlobError::NotFound {
-        id: missing.clone(),
-    });
+    let not_there =
+        blob_testkit::Fault::before(move || blob_core::BlobError::NotFound { id: missing.clone() });
     let rule = blob_testkit::Rule::new(not_there).on(Operation::Get).of("xn");
     faulty.rule(rule.clone().times(3));
     let options = at(&clock());

@@ -216,10 +216,7 @@ async fn packs_close_when_they_are_long_enough() {
 async fn contents_lie_in_the_order_of_writing() {
     let (_, repository) = fresh().await;
     let writer = repository.writer().unwrap();
-    let options = ObjectOptions {
-        splitter: Some("FIXED-128K".into()),
-        ..ObjectOptions::default()
-    };
+    let options = ObjectOptions { splitter: Some("FIXED-128K".into()), ..ObjectOptions::default() };
     let object = write(&writer, &noise(9, 5_000_000), options).await;
     writer.flush().await.unwrap();
     let mut last = 0;
@@ -300,8 +297,7 @@ async fn a_content_that_is_deleted_before_it_is_flushed_leaves_nothing() {
 async fn parts_are_put_together_without_reading_data() {
     let (storage, repository) = fresh().await;
     let writer = repository.writer().unwrap();
-    let options =
-        ObjectOptions { splitter: Some("FIXED-128K".into()), ..ObjectOptions::default() };
+    let options = ObjectOptions { splitter: Some("FIXED-128K".into()), ..ObjectOptions::default() };
     let mut parts = Vec::new();
     let mut whole = Vec::new();
     for (number, length) in [400_000, 1_000, 0].into_iter().enumerate() {

@@ -131,7 +131,6 @@ impl RepositoryWriter {
             self.writing.pending().uploaded(&pack);
             self.writing.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        self.writing.moved.notify_waiters();
         uploaded
     }
 

@@ -14,6 +14,8 @@ use kopia_format::{
     pack::PackBuilder,
 };
 
+use tokio::sync::Notify;
+
 use super::session::Session;
 use crate::{
     Result,
@@ -52,13 +54,15 @@ impl OpenPack {
         self.builder.len() as u64
     }
 
-    pub(crate) fn close(self) -> ClosedPack {
+    /// Ends the pack; `moved` rings whenever an upload of it ends, well or not.
+    pub(crate) fn close(self, moved: Arc<Notify>) -> ClosedPack {
         ClosedPack {
             id: self.id,
             session: self.session,
             entries: self.entries,
             bytes: Mutex::new(Some(PackBytes::Filled(self.builder))),
             stage: Mutex::new(Stage::Waiting),
+            moved,
         }
     }
 }
@@ -88,6 +92,7 @@ pub(crate) struct ClosedPack {
     pub entries: Vec<IndexEntry>,
     bytes: Mutex<Option<PackBytes>>,
     stage: Mutex<Stage>,
+    moved: Arc<Notify>,
 }
 
 /// Whoever holds it uploads the pack; dropped early, the pack waits again.
@@ -100,6 +105,8 @@ impl Drop for Claim {
         if *stage == Stage::Uploading {
             *stage = Stage::Waiting;
         }
+        drop(stage);
+        self.0.moved.notify_waiters();
     }
 }
 

@@ -11,6 +11,8 @@ use std::{
 use bytes::Bytes;
 use kopia_format::{ContentId, index::IndexEntry};
 
+use tokio::sync::Notify;
+
 use super::{
     pack::{ClosedPack, OpenPack, Stage},
     session::Session,
@@ -38,6 +40,8 @@ pub(crate) struct PendingContents {
     ended: Vec<Arc<Session>>,
     /// Since when there is something that no index names.
     since: Option<Timestamp>,
+    /// Rings when the upload of a pack ended, well or not.
+    moved: Arc<Notify>,
 }
 
 const KINDS: [char; 2] = ['p', 'q'];
@@ -66,6 +70,10 @@ impl PendingContents {
         self.since
     }
 
+    pub(crate) fn moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.moved)
+    }
+
     fn session(&mut self, shared: &Shared) -> Arc<Session> {
         self.since.get_or_insert_with(|| shared.env().clock.now());
         let session = self.session.get_or_insert_with(|| Arc::new(Session::begin(shared)));
@@ -92,7 +100,7 @@ impl PendingContents {
     fn close(&mut self, kind: usize) {
         // A pack whose contents were all dropped again is not worth a blob.
         if let Some(pack) = self.open[kind].take().filter(|pack| !pack.entries.is_empty()) {
-            self.closed.push(Arc::new(pack.close()));
+            self.closed.push(Arc::new(pack.close(Arc::clone(&self.moved))));
         }
     }
 

@@ -15,7 +15,7 @@ use kopia_format::{ContentId, FormatError, compress::Compressor, index::IndexEnt
 use tokio::{sync::Notify, sync::oneshot, task::JoinSet};
 
 use super::pending::PendingContents;
-use crate::{Repository, RepositoryWriter, Result, index::IndexView, state::Shared};
+use crate::{Repository, RepositoryWriter, Result, state::Shared};
 
 /// The interior of a [`RepositoryWriter`].
 pub(crate) struct Writing {
@@ -24,8 +24,8 @@ pub(crate) struct Writing {
     order: Reorder<Sealed>,
     /// Uploads that run beside the callers.
     pub uploads: Mutex<JoinSet<()>>,
-    /// Rings when a pack was uploaded or failed.
-    pub moved: Notify,
+    /// Rings when the upload of a pack ended, well or not.
+    pub moved: Arc<Notify>,
     /// One flush at a time.
     pub flushing: tokio::sync::Mutex<()>,
     pub manifests: crate::manifests::PendingManifests,
@@ -52,7 +52,9 @@ enum Reason {
 
 impl Writing {
     pub(crate) fn new(repository: Repository) -> Self {
-        let pending = Arc::new(Mutex::new(PendingContents::default()));
+        let pending = PendingContents::default();
+        let moved = pending.moved();
+        let pending = Arc::new(Mutex::new(pending));
         let (shared, sink) = (Arc::clone(repository.shared()), Arc::clone(&pending));
         let order = Reorder::new(move |sealed: Sealed| append(&shared, &sink, sealed));
         Self {
@@ -60,7 +62,7 @@ impl Writing {
             pending,
             order,
             uploads: Mutex::new(JoinSet::new()),
-            moved: Notify::new(),
+            moved,
             flushing: tokio::sync::Mutex::new(()),
             manifests: Default::default(),
             uploaded_bytes: AtomicU64::new(0),
@@ -133,10 +135,9 @@ impl RepositoryWriter {
     ) -> Result<ContentId> {
         let writing = Arc::clone(&self.writing);
         let ticket = writing.order.ticket();
-        let view = self.shared().index.view();
         let (done, appended) = oneshot::channel();
         let job = move || {
-            let job = SealJob { writing: &writing, view: &view, bytes, prefix, compressor, reason };
+            let job = SealJob { writing: &writing, bytes, prefix, compressor, reason };
             job.run(ticket, done)
         };
         let outcome = self.shared().cpu.run(job).await?;
@@ -217,7 +218,6 @@ impl RepositoryWriter {
 
 struct SealJob<'a> {
     writing: &'a Writing,
-    view: &'a IndexView,
     bytes: Bytes,
     prefix: Option<u8>,
     compressor: Option<Compressor>,
@@ -263,11 +263,12 @@ impl SealJob<'_> {
         Ok(Outcome { id, is_new: true })
     }
 
+    /// Pending ones first: a flush adds to the committed index before it takes from the pending entries.
     fn existing(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
         if let Some(pending) = self.writing.pending().find(id) {
             return Ok(Some(pending.entry.clone()));
         }
-        self.view.find(id)
+        self.writing.shared().index.view().find(id)
     }
 
     /// Compressed if that is strictly shorter, header included; then sealed.

@@ -6,6 +6,7 @@
 //! log ([`legacy`]). Format: docs/format/04.
 
 pub(crate) mod epochs;
+pub(crate) mod filter;
 pub(crate) mod legacy;
 pub(crate) mod load;
 pub(crate) mod lookup;

@@ -65,8 +65,8 @@ impl Shared {
                         && names(set.blobs.iter().collect()) == names(old.blobs().collect());
                     if !same {
                         let generation = old.generation() + 1;
-                        let view = IndexView::new(segments, set.watermark, generation);
-                        self.index.set_view(view);
+                        let make = move || IndexView::new(segments, set.watermark, generation);
+                        self.index.set_view(self.cpu.run(make).await);
                     }
                     self.index.set_loaded_at(now);
                     return Ok(());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dataplane::task;
 
 use super::{
-    IndexView, epochs, legacy,
+    epochs, legacy,
     segments::{Segment, SegmentBytes},
 };
 use crate::{
@@ -40,7 +40,7 @@ impl Shared {
             legacy::write(self, &shards, session).await?
         };
         let old = self.index.view();
-        let mut segments = old.segments().to_vec();
+        let mut segments = Vec::new();
         let known = old.by_name();
         let mut bytes = 0;
         for (meta, plain) in written.iter().cloned().zip(shards) {
@@ -53,8 +53,7 @@ impl Shared {
                 segments.push(Arc::new(segment));
             }
         }
-        let view = IndexView::new(segments, old.watermark(), old.generation() + 1);
-        self.index.set_view(view);
+        self.index.set_view(old.with(segments));
         Ok((written.len() as u64, bytes))
     }
 
