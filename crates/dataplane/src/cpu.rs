@@ -1,12 +1,14 @@
 //! Threads for work that keeps a core busy.
 //!
-//! As many threads as there are cores take jobs from one queue; the caller awaits the result. A job never blocks: what
-//! waits (for memory, for a socket) stays on the async side. In a simulation the pool is [inline](CpuPool::inline): the
-//! job runs where it is awaited, so that one seed gives one run.
+//! As many threads as there are cores take jobs from one queue; the caller awaits the result. A job
+//! never blocks: what waits (for memory, for a socket) stays on the async side. In a simulation the
+//! pool is [inline](CpuPool::inline): the job runs where it is awaited, so that one seed gives one
+//! run.
 //!
-//! The queue itself has no bound, on purpose. A job that waits in it holds what its caller held before, so a bound would
-//! save no memory; the [`Budget`](crate::Budget) does that. And a place in a bounded queue is given to a future, which
-//! may never be polled again (a stream's buffer, while its consumer works): then everybody behind it waits for ever.
+//! The queue itself has no bound, on purpose. A job that waits in it holds what its caller held
+//! before, so a bound would save no memory; the [`Budget`](crate::Budget) does that. And a place in
+//! a bounded queue is given to a future, which may never be polled again (a stream's buffer, while
+//! its consumer works): then everybody behind it waits for ever.
 
 use std::{
     any::Any,

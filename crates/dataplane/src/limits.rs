@@ -1,7 +1,7 @@
 //! The capacity of every queue, in one table.
 //!
-//! Queues hold tickets, not bytes: bytes are bounded by the [`Budget`](crate::Budget) alone. A capacity here says how
-//! far a stage may run ahead of the next one.
+//! Queues hold tickets, not bytes: bytes are bounded by the [`Budget`](crate::Budget) alone. A
+//! capacity here says how far a stage may run ahead of the next one.
 
 /// Chunks of one object on their way at once.
 pub const CHUNKS_PER_OBJECT: usize = 16;

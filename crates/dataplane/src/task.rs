@@ -1,8 +1,9 @@
 //! Work that goes on by itself, and ends with the one who waits for it.
 //!
-//! A future makes progress only while it is polled, and one in a stream's buffer is not while the stream's consumer is
-//! busy. If it holds a lock or a permit then, and the consumer wants that too, both wait for ever. So whatever waits
-//! for a shared lock, and whatever is read ahead, runs as a task of its own.
+//! A future makes progress only while it is polled, and one in a stream's buffer is not while the
+//! stream's consumer is busy. If it holds a lock or a permit then, and the consumer wants that too,
+//! both wait for ever. So whatever waits for a shared lock, and whatever is read ahead, runs as a
+//! task of its own.
 
 use std::future::Future;
 
@@ -17,10 +18,12 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// Starts `work` as a task; the future given back waits for its result. Dropping that future ends the task.
+/// Starts `work` as a task; the future given back waits for its result. Dropping that future ends
+/// the task.
 ///
 /// # Panics
-/// If `work` panics, with its panic, when the result is awaited. At once, outside of a tokio runtime.
+/// If `work` panics, with its panic, when the result is awaited. At once, outside of a tokio
+/// runtime.
 pub fn owned<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send {

@@ -1,5 +1,5 @@
-//! Opens a repository in a folder, prints its manifests and, if a file is named, writes it as an object:
-//! `cargo run --example manifests -- FOLDER PASSWORD [FILE]`.
+//! Opens a repository in a folder, prints its manifests and, if a file is named, writes it as an
+//! object: `cargo run --example manifests -- FOLDER PASSWORD [FILE]`.
 
 use std::{error::Error, sync::Arc};
 

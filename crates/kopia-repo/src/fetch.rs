@@ -17,13 +17,14 @@ use crate::{
 pub type Fetched = (ContentId, Result<Bytes>);
 
 impl Repository {
-    /// Fetches one range and opens every content in it. A content that is damaged doesn't hold up the others.
+    /// Fetches one range and opens every content in it. A content that is damaged doesn't hold up
+    /// the others.
     pub async fn fetch(&self, pack: &PackReads, range: &RangeRead) -> Vec<Fetched> {
         let entries: Vec<_> = range.contents.iter().map(|c| c.as_entry(&pack.pack)).collect();
         match self.fetch_range(pack, range).await {
             Ok(bytes) => self.open_all(range, &entries, &bytes).await,
-            // The error belongs to each of them; it can't be cloned, so each asks for itself, which also finds what
-            // lies before the end of a pack that was cut.
+            // The error belongs to each of them; it can't be cloned, so each asks for itself, which
+            // also finds what lies before the end of a pack that was cut.
             Err(Failure::Each) => {
                 let reads = entries
                     .iter()
@@ -34,8 +35,8 @@ impl Repository {
         }
     }
 
-    /// Fetches all that `plan` names, a few ranges at a time, and gives the contents as they come. Whoever doesn't
-    /// take them holds up the fetching.
+    /// Fetches all that `plan` names, a few ranges at a time, and gives the contents as they come.
+    /// Whoever doesn't take them holds up the fetching.
     pub fn fetch_all<'a>(&'a self, plan: &'a ReadPlan) -> impl Stream<Item = Fetched> + Send + 'a {
         let reads = plan.packs.iter().flat_map(|pack| pack.ranges.iter().map(move |r| (pack, r)));
         let missing = plan.missing.iter();

@@ -1,9 +1,10 @@
 //! The two format blobs, as last read, and when to read them again.
 //!
-//! `kopia.repository` and `kopia.blobcfg` are the only blobs that change in place. They are read at open and again
-//! when what is known is older than the refresh time (Kopia's is 15 minutes, docs/format/02 §5.1); the key made of the
-//! password is kept and not derived again. Every reload looks for an upgrade lock and for features that this version
-//! doesn't understand, so a client that runs for days stops in time.
+//! `kopia.repository` and `kopia.blobcfg` are the only blobs that change in place. They are read at
+//! open and again when what is known is older than the refresh time (Kopia's is 15 minutes,
+//! docs/format/02 §5.1); the key made of the password is kept and not derived again. Every reload
+//! looks for an upgrade lock and for features that this version doesn't understand, so a client
+//! that runs for days stops in time.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},

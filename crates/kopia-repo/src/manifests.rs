@@ -1,10 +1,11 @@
 //! Manifests: small labelled JSON documents, kept in contents with the prefix `m`.
 //!
-//! Reading merges all live `m` contents: of several entries of one ID the latest counts, and one that says "deleted"
-//! takes the manifest out. Writing collects entries; a flush writes all of them as one content before anything else, so
-//! a manifest is never visible before what it names. Kopia merges 16 or more `m` contents whenever it opens a
-//! repository for writing; here that is a call of its own, [`RepositoryWriter::compact_manifests`], for maintenance: a
-//! command that lists should not write. Format: docs/format/06 §1.
+//! Reading merges all live `m` contents: of several entries of one ID the latest counts, and one
+//! that says "deleted" takes the manifest out. Writing collects entries; a flush writes all of them
+//! as one content before anything else, so a manifest is never visible before what it names. Kopia
+//! merges 16 or more `m` contents whenever it opens a repository for writing; here that is a call
+//! of its own, [`RepositoryWriter::compact_manifests`], for maintenance: a command that lists
+//! should not write. Format: docs/format/06 §1.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -239,7 +240,8 @@ impl RepositoryWriter {
         }
     }
 
-    /// All manifests that have all these labels, oldest first, with what this writer has put and deleted.
+    /// All manifests that have all these labels, oldest first, with what this writer has put and
+    /// deleted.
     ///
     /// # Errors
     /// As [`Manifests::find`].
@@ -274,12 +276,13 @@ impl RepositoryWriter {
         GoTime::from_unix_nanos(self.shared().env().clock.now().nanos())
     }
 
-    /// Writes what was put since the last time as one content. Gives all that the flush will commit.
+    /// Writes what was put since the last time as one content. Gives all that the flush will
+    /// commit.
     pub(crate) async fn flush_manifests(&self) -> Result<Vec<Manifest>> {
         let (flushed, fresh) = {
             let all = self.writing.manifests.lock();
             let mut entries: Vec<_> = all.values().cloned().collect();
-            entries.sort_by(|a, b| a.entry.modified.cmp(&b.entry.modified));
+            entries.sort_by_key(|pending| pending.entry.modified);
             let fresh: Vec<_> =
                 entries.iter().filter(|p| !p.written).map(|p| &p.entry).cloned().collect();
             (entries.into_iter().map(|pending| pending.entry).collect::<Vec<_>>(), fresh)
@@ -307,8 +310,8 @@ impl RepositoryWriter {
         self.put_content(bytes, Some(PREFIX), compressor).await
     }
 
-    /// Merges all committed manifests into one content and deletes the others; tombstones go. Takes effect with the
-    /// next flush. False if there are too few contents for it to be worth anything.
+    /// Merges all committed manifests into one content and deletes the others; tombstones go. Takes
+    /// effect with the next flush. False if there are too few contents for it to be worth anything.
     ///
     /// # Errors
     /// What reading manifests and writing contents may give.

@@ -171,7 +171,8 @@ impl Repository {
         Ok(self.0.storage.close().await?)
     }
 
-    /// The index as it is now: consistent, and without further waits. Read again first if it is 15 minutes old.
+    /// The index as it is now: consistent, and without further waits. Read again first if it is 15
+    /// minutes old.
     ///
     /// # Errors
     /// What reading the index may give.
@@ -197,7 +198,8 @@ impl Repository {
         self.index().await?.find(id)
     }
 
-    /// All entries that `filter` takes, in the order of IDs. [`index`](Self::index) gives them one by one.
+    /// All entries that `filter` takes, in the order of IDs. [`index`](Self::index) gives them one
+    /// by one.
     ///
     /// # Errors
     /// What reading the index may give.
@@ -208,8 +210,9 @@ impl Repository {
     /// The bytes of a content; of a deleted one too, as long as it is there.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`], [`RepoError::ContentArchived`], [`RepoError::ContentDamaged`],
-    /// [`RepoError::PackMissing`], [`RepoError::PackTruncated`], and what the storage may give.
+    /// [`RepoError::ContentNotFound`], [`RepoError::ContentArchived`],
+    /// [`RepoError::ContentDamaged`], [`RepoError::PackMissing`], [`RepoError::PackTruncated`], and
+    /// what the storage may give.
     pub async fn content(&self, id: &ContentId) -> Result<Bytes> {
         let entry = self.content_entry(id).await?.ok_or(RepoError::ContentNotFound { id: *id })?;
         match self.0.read_entry(&entry).await {
@@ -245,7 +248,8 @@ impl Repository {
     /// All bytes of an object.
     ///
     /// # Errors
-    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as [`open_object`](Self::open_object).
+    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as
+    /// [`open_object`](Self::open_object).
     pub async fn read_object(&self, id: &ObjectId, limit: u64) -> Result<Bytes> {
         read_object(&self.source(), id, limit).await
     }

@@ -1,9 +1,10 @@
 //! What has to be read to get some contents: packs, and merged ranges of them.
 //!
-//! A plan is made from the index and, where blobs can be cold, one listing; nothing is fetched for it. So before the
-//! first byte is read it is known which packs must be thawed. Contents that lie near each other in a pack are fetched
-//! with one request: a gap costs less than a request up to [`GAP_BYTES_MAX`], as long as gaps don't waste more than a
-//! tenth of what a pack's reads take. Each needed byte is fetched once.
+//! A plan is made from the index and, where blobs can be cold, one listing; nothing is fetched for
+//! it. So before the first byte is read it is known which packs must be thawed. Contents that lie
+//! near each other in a pack are fetched with one request: a gap costs less than a request up to
+//! [`GAP_BYTES_MAX`], as long as gaps don't waste more than a tenth of what a pack's reads take.
+//! Each needed byte is fetched once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -108,7 +109,8 @@ impl PackReads {
 }
 
 impl ReadPlan {
-    /// A plan for these entries, without any knowledge of the packs. An entry given twice is read once.
+    /// A plan for these entries, without any knowledge of the packs. An entry given twice is read
+    /// once.
     pub fn of_entries(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
         let mut packs: BTreeMap<String, BTreeMap<(u32, ContentId), PlannedContent>> =
             BTreeMap::new();
@@ -202,8 +204,8 @@ fn merged(contents: impl Iterator<Item = PlannedContent>) -> Vec<RangeRead> {
 }
 
 impl Repository {
-    /// What has to be read to get `contents`. Reads the index and, where blobs can be cold, lists packs; fetches
-    /// nothing.
+    /// What has to be read to get `contents`. Reads the index and, where blobs can be cold, lists
+    /// packs; fetches nothing.
     ///
     /// # Errors
     /// What reading the index and listing may give.
@@ -227,8 +229,8 @@ impl Repository {
         Ok(plan)
     }
 
-    /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of pack, or, if they are
-    /// few, by one for each.
+    /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of
+    /// pack, or, if they are few, by one for each.
     ///
     /// # Errors
     /// What listing may give.

@@ -26,7 +26,8 @@ pub(crate) struct Shared {
     pub manifests: ManifestCache,
 }
 
-/// Shares of the memory, in 128ths: chunks on their way, and packs that are uploaded. Open packs take the rest.
+/// Shares of the memory, in 128ths: chunks on their way, and packs that are uploaded. Open packs
+/// take the rest.
 const CHUNK_SHARE: u64 = 40;
 const UPLOAD_SHARE: u64 = 44;
 

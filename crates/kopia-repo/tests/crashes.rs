@@ -1,4 +1,6 @@
-//! A client that dies at any moment leaves a repository that opens, with everything that was there before.
+//! A client that dies at any moment leaves a repository that opens, with everything that was there
+//! before.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

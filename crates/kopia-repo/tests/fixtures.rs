@@ -1,4 +1,5 @@
 //! Repositories made by Kopia 0.23.1, read whole: every content, every file, every manifest.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -7,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{open_fixture, refusal};
 use futures::{StreamExt, stream};
 use kopia_fixtures::Unpacked;
-use kopia_repo::{EntryFilter, IndexEntry, Repository, VerifyOptions};
+use kopia_repo::{EntryFilter, IndexEntry, RepoError, Repository, VerifyOptions};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -179,7 +180,7 @@ async fn a_damaged_index_blob_is_named() {
         let blob = fixture.expected["damage"]["blob"].as_str().unwrap().to_owned();
         let error = open_fixture(&fixture).await.unwrap_err();
         assert!(
-            matches!(&error, kopia_repo::RepoError::IndexDamaged { blob: b, .. } if b.as_str() == blob),
+            matches!(&error, RepoError::IndexDamaged { blob: id, .. } if id.as_str() == blob),
             "{name}: {error}"
         );
     }
@@ -231,7 +232,7 @@ async fn a_changed_password_opens_and_the_old_one_does_not() {
         let storage = common::folder(&fixture.path()).await;
         let password = common::secret(old.as_str().unwrap());
         let error = Repository::open(storage, &password, Default::default()).await.unwrap_err();
-        assert!(matches!(error, kopia_repo::RepoError::WrongPassword), "{old}: {error}");
+        assert!(matches!(error, RepoError::WrongPassword), "{old}: {error}");
     }
 }
 

@@ -1,4 +1,5 @@
 //! Manifests: put, found, replaced, deleted, merged.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

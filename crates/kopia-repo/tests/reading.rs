@@ -1,4 +1,5 @@
 //! How little is fetched: caches, merged ranges, cold packs known beforehand.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

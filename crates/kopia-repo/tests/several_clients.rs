@@ -1,4 +1,5 @@
 //! Clients that write at the same time, and time that passes.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -132,7 +133,8 @@ async fn index_blobs_go_into_the_epoch_that_has_begun() {
     for (epoch, marker) in [(0, None), (1, Some("xe1")), (2, Some("xe2"))] {
         if let Some(marker) = marker {
             put(&storage, marker, "epoch-marker").await;
-            // The client looks again before it writes, if what it knows is a quarter of its time old.
+            // The client looks again before it writes, if what it knows is a quarter of its time
+            // old.
             repository.refresh().await.unwrap();
         }
         writer.put_content(noise(epoch, 100), None, None).await.unwrap();

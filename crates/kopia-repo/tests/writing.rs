@@ -1,4 +1,5 @@
 //! What is written reads back, in every format that Kopia has.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

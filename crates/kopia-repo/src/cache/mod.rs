@@ -1,13 +1,14 @@
 //! What was fetched, kept on this machine.
 //!
-//! The folder is `kopia-lite` beside Kopia's own cache folders: Kopia sweeps by rules and locks that nobody else sees,
-//! so nothing is shared (docs/format/03 §9). Three kinds of entries: whole metadata packs and single data contents,
-//! both sealed as in the storage, and decrypted indexes, to be mapped. Each file ends with a checksum keyed with the
-//! repository's cache key over its name and bytes; an entry that fails is a miss. Parts of a pack are read without it:
-//! opening a content checks it anyway.
+//! The folder is `kopia-lite` beside Kopia's own cache folders: Kopia sweeps by rules and locks
+//! that nobody else sees, so nothing is shared (docs/format/03 §9). Three kinds of entries: whole
+//! metadata packs and single data contents, both sealed as in the storage, and decrypted indexes,
+//! to be mapped. Each file ends with a checksum keyed with the repository's cache key over its name
+//! and bytes; an entry that fails is a miss. Parts of a pack are read without it: opening a content
+//! checks it anyway.
 //!
-//! Any file may be deleted at any time, by anybody: it is a miss. Files are written aside and renamed, never changed.
-//! A cache that can't be written is one that is empty.
+//! Any file may be deleted at any time, by anybody: it is a miss. Files are written aside and
+//! renamed, never changed. A cache that can't be written is one that is empty.
 
 mod files;
 mod flight;
@@ -142,7 +143,8 @@ impl Cache {
             limit.added(files, kind, length)
         });
         if let Err(error) = stored.await {
-            tracing::debug!(%error, folder = %self.files.root().display(), "the cache was not written");
+            let folder = self.files.root().display();
+            tracing::debug!(%error, %folder, "the cache was not written");
         }
     }
 

@@ -1,9 +1,9 @@
 //! Uploading packs while writing goes on, and making everything visible in the end.
 //!
-//! The order is kill-safe at every arrow (docs/format/03 §8): session marker → packs → index blobs → marker deleted.
-//! Whatever fails stays pending and is done again by the next flush, packs with the same names and bytes. An index
-//! blob is also written while writing goes on, ten minutes after the last one, so that a long session is not lost
-//! whole.
+//! The order is kill-safe at every arrow (docs/format/03 §8): session marker → packs → index blobs
+//! → marker deleted. Whatever fails stays pending and is done again by the next flush, packs with
+//! the same names and bytes. An index blob is also written while writing goes on, ten minutes after
+//! the last one, so that a long session is not lost whole.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -44,11 +44,12 @@ pub struct FlushReport {
 impl RepositoryWriter {
     /// Makes everything written so far visible to all clients, and durable.
     ///
-    /// Manifests first, as contents like any others; then packs, index blobs, and the marker's end. After an error
-    /// everything is still pending, and the next flush does the rest.
+    /// Manifests first, as contents like any others; then packs, index blobs, and the marker's end.
+    /// After an error everything is still pending, and the next flush does the rest.
     ///
     /// # Errors
-    /// [`RepoError::WriteTooSlow`] when two epochs began while the index was being written; what the storage may give.
+    /// [`RepoError::WriteTooSlow`] when two epochs began while the index was being written; what
+    /// the storage may give.
     pub async fn flush(&self) -> Result<FlushReport> {
         let writer = self.clone();
         // A task of its own: whoever holds the turn must get on, polled or not.
@@ -97,7 +98,8 @@ impl RepositoryWriter {
             if packs.len() < self.shared().packs_waiting_max() {
                 return Ok(());
             }
-            // Packs are claimed as soon as they are closed, so one that waits here has failed before.
+            // Packs are claimed as soon as they are closed, so one that waits here has failed
+            // before.
             match packs.iter().find_map(|pack| pack.claim()) {
                 Some(claim) => {
                     let writer = self.clone();
@@ -159,7 +161,8 @@ impl RepositoryWriter {
         }
     }
 
-    /// Writes index blobs for all that is in the storage, and takes it over into the committed index.
+    /// Writes index blobs for all that is in the storage, and takes it over into the committed
+    /// index.
     async fn write_indexes(&self, report: &mut FlushReport) -> Result<()> {
         let all = self.writing.pending().ready();
         for ready in all {

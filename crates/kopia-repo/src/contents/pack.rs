@@ -1,8 +1,8 @@
 //! Packs: filled in memory, closed at the size the format asks for, put whole.
 //!
-//! A pack is closed right after the content that makes it reach `maxPackSize` (docs/format/03 §5.2). From then on its
-//! bytes never change: a put that failed is done again with the same name and the same bytes, so a first try that
-//! reached the storage after all does no harm.
+//! A pack is closed right after the content that makes it reach `maxPackSize` (docs/format/03
+//! §5.2). From then on its bytes never change: a put that failed is done again with the same name
+//! and the same bytes, so a first try that reached the storage after all does no harm.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -161,7 +161,8 @@ impl Claim {
     }
 }
 
-/// The index of the pack itself, from which lost index blobs can be made anew: its identity and its sealed bytes.
+/// The index of the pack itself, from which lost index blobs can be made anew: its identity and its
+/// sealed bytes.
 fn local_index(shared: &Shared, entries: &[IndexEntry]) -> Result<(HashValue, Vec<u8>)> {
     let mut index = IndexBuilder::new();
     entries.iter().for_each(|entry| index.add(entry.clone()));

@@ -1,7 +1,8 @@
 //! What one writer has taken and no index blob names yet.
 //!
-//! One lock, held for moments and never across a wait: a content is either in `entries` here or in the committed
-//! index, and a flush adds to the latter before it takes from the former, so nobody finds it in neither.
+//! One lock, held for moments and never across a wait: a content is either in `entries` here or in
+//! the committed index, and a flush adds to the latter before it takes from the former, so nobody
+//! finds it in neither.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -112,12 +113,14 @@ impl PendingContents {
         self.entries.insert(entry.id, Pending { entry, sealed });
     }
 
-    /// Takes back a content that is in an open pack still; its bytes stay as dead space. False if it is not there.
+    /// Takes back a content that is in an open pack still; its bytes stay as dead space. False if
+    /// it is not there.
     pub(crate) fn take_back(&mut self, id: &ContentId) -> bool {
         let Some(pending) = self.entries.get(id) else { return false };
         let open = self.open.iter_mut().flatten().find(|pack| pack.id == pending.entry.pack);
         let Some(pack) = open else { return false };
-        // An entry that only points here was pushed after it: then the newest state is not the pack's.
+        // An entry that only points here was pushed after it: then the newest state is not the
+        // pack's.
         if self.loose.iter().any(|(_, entry)| entry.id == *id) {
             return false;
         }

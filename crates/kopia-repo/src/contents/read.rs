@@ -1,8 +1,9 @@
 //! From an index entry to bytes.
 //!
-//! Metadata packs (`q`) are fetched whole when there is a cache, since whoever reads one directory will read the next;
-//! data contents are fetched as slices. What a cache gives is opened like anything else: if it doesn't open, the entry
-//! is forgotten and the storage asked. Format: docs/format/03 §3, §4 and §9.
+//! Metadata packs (`q`) are fetched whole when there is a cache, since whoever reads one directory
+//! will read the next; data contents are fetched as slices. What a cache gives is opened like
+//! anything else: if it doesn't open, the entry is forgotten and the storage asked. Format:
+//! docs/format/03 §3, §4 and §9.
 
 use std::sync::Arc;
 

@@ -1,7 +1,9 @@
-//! Taking a content: hash, look up, compress and seal in one job on one core, then append in the order of asking.
+//! Taking a content: hash, look up, compress and seal in one job on one core, then append in the
+//! order of asking.
 //!
-//! A content that an index or this writer knows already is not written again, unless it is marked deleted: then it is
-//! written anew with a later time, since collection may be about to drop the old one (docs/format/03 §6).
+//! A content that an index or this writer knows already is not written again, unless it is marked
+//! deleted: then it is written anew with a later time, since collection may be about to drop the
+//! old one (docs/format/03 §6).
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -94,11 +96,13 @@ fn append(shared: &Shared, pending: &Mutex<PendingContents>, sealed: Sealed) {
 impl RepositoryWriter {
     /// Writes a content, unless it is there, and gives its ID.
     ///
-    /// The content is compressed only where the repository can (index version 2), and only if that makes it smaller.
+    /// The content is compressed only where the repository can (index version 2), and only if that
+    /// makes it smaller.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] for a prefix outside `g`..`z`, or for a compressor on data in a repository of index
-    /// version 1 (objects compress there); what the storage gave when an earlier pack could not be uploaded.
+    /// [`FormatError::Invalid`] for a prefix outside `g`..`z`, or for a compressor on data in a
+    /// repository of index version 1 (objects compress there); what the storage gave when an
+    /// earlier pack could not be uploaded.
     pub async fn put_content(
         &self,
         bytes: Bytes,
@@ -149,10 +153,12 @@ impl RepositoryWriter {
         Ok(outcome.id)
     }
 
-    /// Reads a content and writes it again into a new pack, with a later time; deleted stays deleted.
+    /// Reads a content and writes it again into a new pack, with a later time; deleted stays
+    /// deleted.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what reading and writing may give.
+    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what reading and
+    /// writing may give.
     pub async fn rewrite_content(&self, id: &ContentId) -> Result<()> {
         let entry = self.known_entry(id).await?;
         let bytes = self.content(id).await?;
@@ -166,10 +172,12 @@ impl RepositoryWriter {
         Ok(())
     }
 
-    /// Marks a content as deleted. False if it was already. Nothing is erased: maintenance does that, much later.
+    /// Marks a content as deleted. False if it was already. Nothing is erased: maintenance does
+    /// that, much later.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what the storage may give.
+    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what the storage may
+    /// give.
     pub async fn delete_content(&self, id: &ContentId) -> Result<bool> {
         self.before_write().await?;
         let entry = self.known_entry(id).await?;
@@ -184,11 +192,12 @@ impl RepositoryWriter {
         Ok(true)
     }
 
-    /// Brings a deleted content back by an index entry alone: its pack is not read. False if it was not deleted.
+    /// Brings a deleted content back by an index entry alone: its pack is not read. False if it was
+    /// not deleted.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound) if maintenance has dropped it, and what the
-    /// storage may give.
+    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound) if maintenance has dropped
+    /// it, and what the storage may give.
     pub async fn undelete_content(&self, id: &ContentId) -> Result<bool> {
         self.before_write().await?;
         let entry = self.known_entry(id).await?;
@@ -263,7 +272,8 @@ impl SealJob<'_> {
         Ok(Outcome { id, is_new: true })
     }
 
-    /// Pending ones first: a flush adds to the committed index before it takes from the pending entries.
+    /// Pending ones first: a flush adds to the committed index before it takes from the pending
+    /// entries.
     fn existing(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
         if let Some(pending) = self.writing.pending().find(id) {
             return Ok(Some(pending.entry.clone()));

@@ -1,10 +1,11 @@
 //! The index of a repository with epochs: which blobs to read, and under which epoch to write.
 //!
-//! Names decide ([`kopia_format::epoch`]); here is when they are listed and for how long a listing counts: the
-//! repository's refresh interval, from the beginning of the listing. A writer needs three quarters of it left, looks
-//! again after writing, and withdraws what it wrote if two epochs have begun meanwhile, since readers may use a
-//! compaction by then that lacks it (docs/format/04 §6). One listing of all `x` blobs serves for the six that Kopia
-//! makes: it is one request for most repositories, and no set can change between two of its lists.
+//! Names decide ([`kopia_format::epoch`]); here is when they are listed and for how long a listing
+//! counts: the repository's refresh interval, from the beginning of the listing. A writer needs
+//! three quarters of it left, looks again after writing, and withdraws what it wrote if two epochs
+//! have begun meanwhile, since readers may use a compaction by then that lacks it (docs/format/04
+//! §6). One listing of all `x` blobs serves for the six that Kopia makes: it is one request for
+//! most repositories, and no set can change between two of its lists.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -1,8 +1,9 @@
 //! A filter that answers most questions for contents that are not there.
 //!
-//! New data is mostly absent from every segment, and each segment would have to be asked. Content IDs are hashes, so
-//! their own bytes choose the bits: the first eight a block of one cache line, the next eight some bits in it. 12 bits
-//! for each content let one in a hundred absent ones through, which the segments then deny.
+//! New data is mostly absent from every segment, and each segment would have to be asked. Content
+//! IDs are hashes, so their own bytes choose the bits: the first eight a block of one cache line,
+//! the next eight some bits in it. 12 bits for each content let one in a hundred absent ones
+//! through, which the segments then deny.
 
 use kopia_format::ContentId;
 
@@ -46,7 +47,8 @@ impl Filter {
         })
     }
 
-    /// The block, and the bits of it. An ID with a prefix has other ones than the same hash without.
+    /// The block, and the bits of it. An ID with a prefix has other ones than the same hash
+    /// without.
     fn place(&self, id: &ContentId) -> (usize, u64) {
         let mut bytes = [0; 16];
         let hash = id.hash();

@@ -1,7 +1,9 @@
-//! The index of a repository without epochs (format version 1): `n` blobs, less those that a compaction replaced.
+//! The index of a repository without epochs (format version 1): `n` blobs, less those that a
+//! compaction replaced.
 //!
-//! A compaction writes new `n` blobs and then an `m` blob that says which ones they replace; the replaced ones stay for
-//! a while. An `m` counts only if all its outputs are listed (docs/format/04 §5).
+//! A compaction writes new `n` blobs and then an `m` blob that says which ones they replace; the
+//! replaced ones stay for a while. An `m` counts only if all its outputs are listed (docs/format/04
+//! §5).
 
 use blob_core::{BlobError, BlobMeta, ReadRange};
 use bytes::Bytes;

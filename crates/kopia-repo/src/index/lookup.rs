@@ -1,7 +1,8 @@
 //! One content in all segments, or all contents in order.
 //!
-//! Every segment must be asked: the newest entry is right, then the live one, then the greater pack; a deletion at or
-//! before the watermark makes the content not exist, whatever older entries say (docs/format/04 §7).
+//! Every segment must be asked: the newest entry is right, then the live one, then the greater
+//! pack; a deletion at or before the watermark makes the content not exist, whatever older entries
+//! say (docs/format/04 §7).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -78,7 +79,11 @@ pub struct IndexView {
 
 impl IndexView {
     /// A view of `segments`, all of them as loaded. Takes a while where there are many.
-    pub(crate) fn new(segments: Vec<Arc<Segment>>, watermark: Option<i64>, generation: u64) -> Self {
+    pub(crate) fn new(
+        segments: Vec<Arc<Segment>>,
+        watermark: Option<i64>,
+        generation: u64,
+    ) -> Self {
         let filter = (segments.len() >= FILTERED_MIN).then(|| {
             let count = segments.iter().map(|segment| segment.index.len()).sum();
             let mut filter = Filter::for_count(count);
@@ -118,7 +123,8 @@ impl IndexView {
         Ok(find_in(segments, id, self.watermark)?)
     }
 
-    /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory at a time.
+    /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory
+    /// at a time.
     pub fn iter<'a>(&'a self, filter: &'a EntryFilter) -> impl Iterator<Item = IndexEntry> + 'a {
         let sources = self.segments.iter().map(|segment| segment.index.range(&filter.range));
         merge(sources, self.watermark).filter(|entry| filter.takes(entry))

@@ -1,7 +1,8 @@
 //! When the index is read again.
 //!
-//! At open, when what is known is 15 minutes old and somebody asks, and on request (docs/format/04 §8). Blobs may
-//! vanish between the listing and the fetch, when another client compacts: then the set is made anew.
+//! At open, when what is known is 15 minutes old and somebody asks, and on request (docs/format/04
+//! §8). Blobs may vanish between the listing and the fetch, when another client compacts: then the
+//! set is made anew.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

@@ -17,7 +17,8 @@ use crate::{
 };
 
 impl Shared {
-    /// Writes one index blob for each of `shards` and adds them to what is known. Gives their number and bytes.
+    /// Writes one index blob for each of `shards` and adds them to what is known. Gives their
+    /// number and bytes.
     pub(crate) async fn write_index_blobs(
         self: &Arc<Self>,
         shards: Vec<Vec<u8>>,

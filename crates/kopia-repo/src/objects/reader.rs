@@ -12,8 +12,8 @@ use crate::{RepoError, Result};
 
 /// Pieces that a stream fetches ahead of its reader.
 const PIECES_AHEAD: usize = 3;
-/// A compressed object is one content, which no splitter makes longer than 16 MiB; old ones may have been written with
-/// other limits.
+/// A compressed object is one content, which no splitter makes longer than 16 MiB; old ones may
+/// have been written with other limits.
 const COMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// An object that is open for reading.
@@ -71,7 +71,8 @@ impl ObjectReader {
     /// The next piece in order; `None` at the end.
     ///
     /// # Errors
-    /// What reading a content may give; [`RepoError::ObjectDamaged`] if a piece is not as long as it should be.
+    /// What reading a content may give; [`RepoError::ObjectDamaged`] if a piece is not as long as
+    /// it should be.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
         if self.next >= self.pieces.len() {
             return Ok(None);
@@ -111,7 +112,8 @@ impl ObjectReader {
     /// All bytes.
     ///
     /// # Errors
-    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as [`next_chunk`](Self::next_chunk).
+    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as
+    /// [`next_chunk`](Self::next_chunk).
     pub async fn read_all(self, limit: u64) -> Result<Bytes> {
         if self.length > limit {
             return Err(RepoError::ObjectTooLong { id: self.id, length: self.length, limit });
