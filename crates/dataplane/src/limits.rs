@@ -18,5 +18,5 @@ pub const MANIFEST_CONTENTS_LOADING: usize = 8;
 /// Ranges of packs that are fetched at once.
 pub const RANGES_FETCHING: usize = 16;
 
-/// Contents that are verified at once.
-pub const CONTENTS_VERIFYING: usize = 16;
+/// Whole metadata packs that are fetched at once; one is some 20 MiB.
+pub const WHOLE_PACKS_FETCHING: usize = 3;

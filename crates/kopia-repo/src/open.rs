@@ -9,6 +9,7 @@ use kopia_format::{
     ContentId, ObjectId,
     blobcfg::BlobConfig,
     codec::ItemCodec,
+    epoch::EpochSnapshot,
     format_blob::{FormatBlob, RepositoryFormat},
     index::IndexEntry,
     keys::PurposeKey,
@@ -188,6 +189,22 @@ impl Repository {
     /// What reading the index may give.
     pub async fn index_blobs(&self) -> Result<Vec<BlobMeta>> {
         Ok(self.index().await?.blobs().cloned().collect())
+    }
+
+    /// The entries of one index blob, active or not, in the order of IDs.
+    ///
+    /// # Errors
+    /// [`RepoError::IndexDamaged`], and what the storage may give.
+    pub async fn index_blob_entries(&self, id: &BlobId) -> Result<Vec<IndexEntry>> {
+        self.0.read_index_blob(id).await
+    }
+
+    /// The epochs as they are now; `None` if the repository has none (format version 1).
+    ///
+    /// # Errors
+    /// What listing may give.
+    pub async fn epochs(&self) -> Result<Option<EpochSnapshot>> {
+        self.0.epochs().await
     }
 
     /// Where a content lies. Deleted ones are found as long as they can be read.

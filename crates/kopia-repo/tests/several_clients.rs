@@ -6,7 +6,8 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use blob_core::{
-    BlobId, BlobStorage, ManualClock, MemoryStorage, PutOptions, Timestamp, layers::Operation,
+    BlobId, BlobStorage, ManualClock, MemoryStorage, PutOptions, Timestamp, env::SeededEntropy,
+    layers::Operation,
 };
 use blob_testkit::{CountingStorage, FaultyStorage};
 use common::{check_whole, create_with, fresh, ids, noise, reopen, secret};
@@ -236,4 +237,46 @@ async fn consumers_that_are_busy_do_not_hold_up_what_they_read() {
     }
     assert_eq!(count, 40);
     writer.flush().await.unwrap();
+}
+
+/// All blobs that a small session leaves, with a clock that stands and numbers that depend on `seed`.
+async fn run(seed: u64) -> Vec<(BlobId, bytes::Bytes)> {
+    let (storage, clock) = (Arc::new(MemoryStorage::new()), clock());
+    let env = Env { clock, entropy: Arc::new(SeededEntropy::new(seed)) };
+    let create = CreateOptions { env: env.clone(), ..CreateOptions::default() };
+    let open = OpenOptions { env, threads: 0, ..OpenOptions::default() };
+    let repository = create_with(storage.clone(), create, open).await;
+    let writer = repository.writer().unwrap();
+    let options = ObjectOptions { splitter: Some("FIXED-128K".into()), ..Default::default() };
+    let object = writer.write_object(noise(seed, 500_000), options).await.unwrap();
+    writer.put_manifest(&[("type", "note")], &object).await.unwrap();
+    writer.flush().await.unwrap();
+    let mut blobs = Vec::new();
+    for id in ids(&storage, "") {
+        let bytes = storage.get(&id, blob_core::ReadRange::Full).await.unwrap();
+        blobs.push((id, bytes));
+    }
+    blobs
+}
+
+#[tokio::test]
+async fn a_seed_repeats_a_run_to_the_byte() {
+    let (once, again, other) = (run(1).await, run(1).await, run(2).await);
+    assert_eq!(once.len(), 5);
+    assert!(once == again);
+    assert!(once != other);
+}
+
+#[tokio::test]
+async fn epochs_and_single_index_blobs_can_be_looked_at() {
+    let (storage, repository) = fresh().await;
+    let writer = repository.writer().unwrap();
+    let id = writer.put_content(noise(1, 100), None, None).await.unwrap();
+    writer.flush().await.unwrap();
+    put(&storage, "xe1", "epoch-marker").await;
+    let epochs = repository.epochs().await.unwrap().unwrap();
+    assert_eq!((epochs.write_epoch(), epochs.uncompacted(0).len()), (1, 1));
+    let entries = repository.index_blob_entries(&ids(&storage, "xn")[0]).await.unwrap();
+    assert_eq!(entries, repository.entries(&EntryFilter::default()).await.unwrap());
+    assert_eq!(entries[0].id, id);
 }

@@ -17,7 +17,10 @@ mod lru;
 use std::{io, path::PathBuf};
 
 use bytes::Bytes;
+use dataplane::limits;
 use kopia_format::hash::ContentHasher;
+
+use tokio::sync::Semaphore;
 
 use crate::{CacheOptions, RepoError, Result, index::segments::SegmentBytes};
 
@@ -67,6 +70,8 @@ pub struct Cache {
     files: Files,
     limits: [Limit; 3],
     pub(crate) flights: Flights,
+    /// Whole packs in memory at once, on their way into the cache.
+    pub(crate) whole_packs: Semaphore,
 }
 
 impl Cache {
@@ -77,12 +82,13 @@ impl Cache {
         blocking(&files, |files| files.make_folder())
             .await
             .map_err(|source| RepoError::Cache { path: root, source })?;
-        let limits = [
+        let kept = [
             Limit::new(options.metadata_bytes_max),
             Limit::new(options.content_bytes_max),
             Limit::new(options.metadata_bytes_max),
         ];
-        Ok(Self { files, limits, flights: Flights::default() })
+        let whole_packs = Semaphore::new(limits::WHOLE_PACKS_FETCHING);
+        Ok(Self { files, limits: kept, flights: Flights::default(), whole_packs })
     }
 
     /// The folder.

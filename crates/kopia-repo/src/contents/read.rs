@@ -97,6 +97,8 @@ impl Shared {
             if let Some(whole) = cache.whole(Kind::Packs, pack.as_str()).await {
                 return Ok(whole);
             }
+            let permit = cache.whole_packs.acquire().await;
+            let _permit = permit.expect("the semaphore of a cache is never closed");
             let whole = self.storage.get(pack, ReadRange::Full).await?;
             self.meters.fetched(whole.len());
             cache.store(Kind::Packs, pack.as_str(), whole.clone()).await;

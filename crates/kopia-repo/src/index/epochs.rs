@@ -89,6 +89,16 @@ async fn read_state(shared: &Shared) -> Result<EpochState> {
     })
 }
 
+impl Shared {
+    /// The epochs as one listing of now shows them; `None` where there are none.
+    pub(crate) async fn epochs(&self) -> Result<Option<EpochSnapshot>> {
+        if !self.format.format().epochs_enabled() {
+            return Ok(None);
+        }
+        Ok(Some(read_state(self).await?.snapshot))
+    }
+}
+
 /// What is to be read now.
 pub(crate) async fn active_set(
     shared: &Shared,
