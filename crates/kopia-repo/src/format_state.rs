@@ -17,7 +17,7 @@ use dataplane::task;
 use kopia_format::{
     FormatError,
     blobcfg::BlobConfig,
-    format_blob::{FormatBlob, RepositoryFormat, pack_copy},
+    format_blob::{FormatBlob, RepositoryFormat, Warning, pack_copy},
     keys::FormatKey,
     time::GoTime,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Loaded {
     pub pack_copy: Option<Vec<u8>>,
     pub blob: FormatBlob,
     pub format: Arc<RepositoryFormat>,
+    /// Features that this version lacks and that the repository says can be lacking.
+    pub warnings: Vec<Warning>,
     pub blob_config: Arc<BlobConfig>,
     read_at: Timestamp,
 }
@@ -225,7 +227,8 @@ async fn load(
             way_out: WAY_OUT_FORMAT,
         },
     })?;
-    for warning in format.check().map_err(too_new)? {
+    let warnings = format.check().map_err(too_new)?;
+    for warning in &warnings {
         tracing::warn!(%warning, "the repository asks for attention");
     }
     let blob_config = read_blob_config(storage, &blob, key).await?;
@@ -237,6 +240,7 @@ async fn load(
         pack_copy,
         blob,
         format: Arc::new(format),
+        warnings,
         blob_config: Arc::new(blob_config),
         read_at: now,
     })

@@ -10,7 +10,7 @@ use kopia_format::{
     blobcfg::BlobConfig,
     codec::ItemCodec,
     epoch::EpochSnapshot,
-    format_blob::{FormatBlob, RepositoryFormat},
+    format_blob::{FormatBlob, RepositoryFormat, Warning},
     index::IndexEntry,
     keys::PurposeKey,
 };
@@ -79,6 +79,11 @@ impl Repository {
     /// The outer part of `kopia.repository` as last read.
     pub fn format_blob(&self) -> FormatBlob {
         self.0.format.loaded().blob.clone()
+    }
+
+    /// Features that the repository asks for, this version lacks, and that may be lacking.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.0.format.loaded().warnings.clone()
     }
 
     /// The retention settings as last read.

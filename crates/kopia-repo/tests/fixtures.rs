@@ -237,6 +237,15 @@ async fn a_changed_password_opens_and_the_old_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_feature_that_may_be_lacking_is_a_warning() {
+    let (_, repository) = common::open("required-feature-warn").await;
+    let warnings = repository.warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].to_string().contains("future-feature-2"), "{}", warnings[0]);
+    assert!(common::open("format-v3").await.1.warnings().is_empty());
+}
+
+#[tokio::test]
 async fn the_owner_of_an_upgrade_lock_may_open() {
     let fixture = kopia_fixtures::repo("upgrade-locked");
     let storage = common::folder(&fixture.path()).await;
