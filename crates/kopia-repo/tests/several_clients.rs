@@ -239,7 +239,8 @@ async fn consumers_that_are_busy_do_not_hold_up_what_they_read() {
     writer.flush().await.unwrap();
 }
 
-/// All blobs that a small session leaves, with a clock that stands and numbers that depend on `seed`.
+/// All blobs that a small session leaves, with a clock that stands and numbers that depend on
+/// `seed`.
 async fn run(seed: u64) -> Vec<(BlobId, bytes::Bytes)> {
     let (storage, clock) = (Arc::new(MemoryStorage::new()), clock());
     let env = Env { clock, entropy: Arc::new(SeededEntropy::new(seed)) };
