@@ -1,0 +1,5 @@
+//! The public API of the crate against real repositories, generated trees, and storages that fail.
+#![allow(clippy::unwrap_used)]
+
+mod fixtures;
+mod support;
