@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fixtures;
+mod incremental;
 mod reupload;
 mod support;
+mod upload;
