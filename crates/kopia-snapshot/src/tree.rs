@@ -1,10 +1,14 @@
 //! Reading directories out of a repository.
 
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures::StreamExt;
 use kopia_format::{
-    ObjectId,
+    ContentId, ObjectId,
     directory::{DirEntry, Directory, EntryKind},
 };
-use kopia_repo::Repository;
+use kopia_repo::{IndexEntry, ReadPlan, Repository};
 
 use crate::error::{Result, SnapshotError};
 
@@ -17,7 +21,76 @@ pub const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
 /// [`SnapshotError::Repo`] when it can't be read, [`SnapshotError::Format`] when it is not a directory.
 pub async fn read_directory(repo: &Repository, id: &ObjectId) -> Result<Directory> {
     let bytes = repo.read_object(id, DIRECTORY_BYTES_MAX).await?;
-    Directory::parse(&bytes).map_err(SnapshotError::format(format!("directory object {id}")))
+    parse(id, &bytes)
+}
+
+/// Bytes of contents that are read together.
+const TOGETHER_BYTES: u64 = 64 << 20;
+
+/// Reads contents with as few requests as their places in the packs allow, and gives them to `take` as they come. What
+/// can't be read is left out: whoever asks for it by itself learns why.
+///
+/// # Errors
+/// What reading the index may give.
+pub(crate) async fn read_contents(
+    repo: &Repository,
+    ids: &[ContentId],
+    mut take: impl FnMut(ContentId, Bytes),
+) -> Result<()> {
+    let index = repo.index().await?;
+    let mut entries: Vec<IndexEntry> = Vec::with_capacity(ids.len());
+    for id in ids {
+        entries.extend(index.find(id)?);
+    }
+    // In the order of the packs, so that a window cuts few ranges in two.
+    entries.sort_by(|a, b| (&a.pack, a.offset).cmp(&(&b.pack, b.offset)));
+    let mut entries = entries.into_iter().peekable();
+    while let Some(first) = entries.next() {
+        let mut bytes = u64::from(first.original_length);
+        let mut window = vec![first];
+        while let Some(next) = entries.next_if(|e| {
+            bytes += u64::from(e.original_length);
+            bytes <= TOGETHER_BYTES
+        }) {
+            window.push(next);
+        }
+        let plan = ReadPlan::of_entries(window);
+        let mut contents = std::pin::pin!(repo.fetch_all(&plan));
+        while let Some((id, content)) = contents.next().await {
+            if let Ok(bytes) = content {
+                take(id, bytes);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads many directory objects, each of `ids` once.
+///
+/// # Errors
+/// What reading the index may give. What is wrong with one directory is in the result.
+pub(crate) async fn read_directories(
+    repo: &Repository,
+    ids: &[ObjectId],
+) -> Result<HashMap<ObjectId, Result<Directory>>> {
+    let mut read = HashMap::with_capacity(ids.len());
+    let direct = ids.iter().filter(|id| id.indirection() == 0 && !id.is_compressed());
+    let direct: Vec<ContentId> = direct.map(ObjectId::content_id).collect();
+    read_contents(repo, &direct, |content, bytes| {
+        let id = ObjectId::direct(content);
+        read.insert(id, parse(&id, &bytes));
+    })
+    .await?;
+    for id in ids {
+        if !read.contains_key(id) {
+            read.insert(*id, read_directory(repo, id).await);
+        }
+    }
+    Ok(read)
+}
+
+fn parse(id: &ObjectId, bytes: &[u8]) -> Result<Directory> {
+    Directory::parse(bytes).map_err(SnapshotError::format(format!("directory object {id}")))
 }
 
 /// Walks down from `entry` by the names of `path`, which are separated by `/`; empty names are skipped.

@@ -200,7 +200,7 @@ impl Run<'_> {
                     (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
                 })),
                 Err(error) => {
-                    let blob = blame(&error);
+                    let blob = error.blob();
                     self.note(&path, id, blob, format!("error reading directory {id}: {error}"));
                 }
             }
@@ -215,7 +215,7 @@ impl Run<'_> {
             Ok(contents) => contents.chunks,
             Err(error) => {
                 let error = SnapshotError::from(error);
-                let blob = blame(&error);
+                let blob = error.blob();
                 return self.note(path, object, blob, format!("verify object {object}: {error}"));
             }
         };
@@ -282,29 +282,11 @@ impl Run<'_> {
             if let Err(error) = content {
                 let Some((path, object)) = wanted.get(&id).cloned() else { continue };
                 let error = SnapshotError::from(error);
-                let blob = blame(&error);
+                let blob = error.blob();
                 self.note(&path, object, blob, format!("error reading object {object}: {error}"));
             }
             (self.progress)(&self.report.stats);
         }
         Ok(())
-    }
-}
-
-fn pack_of(error: &RepoError) -> Option<String> {
-    match error {
-        RepoError::PackMissing { pack, .. }
-        | RepoError::PackTruncated { pack, .. }
-        | RepoError::ContentDamaged { pack, .. }
-        | RepoError::ContentArchived { pack, .. } => Some(pack.to_string()),
-        _ => None,
-    }
-}
-
-/// The pack that an error is about.
-fn blame(error: &SnapshotError) -> Option<String> {
-    match error {
-        SnapshotError::Repo(error) => pack_of(error),
-        _ => None,
     }
 }

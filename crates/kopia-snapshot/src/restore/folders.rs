@@ -27,7 +27,12 @@ pub(super) fn make(
         let is_root = folder.path.as_os_str().is_empty();
         let made = std::fs::DirBuilder::new().recursive(is_root).mode(0o700).create(&place);
         match made {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // The target may be a link to a folder; a link below it would lead out of the target.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !std::fs::symlink_metadata(&place).is_ok_and(|found| found.is_dir()) {
+                    return Err(local(&place, io::ErrorKind::NotADirectory.into()));
+                }
+            }
             other => other.map_err(|source| local(&place, source))?,
         }
         report.folders += 1;

@@ -11,6 +11,7 @@ mod folders;
 mod options;
 mod place;
 mod plan;
+mod planning;
 mod run;
 
 pub use archive::ArchiveKind;

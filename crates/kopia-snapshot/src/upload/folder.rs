@@ -5,20 +5,21 @@
 //! the depth of the tree times the parallelism, not by the size of the tree.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
 };
 
-use kopia_format::directory::{DirEntry, DirectoryBuilder};
-use tokio::task::JoinSet;
+use kopia_format::directory::DirEntry;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{
     events::UploadEvent,
     file::{EntryError, upload_file, upload_link},
+    open::{OpenFolder, Registry},
     previous::{PreviousFolder, folders_below, unchanged},
     rules::{FolderRules, Opened},
     run::{Run, dir_entry},
@@ -27,6 +28,9 @@ use crate::{
     error::SnapshotError,
     source::{EntryKind, ListedEntry, LocalEntry},
 };
+
+/// So many unchanged entries are taken over before other tasks get their turn.
+const ENTRIES_WITHOUT_PAUSE: usize = 1024;
 
 /// A folder to upload.
 pub(crate) struct Folder {
@@ -38,61 +42,44 @@ pub(crate) struct Folder {
     pub previous: Vec<Arc<PreviousFolder>>,
 }
 
-/// A folder while it is open: what a checkpoint can take of it.
-pub(crate) struct OpenFolder {
-    pub entry: LocalEntry,
-    pub relative: String,
-    pub metadata_compressor: Option<kopia_format::compress::Compressor>,
-    pub builder: Mutex<DirectoryBuilder>,
-    /// Open folders below, by the address of their state.
-    pub below: Mutex<BTreeMap<usize, Arc<OpenFolder>>>,
-}
-
-impl OpenFolder {
-    pub fn builder<T>(&self, change: impl FnOnce(&mut DirectoryBuilder) -> T) -> T {
-        change(&mut self.builder.lock().expect("no holder of this lock panics"))
-    }
-
-    fn below<T>(&self, change: impl FnOnce(&mut BTreeMap<usize, Arc<Self>>) -> T) -> T {
-        change(&mut self.below.lock().expect("no holder of this lock panics"))
-    }
-}
-
 /// A folder's path joined with a name.
 fn join(relative: &str, name: &str) -> String {
     if relative == "." { name.to_owned() } else { format!("{relative}/{name}") }
 }
 
-type Uploaded = Pin<Box<dyn Future<Output = Result<DirEntry, EntryError>> + Send>>;
-
-/// Uploads `folder`. `parent` is told of it while it is open.
+/// Uploads `folder` in a task of its own, which `registry` lists while it runs. Of its own because the depth of a tree must
+/// not be the depth of a stack; it ends with whoever waits for it.
 pub(crate) fn upload_folder(
     run: Arc<Run>,
     folder: Folder,
-    parent: Option<Arc<OpenFolder>>,
-    root: Option<Arc<Mutex<Option<Arc<OpenFolder>>>>>,
-) -> Uploaded {
-    Box::pin(async move {
-        let open = Arc::new(OpenFolder {
-            entry: folder.entry.clone(),
-            relative: folder.relative.clone(),
-            metadata_compressor: folder.rules.metadata_compressor(),
-            builder: Mutex::default(),
-            below: Mutex::default(),
-        });
-        let address = Arc::as_ptr(&open) as usize;
-        if let Some(parent) = &parent {
-            parent.below(|all| all.insert(address, open.clone()));
-        }
-        if let Some(root) = &root {
-            *root.lock().expect("no holder of this lock panics") = Some(open.clone());
-        }
-        let result = fill(&run, folder, &open).await;
-        if let Some(parent) = &parent {
-            parent.below(|all| all.remove(&address));
-        }
-        result
-    })
+    registry: Arc<Registry>,
+) -> Task<Result<DirEntry, EntryError>> {
+    // Without the box the future would be of a type that contains itself.
+    let filled: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+        let compressor = folder.rules.metadata_compressor();
+        let open = OpenFolder::new(folder.entry.clone(), folder.relative.clone(), compressor);
+        let _entered = registry.enter_folder(open.clone());
+        fill(&run, folder, &open).await
+    });
+    Task(tokio::spawn(filled))
+}
+
+/// A task that is stopped when nobody waits for it any more.
+pub(crate) struct Task<T>(JoinHandle<T>);
+
+impl<T> Future for Task<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let joined = Pin::new(&mut self.0).poll(context);
+        joined.map(|joined| joined.expect("a folder's task does not panic"))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn fill(
@@ -116,9 +103,12 @@ async fn fill(
         open: open.clone(),
     });
     let mut helpers = JoinSet::new();
-    for listed in opened.entries {
+    for (number, listed) in opened.entries.into_iter().enumerate() {
         if run.is_stopped() {
             break;
+        }
+        if number % ENTRIES_WITHOUT_PAUSE == ENTRIES_WITHOUT_PAUSE - 1 {
+            tokio::task::yield_now().await;
         }
         if state.take_unchanged(&listed) {
             continue;
@@ -141,11 +131,7 @@ async fn fill(
     while let Some(done) = helpers.join_next().await {
         done.expect("a helper task does not panic")?;
     }
-    let directory = open.builder(std::mem::take).build(open.entry.mtime, run.incomplete());
-    let object = run
-        .write_directory(&state.relative, directory.to_bytes(), open.metadata_compressor)
-        .await?;
-    Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })
+    Ok(run.close_folder(open).await?)
 }
 
 fn count_excluded(run: &Run, opened: &Opened) {
@@ -234,7 +220,8 @@ impl State {
             EntryKind::File => {
                 self.run.counters.non_cached_files.fetch_add(1, Relaxed);
                 let style = child.file_style(&name, entry.size);
-                let result = upload_file(&self.run, &path, &relative, &entry, &style).await;
+                let open = &self.open.below;
+                let result = upload_file(&self.run, &path, &relative, &entry, &style, open).await;
                 (result, self.rules.ignores_file_errors())
             }
         };
@@ -259,21 +246,11 @@ impl State {
             previous.push(Arc::new(PreviousFolder::load(&self.run.repo, &id).await?));
         }
         let folder = Folder { path, relative: relative.to_owned(), entry, rules, previous };
-        upload_folder(self.run.clone(), folder, Some(self.open.clone()), None).await
+        upload_folder(self.run.clone(), folder, self.open.below.clone()).await
     }
 
     fn note(&self, path: &str, error: &str, ignored: bool) {
-        let run = &self.run;
-        if ignored {
-            run.counters.ignored_errors.fetch_add(1, Relaxed);
-        } else {
-            run.counters.errors.fetch_add(1, Relaxed);
-        }
-        run.tell(UploadEvent::Failed { path, error, ignored });
-        self.open.builder(|b| b.add_failed(path.as_bytes(), ignored, error.as_bytes()));
-        if run.options.fail_fast && !ignored {
-            run.failed_fast.store(true, Relaxed);
-        }
+        self.run.note_failure(&self.open, path, error, ignored);
     }
 }
 
