@@ -12,7 +12,7 @@ pub trait Layer: Send + Sync + fmt::Debug {
 
 /// A storage and the layers put on it, inside out.
 ///
-/// The order that works: backend, metrics, limit, retry, policy, hide, read-only. Metrics then
+/// The order that works: backend, metrics, limit, throttle, retry, policy, hide, read-only. Metrics then
 /// count every attempt, as the server does; a retry that waits holds no permit; the policy is asked
 /// once per put.
 ///

@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Duration};
 use blob_core::{
     BlobError, BlobId, Clock, DynStorage, FnPolicy, Layer, ManualClock, MemoryStorage, Payload,
     PutAttributes, PutOptions, ReadRange, StorageClass, StorageStack, Timestamp,
-    layers::{Hide, Limit, Metrics, Operation, Prefix, ReadOnly, WithPolicy},
+    layers::{
+        Hide, Limit, Metrics, Operation, Prefix, ReadOnly, Throttle, ThrottleLimits, WithPolicy,
+    },
 };
 use blob_testkit::{CountingStorage, Fault, FaultyStorage, Rule};
 use futures::{StreamExt, TryStreamExt};
@@ -227,4 +229,72 @@ async fn a_thaw_runs_by_the_clock_and_a_lifecycle_rule_works_behind_our_backs() 
     assert!(storage.get(&id("p1"), ReadRange::Full).await.is_err());
     clock.sleep(Duration::from_secs(1)).await;
     assert_eq!(storage.get(&id("p1"), ReadRange::Full).await.unwrap(), "x");
+}
+
+/// A storage that is slowed down, and the clock by which it is.
+fn throttled(limits: ThrottleLimits) -> (DynStorage, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(0)));
+    let layer = Throttle::to(limits).clock(clock.clone());
+    (layer.wrap(Arc::new(MemoryStorage::new())), clock)
+}
+
+#[tokio::test]
+async fn a_throttle_keeps_the_rate_of_bytes_over_time() {
+    let limits = ThrottleLimits { upload_bytes_per_second: 100.0, ..Default::default() };
+    let (storage, clock) = throttled(limits);
+    let millis = || clock.now().nanos() / 1_000_000;
+    let blob = Payload::from(vec![0; 250]);
+    let put = async |name| storage.put(&id(name), blob.clone(), &PutOptions::default()).await;
+    put("p1").await.unwrap();
+    assert_eq!(millis(), 0, "the first second's bytes are there, the rest is owed");
+    put("p2").await.unwrap();
+    assert_eq!(millis(), 1500, "p1 owed 150 bytes");
+    put("p3").await.unwrap();
+    assert_eq!(millis(), 4000, "p2 owed 250 bytes");
+    clock.advance(Duration::from_secs(3600));
+    let later = millis();
+    put("p4").await.unwrap();
+    put("p5").await.unwrap();
+    assert_eq!(millis() - later, 1500, "an idle hour saves up one second, not an hour");
+    storage.get(&id("p5"), ReadRange::Full).await.unwrap();
+    assert_eq!(millis() - later, 1500, "reads have a limit of their own");
+}
+
+#[tokio::test]
+async fn a_throttle_pays_for_ranges_before_and_for_whole_blobs_after() {
+    let limits = ThrottleLimits { download_bytes_per_second: 100.0, ..Default::default() };
+    let (storage, clock) = throttled(limits);
+    let millis = || clock.now().nanos() / 1_000_000;
+    storage.put(&id("p"), Payload::from(vec![0; 300]), &PutOptions::default()).await.unwrap();
+    let range = ReadRange::Bytes { offset: 0, length: 200 };
+    storage.get(&id("p"), range).await.unwrap();
+    assert_eq!(millis(), 0);
+    storage.get(&id("p"), ReadRange::Full).await.unwrap();
+    assert_eq!(millis(), 1000, "the whole blob waited for what the range owed");
+    storage.get(&id("p"), range).await.unwrap();
+    assert_eq!(millis(), 4000, "and the range for what the whole blob owed");
+}
+
+#[tokio::test]
+async fn a_throttle_counts_requests_by_what_they_do() {
+    let limits = ThrottleLimits {
+        reads_per_second: 2.0,
+        writes_per_second: 1.0,
+        lists_per_second: 4.0,
+        ..Default::default()
+    };
+    let (storage, clock) = throttled(limits);
+    let millis = || clock.now().nanos() / 1_000_000;
+    for name in ["p1", "p2", "p3"] {
+        put(&storage, name, "x").await;
+    }
+    assert_eq!(millis(), 1000, "one at once, one owed, then one that waits a second");
+    for _ in 0..4 {
+        storage.head(&id("p1")).await.unwrap();
+    }
+    assert_eq!(millis(), 1500);
+    for _ in 0..6 {
+        assert_eq!(names(&storage, "p").await.len(), 3);
+    }
+    assert_eq!(millis(), 1750);
 }

@@ -6,16 +6,20 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use blob_core::{
     DynStorage, PutPolicy, StorageStack,
-    layers::{Hide, Limit, Metrics, ReadOnly, Retry, WithPolicy},
+    layers::{Hide, Limit, Metrics, ReadOnly, Retry, Throttle, ThrottleLimits, WithPolicy},
 };
-use kopia_format::local_config::LocalConfig;
-use kopia_repo::{CacheOptions, CreateOptions, OpenOptions, Repository};
+use kopia_format::local_config::{LocalConfig, StorageConnection, ThrottlingLimits};
+use kopia_repo::{CacheOptions, CreateOptions, OpenOptions, RepoError, Repository};
 use secrecy::SecretString;
 use storageconfig::{FILE_NAME, Finding, Level, Loaded};
 
-use crate::connect::{backends::Backend, identity, paths};
+use crate::{
+    connect::{backends::Backend, identity},
+    exit::{Exit, Failure},
+};
 
 /// What is said of a connection besides its storage.
 #[derive(Debug, Clone, Default)]
@@ -30,13 +34,24 @@ pub struct ClientOptions {
     pub cache: Option<CacheOptions>,
     /// How long the format blobs may be taken from memory.
     pub format_refresh: Option<Duration>,
+    /// How much is asked of the storage.
+    pub limits: ThrottleLimits,
 }
 
 impl ClientOptions {
     /// What the connection file `connection`, which lies at `file`, says.
-    pub fn of_connection(connection: &LocalConfig, file: &Path) -> Self {
+    ///
+    /// # Errors
+    /// A speed limit is no number, or negative.
+    pub fn of_connection(connection: &LocalConfig, file: &Path) -> anyhow::Result<Self> {
         let refresh = connection.format_blob_cache_duration;
-        Self {
+        let limits = match (&connection.throttling_limits, &connection.storage) {
+            // Limits of the connection take the place of the storage's, all of them.
+            (Some(limits), _) => limits_of(limits)?,
+            (None, Some(storage)) => storage_limits(storage)?,
+            (None, None) => ThrottleLimits::default(),
+        };
+        Ok(Self {
             hostname: connection.hostname.clone(),
             username: connection.username.clone(),
             read_only: connection.readonly,
@@ -45,8 +60,43 @@ impl ClientOptions {
                 .ok()
                 .filter(|n| *n > 0)
                 .map(Duration::from_nanos),
-        }
+            limits,
+        })
     }
+}
+
+/// The limits that a storage's part of the connection file has among its own keys.
+///
+/// # Errors
+/// A limit is no number, or negative.
+pub fn storage_limits(storage: &StorageConnection) -> anyhow::Result<ThrottleLimits> {
+    limits_of(&ThrottlingLimits::from_value(serde_json::Value::Object(storage.config.clone()))?)
+}
+
+fn limits_of(limits: &ThrottlingLimits) -> anyhow::Result<ThrottleLimits> {
+    let rate = |name: &str, rate: f64| {
+        anyhow::ensure!(rate >= 0.0, "the limit {name} can't be negative: {rate}");
+        Ok(rate)
+    };
+    let at_once = |name: &str, count: i64| {
+        usize::try_from(count)
+            .with_context(|| format!("the limit {name} can't be negative: {count}"))
+    };
+    Ok(ThrottleLimits {
+        download_bytes_per_second: rate(
+            "maxDownloadSpeedBytesPerSecond",
+            limits.max_download_speed_bytes_per_second,
+        )?,
+        upload_bytes_per_second: rate(
+            "maxUploadSpeedBytesPerSecond",
+            limits.max_upload_speed_bytes_per_second,
+        )?,
+        reads_per_second: rate("readsPerSecond", limits.reads_per_second)?,
+        writes_per_second: rate("writesPerSecond", limits.writes_per_second)?,
+        lists_per_second: rate("listsPerSecond", limits.lists_per_second)?,
+        reads_at_once: at_once("concurrentReads", limits.concurrent_reads)?,
+        writes_at_once: at_once("concurrentWrites", limits.concurrent_writes)?,
+    })
 }
 
 /// Who decides about storage classes.
@@ -125,11 +175,13 @@ impl ClientBuilder {
     pub async fn stack(&self) -> anyhow::Result<Stack> {
         let metrics = Metrics::new();
         let requests = self.backend.storage.info().concurrency.max(1);
-        let bare = StorageStack::over(self.backend.storage.clone())
+        let mut bare = StorageStack::over(self.backend.storage.clone())
             .layer(metrics.clone())
-            .layer(Limit::requests(requests))
-            .layer(Retry::new())
-            .build();
+            .layer(Limit::requests(requests));
+        if self.options.limits != ThrottleLimits::default() {
+            bare = bare.layer(Throttle::to(self.options.limits));
+        }
+        let bare = bare.layer(Retry::new()).build();
         let reads_file = self.backend.has_storage_config;
         let (policy, storage_config) = match &self.policy {
             Policy::None => (None, None),
@@ -186,7 +238,15 @@ impl ClientBuilder {
             upgrade_owner: std::env::var("KOPIA_REPO_UPGRADE_OWNER_ID").ok(),
             ..defaults
         };
-        let repo = Repository::open(full, password, options).await?;
+        let name = full.info().name.clone();
+        let repo =
+            Repository::open(full, password, options).await.map_err(|error| match error {
+                RepoError::WrongPassword => {
+                    let message = format!("wrong password for the repository at {name}");
+                    anyhow::Error::new(error).context(Failure::new(Exit::Password, message))
+                }
+                other => other.into(),
+            })?;
         Ok(Client { repo, bare, metrics, storage_config })
     }
 }
@@ -218,9 +278,4 @@ impl Client {
 fn is_loud(finding: &Finding) -> bool {
     finding.level == Level::Error
         || matches!(finding.code, "W-ARCHIVE-META" | "W-CONFIG-FORBIDDEN" | "W-LEGAL-HOLD")
-}
-
-/// The cache folder of a connection that names none.
-pub fn default_cache(unique_id: &[u8], config_file: &Path) -> std::path::PathBuf {
-    paths::default_cache_directory(unique_id, config_file)
 }

@@ -12,6 +12,7 @@ mod policy;
 mod prefix;
 mod read_only;
 mod retry;
+mod throttle;
 
 pub use hide::Hide;
 pub use limit::Limit;
@@ -20,6 +21,7 @@ pub use policy::WithPolicy;
 pub use prefix::Prefix;
 pub use read_only::ReadOnly;
 pub use retry::Retry;
+pub use throttle::{Throttle, ThrottleLimits};
 
 /// What the macros of this crate need at the place where they are used.
 #[doc(hidden)]

@@ -7,8 +7,13 @@ use std::{collections::HashSet, ffi::OsString};
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
-/// Is the argument a flag whose value is a boolean?
+/// Is the argument a flag whose value is a boolean, and that is false or true where it is not given?
 fn is_boolean(arg: &Arg) -> bool {
+    let sets = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::Set);
+    has_boolean(arg) && sets
+}
+
+fn has_boolean(arg: &Arg) -> bool {
     let boolean = ValueParser::bool().type_id();
     arg.get_long().is_some() && arg.get_value_parser().type_id() == boolean
 }
@@ -22,21 +27,42 @@ pub fn with_optional_values(command: Command) -> Command {
             }
             let default = arg.get_default_values().first().cloned();
             let default = default.unwrap_or_else(|| "false".into());
+            let is_off = default == "false";
             arg.action(ArgAction::Set)
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")
                 .default_value(default)
+                .hide_default_value(is_off)
+                .value_name("")
                 .hide_possible_values(true)
         })
         .mut_subcommands(with_optional_values)
+}
+
+/// Help and usage as clap writes them, with `--[no-]x` for what it shows as `--x[=<>]`: as wide, and true.
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("[=<>]") {
+        let (before, after) = (&rest[..at], &rest[at + "[=<>]".len()..]);
+        match before.rfind("--") {
+            Some(dashes) => {
+                let (head, name) = before.split_at(dashes + 2);
+                out.extend([head, "[no-]", name]);
+            }
+            None => out.push_str(before),
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 fn collect_longs(command: &Command, all: &mut HashSet<String>, booleans: &mut HashSet<String>) {
     for arg in command.get_arguments() {
         for long in arg.get_long_and_visible_aliases().unwrap_or_default() {
             all.insert(long.to_owned());
-            if is_boolean(arg) {
+            if has_boolean(arg) {
                 booleans.insert(long.to_owned());
             }
         }
@@ -56,6 +82,10 @@ pub fn normalise(command: &Command, args: impl IntoIterator<Item = OsString>) ->
             plain |= arg == "--";
             let negated =
                 arg.to_str().filter(|_| !plain).and_then(|text| text.strip_prefix("--no-"));
+            // Kopia's longer forms of help: ours is one, and long.
+            if !plain && (arg == "--help-long" || arg == "--help-full") {
+                return "--help".into();
+            }
             match negated {
                 Some(name) if booleans.contains(name) && !all.contains(&format!("no-{name}")) => {
                     format!("--{name}=false").into()
@@ -90,6 +120,24 @@ mod tests {
         assert_eq!(parse(&["x", "--no-progress", "go", "--fast"]), (true, false));
         assert_eq!(parse(&["x", "go", "--no-fast", "--no-progress"]), (false, false));
         assert_eq!(parse(&["x", "go", "--fast=true", "--progress"]), (true, true));
+    }
+
+    #[test]
+    fn help_shows_both_twins_in_the_same_width() {
+        let text = command().find_subcommand_mut("go").unwrap().render_help().to_string();
+        assert!(text.contains("--fast[=<>]"), "{text}");
+        assert!(shown(&text).contains("--[no-]fast"), "{}", shown(&text));
+        assert_eq!(shown(&text).len(), text.len());
+        assert_eq!(shown("no flag [=<>] here"), "no flag  here");
+    }
+
+    #[test]
+    fn a_flag_that_may_be_left_open_stays_open() {
+        let inherit = Arg::new("inherit").long("inherit").value_parser(ValueParser::bool());
+        let inherit = inherit.action(ArgAction::Append).num_args(0..=1).require_equals(true);
+        let command = with_optional_values(Command::new("x").arg(inherit));
+        let matches = command.try_get_matches_from(["x"]).unwrap();
+        assert!(matches.get_many::<bool>("inherit").is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `content`: list, stats, verify.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand};
 use kopia_format::{
@@ -8,7 +8,7 @@ use kopia_format::{
     index::{IdRange, IndexEntry},
     time::GoTime,
 };
-use kopia_repo::{Deleted, EntryFilter, VerifyEvent, VerifyOptions, VerifyReport};
+use kopia_repo::{Deleted, EntryFilter, RepoError, VerifyEvent, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
 use super::{App, app::Access, repository::flags::duration};
@@ -188,18 +188,8 @@ fn compression(entry: &IndexEntry) -> String {
         .map_or_else(|_| format!("compression-{:x}", entry.compression), |c| c.name().to_owned());
     match entry.original_length {
         0 => name,
-        original => format!("{name} {}", saved(original.into(), entry.packed_length.into())),
+        original => format!("{name} {}", size::saved(original.into(), entry.packed_length.into())),
     }
-}
-
-/// How much smaller `packed` is than `original`, in percent with one decimal.
-fn saved(original: u64, packed: u64) -> String {
-    if packed >= original {
-        return "0%".to_owned();
-    }
-    #[allow(clippy::cast_precision_loss)] // one decimal is shown
-    let percent = 100.0 * (1.0 - packed as f64 / original as f64);
-    format!("{percent:.1}%")
 }
 
 /// Count contents and their bytes.
@@ -245,7 +235,7 @@ impl Stats {
         text::line(format!("Count: {count}"));
         text::line(format!("Total Bytes: {}", show(original)));
         if packed < original {
-            let percent = saved(original, packed);
+            let percent = size::saved(original, packed);
             text::line(format!("Total Packed: {} (compression {percent})", show(packed)));
         }
         if methods.len() > 1 {
@@ -254,7 +244,7 @@ impl Stats {
                 let mut line =
                     format!("  {:<22} count: {count} size: {}", method_name(*id), show(*original));
                 if *id != 0 {
-                    let percent = saved(*original, *packed);
+                    let percent = size::saved(*original, *packed);
                     line.push_str(&format!(" packed: {} compression: {percent}", show(*packed)));
                 }
                 text::line(line);
@@ -309,20 +299,32 @@ impl Verify {
             read_percent: if self.full { 100.0 } else { self.download_percent },
         };
         let progress = Progress::new(app.globals.progress);
+        let mut packs = PacksHit::default();
         let verified = client.repo.verify_contents(&options, |event| match event {
-            VerifyEvent::Problem { error, .. } => progress.say(&error.to_string()),
+            VerifyEvent::Problem { error, .. } => {
+                packs.add(error);
+                progress.say(&error.to_string());
+            }
             VerifyEvent::Progress(report) => {
                 progress.show(|| format!("Verified {} contents", report.contents));
             }
-            VerifyEvent::Listed { .. } => {}
+            VerifyEvent::Listed { packs, bytes } => {
+                app.info(format!("Listed {packs} packs ({}).", size::bytes(bytes)));
+                app.info("Verifying contents...");
+            }
         });
         let report = verified.await?;
         progress.finish();
-        let counters = counters(&report);
+        let counters = packs.counters(&report);
         if self.json.json {
             self.json.print(&counters);
         } else {
-            app.info(format!("verifyCounters: {}", self.json.render(&counters)));
+            app.info("Finished verifying contents");
+            if report.contents_cold > 0 {
+                let count = report.contents_cold;
+                app.warn(format!("{count} contents are archived and were not read."));
+            }
+            app.info(format!("verifyCounters:\t{}", self.json.render(&counters)));
         }
         match report.problems() {
             0 => Ok(Exit::Done),
@@ -334,24 +336,36 @@ impl Verify {
     }
 }
 
-/// The counters with Kopia's names.
-fn counters(report: &VerifyReport) -> Value {
-    json!({
-        "verifiedContents": report.contents,
-        "totalErrorCount": report.problems(),
-        "contentsInMissingPacks": report.packs_missing,
-        "contentsInTruncatedPacks": report.packs_truncated,
-        "unreadableContents": report.contents_damaged,
-        "readContents": report.contents_read,
-    })
+/// The packs that lost contents are in.
+#[derive(Debug, Default)]
+struct PacksHit {
+    missing: BTreeSet<String>,
+    truncated: BTreeSet<String>,
+    corrupted: BTreeSet<String>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl PacksHit {
+    fn add(&mut self, error: &RepoError) {
+        match error {
+            RepoError::PackMissing { pack, .. } => self.missing.insert(pack.to_string()),
+            RepoError::PackTruncated { pack, .. } => self.truncated.insert(pack.to_string()),
+            RepoError::ContentDamaged { pack, .. } => self.corrupted.insert(pack.to_string()),
+            _ => false,
+        };
+    }
 
-    #[test]
-    fn savings_are_shown_with_one_decimal() {
-        assert_eq!([saved(1000, 250), saved(10, 10), saved(3, 2)], ["75.0%", "0%", "33.3%"]);
+    /// The counters with Kopia's names.
+    fn counters(&self, report: &VerifyReport) -> Value {
+        json!({
+            "verifiedContents": report.contents,
+            "totalErrorCount": report.problems(),
+            "contentsInMissingPacks": report.packs_missing,
+            "contentsInTruncatedPacks": report.packs_truncated,
+            "unreadableContents": report.contents_damaged,
+            "readContents": report.contents_read,
+            "missingPacks": self.missing.len(),
+            "truncatedPacks": self.truncated.len(),
+            "corruptedPacks": self.corrupted.len(),
+        })
     }
 }

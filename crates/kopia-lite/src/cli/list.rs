@@ -119,8 +119,12 @@ impl List {
 
     fn line(&self, app: &App, entry: &DirEntry, prefix: &str) -> String {
         let is_folder = entry.kind == EntryKind::Directory;
-        let slash = if is_folder { "/" } else { "" };
-        let prefix = if self.long || self.recursive { prefix } else { "" };
+        // Kopia's plain list has neither.
+        let (prefix, slash) = match (self.long || self.recursive, is_folder) {
+            (false, _) => ("", ""),
+            (true, true) => (prefix, "/"),
+            (true, false) => (prefix, ""),
+        };
         let failed = entry.summary.as_ref().map_or(0, |summary| summary.failed);
         let errors = match failed > 0 && self.error_summary {
             true => format!(" ({failed} errors)"),

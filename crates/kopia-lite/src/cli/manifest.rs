@@ -98,7 +98,10 @@ pub struct Show {
 impl Show {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
-        for item in &self.items {
+        for (number, item) in self.items.iter().enumerate() {
+            if number > 0 && !self.json.json {
+                text::line("");
+            }
             let entry = client.repo.manifests().get(&ManifestId::new(item)).await;
             let entry = entry.with_context(|| format!("error getting metadata for {item:?}"))?;
             let payload: Value = serde_json::from_str(entry.data.get())?;
@@ -115,7 +118,8 @@ impl Show {
                 text::line(format!("// label {key}:{value}"));
             }
             let indented = kopia_format::json::to_vec_indent(&payload);
-            text::line(String::from_utf8_lossy(&indented));
+            // Like Kopia without a newline at the end.
+            text::raw(&indented);
         }
         Ok(Exit::Done)
     }

@@ -19,13 +19,13 @@ mod times;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 pub use app::App;
 pub use globals::{Globals, LogLevel};
 
 use crate::{
-    exit::Exit,
+    exit::{Exit, Failure},
     ui::{self, text},
 };
 
@@ -122,12 +122,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         definition().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and the version are no errors, and go to stdout.
-            let failed = error.use_stderr();
-            let _ = error.print();
-            return if failed { Exit::Usage } else { Exit::Done };
-        }
+        Err(error) => return not_parsed(&error, wants_json),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -146,6 +141,39 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             let exit = app.interrupted().unwrap_or_else(|| ui::error::exit_of(&error));
             text::note(ui::error::describe(&error, exit, wants_json));
             exit
+        }
+    }
+}
+
+/// Prints help or the version, which are no errors, or says what is wrong with the arguments.
+fn not_parsed(error: &clap::Error, wants_json: bool) -> Exit {
+    let shown = argv::shown(&error.render().to_string());
+    match error.kind() {
+        ErrorKind::DisplayVersion if wants_json => {
+            let (version, formats) = (env!("CARGO_PKG_VERSION"), [1, 2, 3]);
+            let formats = serde_json::json!({"reads": formats, "writes": formats});
+            text::line(serde_json::json!({"version": version, "formats": formats}));
+            Exit::Done
+        }
+        ErrorKind::DisplayVersion => {
+            text::line(VERSION);
+            Exit::Done
+        }
+        // No command at all asks for help, as in Kopia.
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            text::raw(shown.as_bytes());
+            Exit::Done
+        }
+        _ if wants_json => {
+            let message = shown.lines().next().unwrap_or_default();
+            let message = message.strip_prefix("error: ").unwrap_or(message);
+            let failure = Failure::new(Exit::Usage, message);
+            text::note(ui::error::describe(&failure.into(), Exit::Usage, true));
+            Exit::Usage
+        }
+        _ => {
+            text::note(shown.trim_end());
+            Exit::Usage
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use jiff::ZonedDateTime;
+use kopia_format::ObjectId;
 use kopia_repo::Repository;
 use kopia_snapshot::{
     restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport},
@@ -109,15 +110,15 @@ impl Restore {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
         let root = self.root(&client.repo).await?;
-        let target = self.target(&root)?;
+        let target = self.target(&client.repo, &root)?;
         let archive = self.archive_kind(&target);
         let options = self.options();
         let place = archive.is_none().then_some(target.as_path());
         let plan = RestorePlan::of(&client.repo, &root.entry, place, &options).await?;
-        self.announce(app, &root);
         if self.dry_run {
             return self.print_plan(&plan, &target);
         }
+        self.announce(app, &root, &target, archive);
         let started = std::time::Instant::now();
         let progress = Arc::new(RestoreProgress::new(app.globals.progress));
         let sink = progress.clone();
@@ -148,16 +149,29 @@ impl Restore {
         lookup.find(repo, source).await.with_context(|| format!("cannot restore {source}"))
     }
 
-    /// Where to restore to: the second argument, or the place that the snapshot was taken of.
-    fn target(&self, root: &Root) -> anyhow::Result<PathBuf> {
+    /// Where to restore to: the second argument. Without one, a path comes back where it was taken, and an ID into a
+    /// folder of that name here, as in Kopia: nothing is overwritten that nobody named.
+    fn target(&self, repo: &Repository, root: &Root) -> anyhow::Result<PathBuf> {
         if let Some(target) = self.paths.get(1) {
             return Ok(paths::absolute(Path::new(target))?);
         }
-        let Some(manifest) = &root.manifest else {
-            bail!("restore requires a source and targetpath");
+        let source = &self.paths[0];
+        if is_id(source) {
+            return Ok(paths::absolute(Path::new(source))?);
+        }
+        let Some(manifest) = root.manifest.as_ref().filter(|_| !source.starts_with("latest"))
+        else {
+            bail!("restore requires a source and a target: {source} names no place by itself");
         };
-        let path = Path::new(&manifest.source.path).join(&root.path);
-        Ok(paths::absolute(&path)?)
+        let own = (&*manifest.source.host, &*manifest.source.user_name)
+            == (repo.hostname(), repo.username());
+        if !own {
+            bail!(
+                "restore requires a target: {} is a place of another user or machine",
+                manifest.source
+            );
+        }
+        Ok(paths::absolute(&Path::new(&manifest.source.path).join(&root.path))?)
     }
 
     fn archive_kind(&self, target: &Path) -> Option<ArchiveKind> {
@@ -196,8 +210,28 @@ impl Restore {
         }
     }
 
-    fn announce(&self, app: &App, root: &Root) {
-        let Some(manifest) = &root.manifest else { return };
+    fn announce(&self, app: &App, root: &Root, target: &Path, archive: Option<ArchiveKind>) {
+        let place = target.display();
+        if self.mode == Mode::Auto {
+            app.info(match archive {
+                Some(ArchiveKind::Zip | ArchiveKind::ZipStored) => {
+                    format!("Restoring to a zip file ({place})...")
+                }
+                Some(ArchiveKind::Tar) => {
+                    format!("Restoring to an uncompressed tar file ({place})...")
+                }
+                Some(ArchiveKind::TarGz) => format!("Restoring to a tar+gzip file ({place})..."),
+                None => {
+                    let parallel = self.parallel;
+                    format!(
+                        "Restoring to local filesystem ({place}) with parallelism={parallel}..."
+                    )
+                }
+            });
+        }
+        let Some(manifest) = root.manifest.as_ref().filter(|_| !is_id(&self.paths[0])) else {
+            return;
+        };
         app.info(format!(
             "Restoring from\n   Snapshot source: {}\n   Snapshot time: {}\n   \
              Relative path: {}\n   Object ID: {}",
@@ -252,6 +286,12 @@ impl Restore {
             (true, true) => Exit::Done,
         })
     }
+}
+
+/// Does a source begin with an object or snapshot ID, or digits that could be one, as Kopia looks at it?
+fn is_id(source: &str) -> bool {
+    let first = source.split('/').next().unwrap_or_default();
+    !first.is_empty() && first.parse::<ObjectId>().is_ok()
 }
 
 /// Lists at most so many failures.

@@ -35,7 +35,7 @@ impl JsonFlags {
         text::line(self.render(value));
     }
 
-    /// Prints a list: `[`, one element a line, `]`. Kopia ends without a newline; a newline more hurts no parser.
+    /// Prints a list: `[`, one element a line, `]`, and like Kopia no newline behind it.
     pub fn print_list<T: Serialize>(self, values: impl IntoIterator<Item = T>) {
         let mut out = String::from("[");
         let mut separator = if self.json_indent { "" } else { "\n " };
@@ -45,6 +45,6 @@ impl JsonFlags {
             separator = if self.json_indent { "," } else { ",\n " };
         }
         out.push_str(if self.json_indent { "]" } else { "\n]" });
-        text::line(out);
+        text::raw(out.as_bytes());
     }
 }

@@ -43,6 +43,16 @@ fn scaled(value: u64, step: f64, suffix: &str) -> String {
     out
 }
 
+/// How much smaller `packed` is than `original`, in percent with one decimal.
+pub fn saved(original: u64, packed: u64) -> String {
+    if packed >= original {
+        return "0%".to_owned();
+    }
+    #[allow(clippy::cast_precision_loss)] // one decimal is shown
+    let percent = 100.0 * (1.0 - packed as f64 / original as f64);
+    format!("{percent:.1}%")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +67,10 @@ mod tests {
         assert_eq!(base_10(20_971_520), "21 MB");
         assert_eq!(scaled(20_971_520, 1024.0, "iB"), "20 MiB");
         assert_eq!(scaled(512, 1024.0, "iB"), "512 B");
+    }
+
+    #[test]
+    fn savings_are_shown_with_one_decimal() {
+        assert_eq!([saved(1000, 250), saved(10, 10), saved(3, 2)], ["75.0%", "0%", "33.3%"]);
     }
 }

@@ -133,7 +133,7 @@ impl Delete {
         }
         let writer = client.repo.writer()?;
         for target in targets {
-            app.info(format!("Removing policy on {target}..."));
+            app.info(format!("Removing policy on {:?}...", target.to_string()));
             if !policies::delete(&writer, &target).await? {
                 app.info(format!("There is no policy for {target}."));
             }

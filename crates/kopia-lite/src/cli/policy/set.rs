@@ -484,6 +484,15 @@ impl ScheduleFlags {
             if scheduled {
                 bail!("cannot set manual field when scheduling snapshots");
             }
+            for (is_set, what) in [
+                (schedule.interval_seconds != 0, "snapshot interval"),
+                (!schedule.time_of_day.is_empty(), "snapshot times of day"),
+                (!schedule.cron.is_empty(), "cron snapshot times"),
+            ] {
+                if is_set {
+                    changes.said(format!("resetting {what} to default"));
+                }
+            }
             schedule.interval_seconds = 0;
             schedule.time_of_day.clear();
             schedule.cron.clear();
@@ -498,7 +507,13 @@ impl ScheduleFlags {
         }
         if !self.snapshot_time.is_empty() {
             schedule.time_of_day = times_of_day(&self.snapshot_time)?;
-            changes.said(format!("setting snapshot times to {}", self.snapshot_time.join(",")));
+            let times = schedule.time_of_day.iter();
+            let times: Vec<_> =
+                times.map(|time| format!("{}:{:02}", time.hour, time.min)).collect();
+            changes.said(match times.is_empty() {
+                true => "resetting snapshot times of day to default".to_owned(),
+                false => format!("setting snapshot times to [{}]", times.join(" ")),
+            });
         }
         if let Some(text) = &self.snapshot_time_crontab {
             let lines = text.split(';').map(str::trim).filter(|line| !line.is_empty());
@@ -506,7 +521,10 @@ impl ScheduleFlags {
                 true => Vec::new(),
                 false => lines.map(str::to_owned).collect(),
             };
-            changes.said(format!("setting cron snapshot times to {text}"));
+            changes.said(match schedule.cron.is_empty() {
+                true => "resetting cron snapshot times to default".to_owned(),
+                false => format!("setting cron snapshot times to [{}]", schedule.cron.join(" ")),
+            });
         }
         let missed = self.run_missed.as_ref();
         changes.boolean("run missed snapshots", &mut schedule.run_missed, missed)?;

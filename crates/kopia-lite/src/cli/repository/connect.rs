@@ -1,5 +1,7 @@
 //! `repository connect`.
 
+use std::ffi::OsString;
+
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use fs_backend::FilesystemStorage;
@@ -10,12 +12,12 @@ use serde::Serialize;
 use super::flags::{ConnectFlags, FilesystemFlags, S3Flags};
 use crate::{
     cli::App,
-    compose::{Client, ClientOptions},
+    compose::{Client, ClientOptions, storage_limits},
     connect::{
         backends::{self, Backend},
         config, password,
     },
-    exit::Exit,
+    exit::{Exit, Failure},
 };
 
 /// Connect to a repository.
@@ -39,6 +41,8 @@ enum Provider {
     },
     /// In a folder.
     Filesystem(FilesystemFlags),
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// A storage that was named by flags: open, and as the connection file keeps it.
@@ -79,11 +83,25 @@ impl Connect {
                 let storage = FilesystemStorage::open(options).await?;
                 Named { backend: backends::filesystem(storage), connection }
             }
+            Provider::Other(words) => return Err(not_built(words)),
         };
         let password = app.password(password::Purpose::Connect)?;
         connect(app, &self.flags, named, &password).await?;
         Ok(Exit::Done)
     }
+}
+
+/// A storage that only Kopia has.
+pub(super) fn not_built(words: &[OsString]) -> anyhow::Error {
+    let name = words.first().map_or_else(Default::default, |word| word.to_string_lossy());
+    let message = match &*name {
+        "from-config" => "from-config is not built yet; name the storage with its flags".to_owned(),
+        "azure" | "b2" | "gcs" | "gdrive" | "rclone" | "sftp" | "webdav" | "server" => {
+            format!("{name} is not a storage that kopia-lite knows; Kopia does")
+        }
+        _ => format!("{name} is not a storage that kopia-lite knows: there are s3 and filesystem"),
+    };
+    Failure::new(Exit::Usage, message).into()
 }
 
 /// Opens the repository to see that the password fits, then writes the connection file.
@@ -96,7 +114,11 @@ pub(super) async fn connect(
     named: Named,
     password: &SecretString,
 ) -> anyhow::Result<Client> {
-    let options = ClientOptions { read_only: flags.is_read_only(), ..ClientOptions::default() };
+    let options = ClientOptions {
+        read_only: flags.is_read_only(),
+        limits: storage_limits(&named.connection)?,
+        ..ClientOptions::default()
+    };
     let opened = Client::open(named.backend, password, options).await;
     let client = match opened {
         Ok(client) => client,

@@ -1,6 +1,6 @@
 //! `repository create`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use blob_core::LockMode;
@@ -15,7 +15,7 @@ use kopia_repo::{CreateOptions, Retention};
 use kopia_snapshot::policies;
 
 use super::{
-    connect::{Named, connect, storage_connection},
+    connect::{Named, connect, not_built, storage_connection},
     flags::{ConnectFlags, FilesystemFlags, S3Flags, duration},
 };
 use crate::{
@@ -93,6 +93,8 @@ enum Provider {
     },
     /// In a folder.
     Filesystem(FilesystemFlags),
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 impl FormatFlags {
@@ -185,6 +187,7 @@ impl Create {
                 let connection = storage_connection("filesystem", storage.options())?;
                 Ok(Named { backend: backends::filesystem(storage), connection })
             }
+            Provider::Other(words) => Err(not_built(words)),
         }
     }
 }
@@ -213,11 +216,16 @@ async fn populate(app: &App, client: &Client) -> anyhow::Result<()> {
     let policy = Policy::default_global();
     policies::save(&writer, &Source::global(), &policy).await?;
     let owner = format!("{}@{}", client.repo.username(), client.repo.hostname());
-    let parameters = MaintenanceParameters { owner, ..MaintenanceParameters::default() };
+    let parameters =
+        MaintenanceParameters { owner: owner.clone(), ..MaintenanceParameters::default() };
     writer.replace_manifest(&[("type", "maintenance")], &parameters).await?;
     app.flush(&writer).await?;
     text::line(policy::summary_of_new(&policy));
     app.info("\nTo find more information about default policy run 'kopia-lite policy get'.");
     app.info("To change the policy use 'kopia-lite policy set' command.");
+    app.info(format!(
+        "\nNOTE: kopia-lite does no maintenance yet. Let Kopia do it now and then, as {owner}:\n\
+         kopia maintenance run"
+    ));
     Ok(())
 }

@@ -109,7 +109,7 @@ impl Create {
             }
             let request = CreateRequest {
                 source: self.source_of(&writer, &path)?,
-                input: self.input_of(&path)?,
+                input: self.input_of(app, &path)?,
                 description: self.description.clone(),
                 tags: tags.clone(),
                 pins: self.pin.clone(),
@@ -230,10 +230,18 @@ impl Create {
         Ok(Source::new(repo.hostname(), repo.username(), path))
     }
 
-    fn input_of(&self, path: &std::path::Path) -> anyhow::Result<Input> {
+    fn input_of(&self, app: &App, path: &std::path::Path) -> anyhow::Result<Input> {
         match &self.stdin_file {
             Some(name) => Ok(Input::Stream { name: name.clone(), pieces: read_stdin() }),
-            None => Ok(Input::Local(paths::absolute(path)?)),
+            None => {
+                let path = paths::absolute(path)?;
+                if fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink())
+                    && let Ok(real) = fs_err::canonicalize(&path)
+                {
+                    app.info(format!("{} resolved to {}", path.display(), real.display()));
+                }
+                Ok(Input::Local(path))
+            }
         }
     }
 }

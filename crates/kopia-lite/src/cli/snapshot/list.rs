@@ -12,7 +12,14 @@ use kopia_snapshot::{manifests, policies, policy::retention, tree::descend};
 use serde_json::Value;
 
 use crate::{
-    cli::{App, app::Access, snapshot},
+    cli::{
+        App,
+        app::Access,
+        snapshot::{
+            self,
+            storage_stats::{StorageStats, Tally},
+        },
+    },
     exit::Exit,
     ui::{json::JsonFlags, mode, size, text},
 };
@@ -47,6 +54,9 @@ pub struct List {
     /// Show every snapshot, also those that equal the one before.
     #[arg(short = 'l', long)]
     show_identical: bool,
+    /// Work out what each snapshot adds to those before it.
+    #[arg(long)]
+    storage_stats: bool,
     /// Newest first.
     #[arg(long)]
     reverse: bool,
@@ -63,10 +73,11 @@ pub struct List {
     json: JsonFlags,
 }
 
-/// A snapshot and why it is kept.
+/// A snapshot, why it is kept, and what it takes if that was asked for.
 struct Kept {
     manifest: SnapshotManifest,
     reasons: Vec<String>,
+    storage: Option<StorageStats>,
 }
 
 /// One line, and the snapshots folded into it.
@@ -116,8 +127,8 @@ impl List {
         Ok(Exit::Done)
     }
 
-    /// Puts a group in order and cuts it to what was asked for.
-    fn arrange(&self, mut group: Vec<Kept>) -> Vec<Kept> {
+    /// Puts a group in order, cuts it to what was asked for, and weighs it if that was asked for.
+    async fn arrange(&self, repo: &Repository, mut group: Vec<Kept>) -> anyhow::Result<Vec<Kept>> {
         group.sort_by_key(|kept| kept.manifest.start_time);
         if self.reverse {
             group.reverse();
@@ -125,19 +136,26 @@ impl List {
         if self.max_results > 0 && group.len() > self.max_results {
             group.drain(..group.len() - self.max_results);
         }
-        group
+        let mut tally = Tally::default();
+        for kept in group.iter_mut().filter(|_| self.storage_stats) {
+            if let Some(root) = &kept.manifest.root_entry {
+                kept.storage = Some(tally.add(repo, root).await?);
+            }
+        }
+        Ok(group)
     }
 
-    async fn print_json(
-        &self,
-        repo: &Repository,
-        groups: BTreeMap<Source, Vec<SnapshotManifest>>,
-    ) -> anyhow::Result<Exit> {
+    async fn print_json(&self, repo: &Repository, groups: Groups) -> anyhow::Result<Exit> {
         let mut all = Vec::new();
         for (source, group) in groups {
             let kept = with_reasons(repo, &source, group).await?;
-            for Kept { manifest, reasons } in self.arrange(kept) {
+            for Kept { manifest, reasons, storage } in self.arrange(repo, kept).await? {
                 let mut value = serde_json::to_value(&manifest)?;
+                if let (Some(storage), Value::Object(fields)) = (storage, &mut value) {
+                    let pins = fields.shift_remove("pins");
+                    fields.insert("storageStats".to_owned(), serde_json::to_value(storage)?);
+                    fields.extend(pins.map(|pins| ("pins".to_owned(), pins)));
+                }
                 if self.retention && !reasons.is_empty() {
                     value["retentionReason"] = Value::from(reasons);
                 }
@@ -159,7 +177,7 @@ impl List {
         let kept = with_reasons(repo, source, group).await?;
         let mut rows: Vec<Row> = Vec::new();
         let mut size_before = 0;
-        for Kept { manifest, reasons } in self.arrange(kept) {
+        for Kept { manifest, reasons, storage } in self.arrange(repo, kept).await? {
             let when = app.zone.format(manifest.start_time);
             let entry = match &manifest.root_entry {
                 Some(root) => descend(repo, root.clone(), below).await,
@@ -178,7 +196,8 @@ impl List {
             if !manifest.is_complete() && !self.incomplete {
                 continue;
             }
-            let bits = self.bits(app, &manifest, &entry, size_before);
+            let mut bits = self.bits(app, &manifest, &entry, size_before);
+            bits.extend(storage.iter().flat_map(storage_bits));
             if manifest.is_complete() {
                 size_before = manifest.stats.total_size;
             }
@@ -263,19 +282,33 @@ impl List {
     }
 }
 
+fn storage_bits(stats: &StorageStats) -> [String; 4] {
+    let new = &stats.new_data;
+    let packed = new.packed_content_bytes;
+    [
+        format!("new-data:{}", size::bytes(packed)),
+        format!("new-files:{}", new.file_objects),
+        format!("new-dirs:{}", new.dir_objects),
+        format!("compression:{}", size::saved(new.original_content_bytes, packed)),
+    ]
+}
+
 /// The rest of `path` below `source`; empty for the source itself.
 fn below<'a>(source: &str, path: &'a str) -> &'a str {
     path.strip_prefix(source).unwrap_or("").trim_start_matches('/')
 }
+
+/// Snapshots by source, in the order of what people read: `user@host:/path`.
+type Groups = Vec<(Source, Vec<SnapshotManifest>)>;
 
 /// Snapshots by source: all, or those of `wanted` and of the folders above it.
 async fn find(
     repo: &Repository,
     wanted: Option<&Source>,
     tags: &BTreeMap<String, String>,
-) -> anyhow::Result<BTreeMap<Source, Vec<SnapshotManifest>>> {
+) -> anyhow::Result<Groups> {
     let labels: Vec<_> = tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let mut groups: BTreeMap<Source, Vec<SnapshotManifest>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, (Source, Vec<SnapshotManifest>)> = BTreeMap::new();
     for manifest in manifests::find(repo, &labels).await? {
         let source = &manifest.source;
         let is_wanted = wanted.is_none_or(|wanted| {
@@ -285,10 +318,11 @@ async fn find(
             same_user && same_host && (wanted.path.is_empty() || holds)
         });
         if is_wanted {
-            groups.entry(source.clone()).or_default().push(manifest);
+            let group = groups.entry(source.to_string());
+            group.or_insert_with(|| (source.clone(), Vec::new())).1.push(manifest);
         }
     }
-    Ok(groups)
+    Ok(groups.into_values().collect())
 }
 
 async fn with_reasons(
@@ -300,5 +334,5 @@ async fn with_reasons(
     let zone = jiff::tz::TimeZone::system();
     let reasons = kopia_snapshot::retention::reasons(&group, &effective.policy, &zone);
     let both = group.into_iter().zip(reasons);
-    Ok(both.map(|(manifest, reasons)| Kept { manifest, reasons }).collect())
+    Ok(both.map(|(manifest, reasons)| Kept { manifest, reasons, storage: None }).collect())
 }

@@ -5,6 +5,7 @@ mod delete;
 mod expire;
 mod list;
 mod pin;
+mod storage_stats;
 mod verify;
 
 use std::collections::BTreeMap;
