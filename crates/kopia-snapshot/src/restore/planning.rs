@@ -14,7 +14,6 @@ use std::{
 use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, Directory, EntryKind},
-    indirect::IndirectObject,
 };
 use kopia_repo::{ObjectChunk, RepoError, Repository};
 
@@ -26,7 +25,7 @@ use super::{
 use crate::{
     error::{Result, SnapshotError},
     source::{EntryKind as Local, LocalEntry},
-    tree::{read_contents, read_directories},
+    tree::{Lists, read_directories, read_lists},
 };
 
 impl RestorePlan {
@@ -44,7 +43,9 @@ impl RestorePlan {
     ) -> Result<Self> {
         let target = target.filter(|target| target.symlink_metadata().is_ok());
         let directories = read_tree(repo, root).await?;
-        let lists = read_lists(repo, &directories).await?;
+        let entries = directories.values().flatten().flat_map(|directory| &directory.entries);
+        let files = entries.filter(|entry| entry.kind == EntryKind::File);
+        let lists = read_lists(repo, files.map(|entry| entry.object)).await?;
         let plan = Self::default();
         let mut planning = Planning { repo, target, options, directories, lists, plan };
         let mut walk = vec![(PathBuf::new(), root.clone(), target.is_some())];
@@ -92,38 +93,7 @@ async fn read_tree(repo: &Repository, root: &DirEntry) -> Result<Directories> {
     Ok(all)
 }
 
-/// The pieces of every file that is a list of pieces, as far as one level of lists tells. All others are looked up one
-/// by one later.
-async fn read_lists(repo: &Repository, directories: &Directories) -> Result<Lists> {
-    let entries = directories.values().flatten().flat_map(|directory| &directory.entries);
-    let files = entries.filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.object);
-    let mut listed: HashMap<ContentId, ObjectId> = HashMap::new();
-    for id in files {
-        let inner = id.unwrapped().filter(|inner| inner.indirection() == 0);
-        listed.extend(inner.map(|inner| (inner.content_id(), id)));
-    }
-    let mut lists = HashMap::new();
-    let wanted: Vec<_> = listed.keys().copied().collect();
-    read_contents(repo, &wanted, |id, bytes| {
-        // A list that is damaged or goes deeper is left to the slower way, which says what is wrong.
-        let Ok(list) = IndirectObject::parse(&bytes) else { return };
-        if list.entries.iter().any(|piece| piece.object.indirection() > 0) {
-            return;
-        }
-        let chunks = list.entries.iter().map(|piece| ObjectChunk {
-            content: piece.object.content_id(),
-            compressed: piece.object.is_compressed(),
-            offset: piece.start,
-            length: Some(piece.length),
-        });
-        lists.insert(listed[&id], chunks.collect());
-    })
-    .await?;
-    Ok(lists)
-}
-
 type Directories = HashMap<ObjectId, Result<Directory>>;
-type Lists = HashMap<ObjectId, Vec<ObjectChunk>>;
 
 struct Planning<'a> {
     repo: &'a Repository,
