@@ -1,9 +1,10 @@
 //! How contents, indexes and session markers are encrypted.
 //!
-//! Every item has a key of its own, made from the repository's key and the item's identity, the `iv`. The `iv` is
-//! *not* the nonce: it goes into the key and is the authenticated data, while the nonce is 12 random bytes in front
-//! of the ciphertext. So a nonce would have to repeat under the same `iv` to do harm, and an item can't be passed
-//! off as another. Format: docs/format/03-contents-packs.md, section 3.
+//! Every item has a key of its own, made from the repository's key and the item's identity, the
+//! `iv`. The `iv` is *not* the nonce: it goes into the key and is the authenticated data, while the
+//! nonce is 12 random bytes in front of the ciphertext. So a nonce would have to repeat under the
+//! same `iv` to do harm, and an item can't be passed off as another. Format:
+//! `docs/format/03-contents-packs.md`, section 3.
 
 use std::fmt;
 
@@ -60,7 +61,8 @@ impl Cipher {
         self.name
     }
 
-    /// Encrypts `plain` as the item that `iv` identifies: nonce, ciphertext, tag. The nonce must be random.
+    /// Encrypts `plain` as the item that `iv` identifies: nonce, ciphertext, tag. The nonce must be
+    /// random.
     pub fn seal(&self, iv: &[u8], nonce: [u8; NONCE_LEN], plain: &[u8]) -> Vec<u8> {
         seal(&self.item_key(iv), nonce, iv, plain)
     }
@@ -68,7 +70,8 @@ impl Cipher {
     /// Decrypts what [`seal`](Self::seal) made.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] when the bytes are too short, changed, of another item or under another key.
+    /// [`FormatError::Damaged`] when the bytes are too short, changed, of another item or under
+    /// another key.
     pub fn open(&self, iv: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
         open(&self.item_key(iv), iv, sealed).ok_or(FormatError::Damaged { what: "encrypted item" })
     }

@@ -23,7 +23,8 @@ pub enum FormatError {
         /// The name found.
         name: String,
     },
-    /// The password does not open the format blob (or the blob is damaged: the two can't be told apart).
+    /// The password does not open the format blob (or the blob is damaged: the two can't be told
+    /// apart).
     #[error("wrong password")]
     WrongPassword,
     /// Sealed bytes were changed, or sealed with another key.

@@ -1,8 +1,9 @@
 //! The keys of a JSON object, read as Kopia reads them.
 //!
-//! Go matches keys without regard to case, takes `null` for "not given" and passes over keys that it does not know.
-//! Here the known keys are taken out one by one and the unknown ones are left for the caller to keep, so that a
-//! document that a newer Kopia wrote survives being rewritten. Format: docs/format/02-format-blob.md.
+//! Go matches keys without regard to case, takes `null` for "not given" and passes over keys that
+//! it does not know. Here the known keys are taken out one by one and the unknown ones are left for
+//! the caller to keep, so that a document that a newer Kopia wrote survives being rewritten.
+//! Format: `docs/format/02-format-blob.md`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;

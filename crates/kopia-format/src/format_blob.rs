@@ -22,4 +22,4 @@ pub(crate) use outer::{open_payload, seal_payload};
 pub use pack_copy::{
     RECOVERY_CHUNK_LEN, pack_copy, recover_from_head, recover_from_pack, recover_from_tail,
 };
-pub use upgrade_lock::{BACKUP_BLOB_PREFIX, LEGACY_INDEX_POISON_ID, UpgradeLock};
+pub use upgrade_lock::{BACKUP_BLOB_PREFIX, UpgradeLock};

@@ -1,8 +1,9 @@
 //! The keyed hash that names a content.
 //!
-//! A repository has one hash function and one secret. Eleven functions exist in Kopia 0.23; a shorter name such as
-//! `…-128` means the first bytes of the longer hash, with one exception: `BLAKE2S-128` is BLAKE2s with a native
-//! digest of 16 bytes. Format: docs/format/03-contents-packs.md, section 2.
+//! A repository has one hash function and one secret. Eleven functions exist in Kopia 0.23; a
+//! shorter name such as `…-128` means the first bytes of the longer hash, with one exception:
+//! `BLAKE2S-128` is BLAKE2s with a native digest of 16 bytes. Format:
+//! `docs/format/03-contents-packs.md`, section 2.
 
 use std::{fmt, ops::Deref};
 
@@ -103,8 +104,9 @@ impl ContentHasher {
     /// The hash function `name` keyed with the repository's `secret`.
     ///
     /// # Errors
-    /// [`FormatError::Unsupported`] for an unknown name; [`FormatError::Invalid`] when this function can't take a
-    /// secret of this length (BLAKE2 keys have a maximum, and `BLAKE2S-128` needs one).
+    /// [`FormatError::Unsupported`] for an unknown name; [`FormatError::Invalid`] when this
+    /// function can't take a secret of this length (BLAKE2 keys have a maximum, and `BLAKE2S-128`
+    /// needs one).
     pub fn new(name: &str, secret: &[u8]) -> Result<Self> {
         let Some(name) = HASHES.iter().find(|known| **known == name) else {
             return Err(FormatError::Unsupported { what: "hash", name: name.to_owned() });

@@ -1,8 +1,9 @@
 //! Keys: from the password to the format key, and from there to keys for one purpose.
 //!
-//! The password never encrypts data: it opens the format blob, which holds the random keys that do. Two derivations
-//! look alike and are not: most have the repository's unique ID as salt and the purpose as info, the content key has
-//! its purpose as salt and no info. Format: docs/format/02-format-blob.md, sections 2 and 7.
+//! The password never encrypts data: it opens the format blob, which holds the random keys that do.
+//! Two derivations look alike and are not: most have the repository's unique ID as salt and the
+//! purpose as info, the content key has its purpose as salt and no info. Format:
+//! `docs/format/02-format-blob.md`, sections 2 and 7.
 
 use std::fmt;
 
@@ -73,11 +74,12 @@ impl<const LEN: usize> fmt::Debug for PurposeKey<LEN> {
     }
 }
 
-/// Turns a password into the format key. Meant to be slow: about 0.1 s, and 64 MiB of memory with scrypt.
+/// Turns a password into the format key. Meant to be slow: about 0.1 s, and 64 MiB of memory with
+/// scrypt.
 ///
 /// # Errors
-/// [`FormatError::Unsupported`] for an unknown algorithm; [`FormatError::Invalid`] when the unique ID is too short
-/// to be a salt.
+/// [`FormatError::Unsupported`] for an unknown algorithm; [`FormatError::Invalid`] when the unique
+/// ID is too short to be a salt.
 pub fn derive_format_key(algorithm: &str, password: &[u8], unique_id: &[u8]) -> Result<FormatKey> {
     if !KEY_DERIVATIONS.contains(&algorithm) {
         let name = algorithm.to_owned();
@@ -102,7 +104,8 @@ pub fn derive_format_key(algorithm: &str, password: &[u8], unique_id: &[u8]) -> 
 /// HKDF-SHA256: `len` bytes for the purpose `info`.
 ///
 /// # Errors
-/// [`FormatError::Invalid`] when the key material is empty, which Kopia refuses, or `len` is above 8160 bytes.
+/// [`FormatError::Invalid`] when the key material is empty, which Kopia refuses, or `len` is above
+/// 8160 bytes.
 pub fn hkdf_sha256(ikm: &[u8], salt: &[u8], info: &[u8], len: usize) -> Result<Zeroizing<Vec<u8>>> {
     if ikm.is_empty() {
         let reason = "there is no key material to derive from".to_owned();

@@ -284,10 +284,10 @@ mod tests {
         };
         for payload in [
             &[][..],
-            &[2, 0, 0, 0],                                  // another version
-            &[1, 5, 0, 0],                                  // an iv longer than what is there
-            &[1, 0, 0x80],                                  // a number that does not end
-            &[1, 0, 0xff, 0xff, 0xff, 0xff, 0x10, 0],       // more than 32 bits
+            &[2, 0, 0, 0],                            // another version
+            &[1, 5, 0, 0],                            // an iv longer than what is there
+            &[1, 0, 0x80],                            // a number that does not end
+            &[1, 0, 0xff, 0xff, 0xff, 0xff, 0x10, 0], // more than 32 bits
             &[1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2, 0], // more than 64 bits
         ] {
             assert_eq!(Postamble::find(&with_crc(payload)), None, "{payload:?}");

@@ -59,7 +59,8 @@ impl RepositoryToken {
         if version != VERSION {
             return Err(FormatError::Unsupported { what: "token version", name: version });
         }
-        let storage = StorageConnection::from_value(fields.take_raw("storage").unwrap_or(Value::Null))?;
+        let storage =
+            StorageConnection::from_value(fields.take_raw("storage").unwrap_or(Value::Null))?;
         let password = Zeroizing::new(fields.or_zero::<String>("password")?);
         Ok(Self { storage, password: Some(password).filter(|password| !password.is_empty()) })
     }

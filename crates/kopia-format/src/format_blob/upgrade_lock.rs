@@ -18,13 +18,6 @@ use crate::{
 /// Blobs that keep the format blob from before an upgrade; the owner's ID follows.
 pub const BACKUP_BLOB_PREFIX: &str = "kopia.repository.backup.";
 
-/// The index blob that keeps clients of the old format out after an upgrade. It can't be
-/// decrypted.
-pub const LEGACY_INDEX_POISON_ID: &str = concat!(
-    "n00000000000000000000000000000000",
-    "-repository_unreadable_by_this_kopia_version_upgrade_required"
-);
-
 /// An announced or running upgrade.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

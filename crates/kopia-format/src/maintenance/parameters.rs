@@ -60,7 +60,8 @@ pub struct LogRetention {
 impl Default for MaintenanceParameters {
     /// What a repository without a manifest has: nobody is the owner.
     fn default() -> Self {
-        let cycle = |hours: u64| Cycle { enabled: true, interval: Duration::from_secs(3600 * hours) };
+        let cycle =
+            |hours: u64| Cycle { enabled: true, interval: Duration::from_secs(3600 * hours) };
         Self {
             owner: String::new(),
             quick: cycle(1),

@@ -78,11 +78,11 @@ fn null_if_empty<S: Serializer>(
 
 impl MaintenanceSchedule {
     /// Opens the blob with the key from
-    /// [`RepositoryFormat::maintenance_key`](crate::format_blob::RepositoryFormat::maintenance_key).
+    /// [`RepositoryFormat::maintenance_key`](crate::RepositoryFormat::maintenance_key).
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] when it does not decrypt; [`FormatError::Malformed`] when it is
-    /// not the JSON it should be.
+    /// [`FormatError::Damaged`] when it does not decrypt; [`FormatError::Malformed`] when it is not
+    /// the JSON it should be.
     pub fn decrypt(blob: &[u8], key: &PurposeKey<32>) -> Result<Self> {
         let plain = open(&aes256(key.as_bytes()), AAD, blob)
             .ok_or(FormatError::Damaged { what: MAINTENANCE_BLOB_ID })?;
@@ -194,10 +194,7 @@ mod tests {
                 r#""nextQuickMaintenance":"0001-01-01T00:00:00Z","runs":null}"#
             )
         );
-        assert_eq!(
-            MaintenanceSchedule::parse(text.as_bytes()),
-            Ok(MaintenanceSchedule::default())
-        );
+        assert_eq!(MaintenanceSchedule::parse(text.as_bytes()), Ok(MaintenanceSchedule::default()));
     }
 
     #[test]
