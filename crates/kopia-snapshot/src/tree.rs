@@ -7,8 +7,9 @@ use futures::StreamExt;
 use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, Directory, EntryKind},
+    indirect::IndirectObject,
 };
-use kopia_repo::{IndexEntry, ReadPlan, Repository};
+use kopia_repo::{IndexEntry, ObjectChunk, ReadPlan, Repository};
 
 use crate::error::{Result, SnapshotError};
 
@@ -87,6 +88,43 @@ pub(crate) async fn read_directories(
         }
     }
     Ok(read)
+}
+
+/// The pieces of objects that are lists of pieces.
+pub(crate) type Lists = HashMap<ObjectId, Vec<ObjectChunk>>;
+
+/// The pieces of those of `objects` that are lists, as far as one level of lists tells. All others are to be asked for one
+/// by one.
+///
+/// # Errors
+/// What reading the index may give.
+pub(crate) async fn read_lists(
+    repo: &Repository,
+    objects: impl Iterator<Item = ObjectId>,
+) -> Result<Lists> {
+    let mut listed: HashMap<ContentId, ObjectId> = HashMap::new();
+    for id in objects {
+        let inner = id.unwrapped().filter(|inner| inner.indirection() == 0);
+        listed.extend(inner.map(|inner| (inner.content_id(), id)));
+    }
+    let mut lists = HashMap::new();
+    let wanted: Vec<_> = listed.keys().copied().collect();
+    read_contents(repo, &wanted, |id, bytes| {
+        // A list that is damaged or goes deeper is left to the slower way, which says what is wrong.
+        let Ok(list) = IndirectObject::parse(&bytes) else { return };
+        if list.entries.iter().any(|piece| piece.object.indirection() > 0) {
+            return;
+        }
+        let chunks = list.entries.iter().map(|piece| ObjectChunk {
+            content: piece.object.content_id(),
+            compressed: piece.object.is_compressed(),
+            offset: piece.start,
+            length: Some(piece.length),
+        });
+        lists.insert(listed[&id], chunks.collect());
+    })
+    .await?;
+    Ok(lists)
 }
 
 fn parse(id: &ObjectId, bytes: &[u8]) -> Result<Directory> {

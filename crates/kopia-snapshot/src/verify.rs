@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Result, SnapshotError},
-    tree::read_directory,
+    tree::{Lists, read_directories, read_lists},
 };
 
+/// Entries that are looked at in one go, for each degree of parallelism: their folders are read together.
+const WALK_BATCH: usize = 512;
 /// Contents that are read in one go.
 const READ_BATCH: usize = 20_000;
 
@@ -32,7 +34,7 @@ pub struct VerifyOptions {
     pub files_percent: f64,
     /// End after so many problems; 0 = never.
     pub errors_max: usize,
-    /// Directories read at once.
+    /// How many hundreds of folders are read together.
     pub parallel: usize,
 }
 
@@ -120,7 +122,8 @@ pub async fn verify(
             return Err(SnapshotError::Stopped);
         }
         // Folders are read a batch at a time and taken from the end, which keeps the list short.
-        let batch = level.split_off(level.len().saturating_sub(options.parallel.max(1)));
+        let batch = WALK_BATCH * options.parallel.max(1);
+        let batch = level.split_off(level.len().saturating_sub(batch));
         run.walk(batch, &mut level).await?;
         if run.to_read.len() >= READ_BATCH {
             run.read_files().await?;
@@ -176,6 +179,7 @@ impl Run<'_> {
         batch: Vec<(String, DirEntry)>,
         next: &mut Vec<(String, DirEntry)>,
     ) -> Result<()> {
+        let lists = read_lists(self.repo, batch.iter().map(|(_, entry)| entry.object)).await?;
         let mut folders = Vec::new();
         for (path, entry) in batch {
             if !self.seen.insert(entry.object) {
@@ -185,17 +189,14 @@ impl Run<'_> {
             if entry.kind == EntryKind::Directory {
                 folders.push((path, entry.object));
             } else {
-                self.check_file(&path, &entry).await;
+                self.check_file(&path, &entry, &lists).await;
             }
         }
         (self.progress)(&self.report.stats);
-        let repo = self.repo;
-        let read = futures::stream::iter(folders)
-            .map(|(path, id)| async move { (path, id, read_directory(repo, &id).await) })
-            .buffered(self.options.parallel.max(1));
-        let read: Vec<_> = read.collect().await;
-        for (path, id, directory) in read {
-            match directory {
+        let ids: Vec<_> = folders.iter().map(|(_, id)| *id).collect();
+        let mut read = read_directories(self.repo, &ids).await?;
+        for (path, id) in folders {
+            match read.remove(&id).expect("all that were asked for are there") {
                 Ok(directory) => next.extend(directory.entries.into_iter().map(|entry| {
                     (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
                 })),
@@ -208,11 +209,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn check_file(&mut self, path: &str, entry: &DirEntry) {
+    async fn check_file(&mut self, path: &str, entry: &DirEntry, lists: &Lists) {
         let object = entry.object;
         self.report.stats.processed_bytes += entry.size;
-        let chunks = match self.repo.object_contents(&object).await {
-            Ok(contents) => contents.chunks,
+        let chunks = match lists.get(&object) {
+            Some(chunks) => Ok(chunks.clone()),
+            None => self.repo.object_contents(&object).await.map(|contents| contents.chunks),
+        };
+        let chunks = match chunks {
+            Ok(chunks) => chunks,
             Err(error) => {
                 let error = SnapshotError::from(error);
                 let blob = error.blob();

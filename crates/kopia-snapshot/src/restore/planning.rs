@@ -14,7 +14,6 @@ use std::{
 use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, Directory, EntryKind},
-    indirect::IndirectObject,
 };
 use kopia_repo::{ObjectChunk, RepoError, Repository};
 
@@ -26,7 +25,7 @@ use super::{
 use crate::{
     error::{Result, SnapshotError},
     source::{EntryKind as Local, LocalEntry},
-    tree::{read_contents, read_directories},
+    tree::{Lists, read_directories, read_lists},
 };
 
 impl RestorePlan {
@@ -44,14 +43,19 @@ impl RestorePlan {
     ) -> Result<Self> {
         let target = target.filter(|target| target.symlink_metadata().is_ok());
         let directories = read_tree(repo, root).await?;
-        let lists = read_lists(repo, &directories).await?;
+        let entries = directories.values().flatten().flat_map(|directory| &directory.entries);
+        let files = entries.filter(|entry| entry.kind == EntryKind::File);
+        let lists = read_lists(repo, files.map(|entry| entry.object)).await?;
         let plan = Self::default();
         let mut planning = Planning { repo, target, options, directories, lists, plan };
-        let mut walk = vec![(PathBuf::new(), root.clone())];
-        while let Some((path, entry)) = walk.pop() {
+        let mut walk = vec![(PathBuf::new(), root.clone(), target.is_some())];
+        while let Some((path, entry, exists)) = walk.pop() {
+            let existing = exists.then(|| planning.existing(&path, &entry)).flatten();
             match entry.kind {
-                EntryKind::Directory => planning.add_folder(path, entry, &mut walk)?,
-                EntryKind::File | EntryKind::Symlink => planning.add_leaf(path, entry).await?,
+                EntryKind::Directory => planning.add_folder(path, entry, existing, &mut walk)?,
+                EntryKind::File | EntryKind::Symlink => {
+                    planning.add_leaf(path, entry, existing).await?;
+                }
                 EntryKind::Unknown => {
                     let reason =
                         "the snapshot holds an entry of a kind that is not known".to_owned();
@@ -89,38 +93,7 @@ async fn read_tree(repo: &Repository, root: &DirEntry) -> Result<Directories> {
     Ok(all)
 }
 
-/// The pieces of every file that is a list of pieces, as far as one level of lists tells. All others are looked up one
-/// by one later.
-async fn read_lists(repo: &Repository, directories: &Directories) -> Result<Lists> {
-    let entries = directories.values().flatten().flat_map(|directory| &directory.entries);
-    let files = entries.filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.object);
-    let mut listed: HashMap<ContentId, ObjectId> = HashMap::new();
-    for id in files {
-        let inner = id.unwrapped().filter(|inner| inner.indirection() == 0);
-        listed.extend(inner.map(|inner| (inner.content_id(), id)));
-    }
-    let mut lists = HashMap::new();
-    let wanted: Vec<_> = listed.keys().copied().collect();
-    read_contents(repo, &wanted, |id, bytes| {
-        // A list that is damaged or goes deeper is left to the slower way, which says what is wrong.
-        let Ok(list) = IndirectObject::parse(&bytes) else { return };
-        if list.entries.iter().any(|piece| piece.object.indirection() > 0) {
-            return;
-        }
-        let chunks = list.entries.iter().map(|piece| ObjectChunk {
-            content: piece.object.content_id(),
-            compressed: piece.object.is_compressed(),
-            offset: piece.start,
-            length: Some(piece.length),
-        });
-        lists.insert(listed[&id], chunks.collect());
-    })
-    .await?;
-    Ok(lists)
-}
-
 type Directories = HashMap<ObjectId, Result<Directory>>;
-type Lists = HashMap<ObjectId, Vec<ObjectChunk>>;
 
 struct Planning<'a> {
     repo: &'a Repository,
@@ -133,15 +106,29 @@ struct Planning<'a> {
     plan: RestorePlan,
 }
 
+/// What is to be planned: a path, what the snapshot says of it, and whether there may be something in its place.
+type Walk = Vec<(PathBuf, DirEntry, bool)>;
+
 impl Planning<'_> {
+    /// What stands where `entry` belongs, unless it will be deleted before.
+    fn existing(&self, path: &Path, entry: &DirEntry) -> Option<Existing> {
+        let place = join(self.target?, path);
+        let local = LocalEntry::at(&place).ok()?;
+        let is_target = path.as_os_str().is_empty();
+        let is_extra = entry.is_dir() != (local.kind == Local::Directory);
+        let stays = is_target || !(is_extra && self.options.delete_extra);
+        stays.then_some(Existing { place, local, is_target })
+    }
+
     fn add_folder(
         &mut self,
         path: PathBuf,
         entry: DirEntry,
-        walk: &mut Vec<(PathBuf, DirEntry)>,
+        existing: Option<Existing>,
+        walk: &mut Walk,
     ) -> Result<()> {
-        if let Some(target) = self.target {
-            check_folder(&join(target, &path), path.as_os_str().is_empty(), self.options)?;
+        if let Some(existing) = &existing {
+            check_folder(existing, self.options)?;
         }
         let directory = self.directories.get(&entry.object);
         let directory = directory.expect("the tree was read before it is planned");
@@ -162,23 +149,25 @@ impl Planning<'_> {
         for below in directory.entries.iter().rev() {
             let name = safe_name(&below.name, &path)?;
             names.push((below.name.clone(), below.is_dir()));
-            walk.push((path.join(name), below.clone()));
+            walk.push((path.join(name), below.clone(), existing.is_some()));
         }
         self.plan.folders.push(PlannedFolder { path, entry, names });
         Ok(())
     }
 
-    async fn add_leaf(&mut self, path: PathBuf, entry: DirEntry) -> Result<()> {
-        if let Some(target) = self.target {
-            let place = join(target, &path);
-            if let Ok(existing) = LocalEntry::at(&place) {
-                if self.options.skip_existing && is_same(&existing, &entry) {
-                    self.plan.skipped.0 += 1;
-                    self.plan.skipped.1 += entry.size;
-                    return Ok(());
-                }
-                check_overwrite(&place, &existing, entry.kind, self.options)?;
+    async fn add_leaf(
+        &mut self,
+        path: PathBuf,
+        entry: DirEntry,
+        existing: Option<Existing>,
+    ) -> Result<()> {
+        if let Some(existing) = &existing {
+            if self.options.skip_existing && is_same(&existing.local, &entry) {
+                self.plan.skipped.0 += 1;
+                self.plan.skipped.1 += entry.size;
+                return Ok(());
             }
+            check_overwrite(existing, entry.kind, self.options)?;
         }
         let chunks = match self.chunks(&entry).await {
             Ok(chunks) => chunks,
@@ -232,29 +221,31 @@ fn exists(place: &Path, what: &str) -> SnapshotError {
     SnapshotError::Invalid(format!("{} exists and is {what}", place.display()))
 }
 
-/// May a folder be made or taken over here?
-fn check_folder(place: &Path, is_target: bool, options: &RestoreOptions) -> Result<()> {
-    match LocalEntry::at(place) {
-        Err(_) => Ok(()),
-        // The target itself may be a link to a folder; nothing below it may.
-        Ok(found) if found.kind == Local::Directory || (is_target && place.is_dir()) => {
-            let is_empty = std::fs::read_dir(place).is_ok_and(|mut all| all.next().is_none());
-            if options.overwrite_directories || is_empty {
-                return Ok(());
-            }
-            Err(exists(place, "a folder that is not empty"))
-        }
-        Ok(_) => Err(exists(place, "not a folder")),
-    }
+/// Something that stands where an entry belongs.
+struct Existing {
+    place: PathBuf,
+    local: LocalEntry,
+    /// Is it the target itself?
+    is_target: bool,
 }
 
-fn check_overwrite(
-    place: &Path,
-    existing: &LocalEntry,
-    kind: EntryKind,
-    options: &RestoreOptions,
-) -> Result<()> {
-    match (kind, existing.kind) {
+/// May a folder be taken over?
+fn check_folder(existing: &Existing, options: &RestoreOptions) -> Result<()> {
+    let Existing { place, local, is_target } = existing;
+    // The target itself may be a link to a folder; nothing below it may.
+    if local.kind != Local::Directory && !(*is_target && place.is_dir()) {
+        return Err(exists(place, "not a folder"));
+    }
+    let is_empty = || std::fs::read_dir(place).is_ok_and(|mut all| all.next().is_none());
+    if options.overwrite_directories || is_empty() {
+        return Ok(());
+    }
+    Err(exists(place, "a folder that is not empty"))
+}
+
+fn check_overwrite(existing: &Existing, kind: EntryKind, options: &RestoreOptions) -> Result<()> {
+    let place = &existing.place;
+    match (kind, existing.local.kind) {
         (EntryKind::Symlink, Local::Symlink) if options.overwrite_symlinks => Ok(()),
         (EntryKind::Symlink, Local::Symlink) => Err(exists(place, "a link")),
         (EntryKind::File, Local::File | Local::Symlink) if options.overwrite_files => Ok(()),

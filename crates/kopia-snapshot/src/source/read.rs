@@ -40,9 +40,11 @@ impl FileReader {
     /// # Errors
     /// Go's text: `seek error: seek PATH: …`.
     pub fn part(mut self, offset: u64, length: Option<u64>) -> Result<Self, String> {
-        self.file.seek(SeekFrom::Start(offset)).map_err(|error| {
-            format!("seek error: {}", go_path_error("seek", &self.path, &error))
-        })?;
+        if offset > 0 {
+            self.file.seek(SeekFrom::Start(offset)).map_err(|error| {
+                format!("seek error: {}", go_path_error("seek", &self.path, &error))
+            })?;
+        }
         self.left = length;
         Ok(self)
     }

@@ -2,7 +2,7 @@
 //!
 //! A folder's entries are taken in the order of the file system. An entry that needs work is given to a task of its own
 //! while there are permits, and done in place when there are none: so the number of open folders is bounded by
-//! the depth of the tree times the parallelism, not by the size of the tree.
+//! the depth of the tree times the parallelism, not by the size of the tree. Small files go together.
 
 use std::{
     future::Future,
@@ -13,16 +13,18 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::{StreamExt, stream};
 use kopia_format::directory::DirEntry;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{
     events::UploadEvent,
-    file::{EntryError, upload_file, upload_link},
+    file::{EntryError, upload_bytes, upload_file, upload_link},
     open::{OpenFolder, Registry},
     previous::{PreviousFolder, folders_below, unchanged},
     rules::{FolderRules, Opened},
     run::{Run, dir_entry},
+    small::{SMALL_BYTES, SMALL_WRITES, SmallFile, SmallFiles},
 };
 use crate::{
     error::SnapshotError,
@@ -103,6 +105,7 @@ async fn fill(
         open: open.clone(),
     });
     let mut helpers = JoinSet::new();
+    let mut small = SmallFiles::default();
     for (number, listed) in opened.entries.into_iter().enumerate() {
         if run.is_stopped() {
             break;
@@ -113,20 +116,17 @@ async fn fill(
         if state.take_unchanged(&listed) {
             continue;
         }
-        match run.helpers.clone().try_acquire_owned() {
-            Ok(permit) => {
-                let state = state.clone();
-                helpers.spawn(async move {
-                    let result = state.upload_entry(listed).await;
-                    drop(permit);
-                    result
-                });
+        match state.small_file(listed) {
+            Ok(file) => {
+                if small.push(file) {
+                    state.share(Work::Small(std::mem::take(&mut small)), &mut helpers).await?;
+                }
             }
-            Err(_) => state.clone().upload_entry(listed).await?,
+            Err(listed) => state.share(Work::Entry(listed), &mut helpers).await?,
         }
-        while let Some(done) = helpers.try_join_next() {
-            done.expect("a helper task does not panic")?;
-        }
+    }
+    if !small.is_empty() {
+        state.share(Work::Small(small), &mut helpers).await?;
     }
     while let Some(done) = helpers.join_next().await {
         done.expect("a helper task does not panic")?;
@@ -161,7 +161,41 @@ struct State {
     open: Arc<OpenFolder>,
 }
 
+/// What one task does.
+enum Work {
+    Entry(ListedEntry),
+    Small(SmallFiles),
+}
+
+type Helpers = JoinSet<Result<(), EntryError>>;
+
 impl State {
+    /// Gives work to a task of its own if there is a permit, does it here if not.
+    async fn share(self: &Arc<Self>, work: Work, helpers: &mut Helpers) -> Result<(), EntryError> {
+        match self.run.helpers.clone().try_acquire_owned() {
+            Ok(permit) => {
+                let state = self.clone();
+                helpers.spawn(async move {
+                    let result = state.perform(work).await;
+                    drop(permit);
+                    result
+                });
+            }
+            Err(_) => self.perform(work).await?,
+        }
+        while let Some(done) = helpers.try_join_next() {
+            done.expect("a helper task does not panic")?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&self, work: Work) -> Result<(), EntryError> {
+        match work {
+            Work::Entry(listed) => self.upload_entry(listed).await,
+            Work::Small(files) => self.upload_small(files).await,
+        }
+    }
+
     /// Takes over an entry that an earlier snapshot has as it is now, without reading it.
     fn take_unchanged(&self, listed: &ListedEntry) -> bool {
         let Ok(entry) = &listed.entry else { return false };
@@ -183,8 +217,48 @@ impl State {
         true
     }
 
+    /// The entry as a file that is read with others; given back if it is none.
+    fn small_file(&self, listed: ListedEntry) -> Result<SmallFile, ListedEntry> {
+        let small = |entry: &LocalEntry| entry.kind == EntryKind::File && entry.size <= SMALL_BYTES;
+        let entry = match listed.entry {
+            Ok(entry) if small(&entry) => entry,
+            entry => return Err(ListedEntry { entry, ..listed }),
+        };
+        let name = listed.name.to_string_lossy();
+        let style = self.rules.child(&name).file_style(&name, entry.size);
+        if style.parallel_above.is_some_and(|part| entry.size > part) {
+            return Err(ListedEntry { entry: Ok(entry), ..listed });
+        }
+        let relative = join(&self.relative, &name);
+        Ok(SmallFile { path: self.path.join(&listed.name), relative, entry, style })
+    }
+
+    async fn upload_small(&self, files: SmallFiles) -> Result<(), EntryError> {
+        let uploads = files.read().await.into_iter().map(|(file, read)| async move {
+            if self.run.is_stopped() {
+                return Ok(());
+            }
+            self.run.counters.non_cached_files.fetch_add(1, Relaxed);
+            let SmallFile { path, relative, entry, style } = &file;
+            let result = match read {
+                Ok(Some(bytes)) => upload_bytes(&self.run, bytes, relative, entry, style).await,
+                Ok(None) => {
+                    let open = &self.open.below;
+                    upload_file(&self.run, path, relative, entry, style, open).await
+                }
+                Err(text) => Err(EntryError::Entry(text)),
+            };
+            self.settle(relative, result, self.rules.ignores_file_errors())
+        });
+        let mut uploads = stream::iter(uploads).buffer_unordered(SMALL_WRITES);
+        while let Some(done) = uploads.next().await {
+            done?;
+        }
+        Ok(())
+    }
+
     /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an error.
-    async fn upload_entry(self: Arc<Self>, listed: ListedEntry) -> Result<(), EntryError> {
+    async fn upload_entry(&self, listed: ListedEntry) -> Result<(), EntryError> {
         let name = listed.name.to_string_lossy().into_owned();
         let relative = join(&self.relative, &name);
         let path = self.path.join(&listed.name);
@@ -197,16 +271,14 @@ impl State {
                 } else {
                     child.ignores_file_errors()
                 };
-                self.note(&relative, &text, ignored);
-                return Ok(());
+                return self.settle(&relative, Err(EntryError::Entry(text)), ignored);
             }
         };
         let (result, ignored) = match entry.kind {
+            EntryKind::Other if child.ignores_unknown_types() => return Ok(()),
             EntryKind::Other => {
-                if !child.ignores_unknown_types() {
-                    self.note(&relative, "unknown or unsupported entry type", false);
-                }
-                return Ok(());
+                let text = "unknown or unsupported entry type".to_owned();
+                (Err(EntryError::Entry(text)), false)
             }
             EntryKind::Directory => {
                 let ignored = child.ignores_folder_errors();
@@ -225,9 +297,21 @@ impl State {
                 (result, self.rules.ignores_file_errors())
             }
         };
+        self.settle(&relative, result, ignored)
+    }
+
+    /// Adds an entry to the folder, or notes why it is missing.
+    fn settle(
+        &self,
+        relative: &str,
+        result: Result<DirEntry, EntryError>,
+        ignored: bool,
+    ) -> Result<(), EntryError> {
         match result {
             Ok(entry) => self.open.builder(|b| b.add(entry)),
-            Err(EntryError::Entry(text)) => self.note(&relative, &text, ignored),
+            Err(EntryError::Entry(text)) => {
+                self.run.note_failure(&self.open, relative, &text, ignored);
+            }
             Err(EntryError::Stopped) => {}
             Err(fatal) => return Err(fatal),
         }
@@ -247,10 +331,6 @@ impl State {
         }
         let folder = Folder { path, relative: relative.to_owned(), entry, rules, previous };
         upload_folder(self.run.clone(), folder, self.open.below.clone()).await
-    }
-
-    fn note(&self, path: &str, error: &str, ignored: bool) {
-        self.run.note_failure(&self.open, path, error, ignored);
     }
 }
 

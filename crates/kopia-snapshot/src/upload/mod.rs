@@ -12,6 +12,7 @@ mod open;
 mod previous;
 mod rules;
 mod run;
+mod small;
 
 use std::{
     future::Future,
