@@ -1,3 +1,5 @@
+//! The cache on a disk of its own: what stays, what goes, what is not believed.
+
 use super::*;
 
 async fn cache(folder: &std::path::Path, bytes_max: u64) -> Cache {
