@@ -119,6 +119,9 @@ impl App {
     /// # Errors
     /// No source has one.
     pub fn password(&self, purpose: password::Purpose) -> anyhow::Result<SecretString> {
+        if self.globals.use_keyring {
+            self.warn("Keyrings are not supported yet: the password is kept in a file, if at all.");
+        }
         password::find(self.globals.password.as_ref(), &self.config_file, purpose)
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
+use tracing::level_filters::LevelFilter;
 
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -13,6 +14,17 @@ pub enum LogLevel {
     Info,
     Warning,
     Error,
+}
+
+impl From<LogLevel> for LevelFilter {
+    /// What is heard of the libraries: their news are details to people, so they take debug.
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Info | LogLevel::Warning => Self::WARN,
+            LogLevel::Error => Self::ERROR,
+        }
+    }
 }
 
 /// Flags that every command takes.
@@ -55,13 +67,37 @@ pub struct Globals {
     #[arg(long, global = true, default_value = "local", hide = true)]
     pub timezone: String,
 
+    /// Show colours even where stderr is no terminal.
+    #[arg(long, global = true, hide = true, env = "KOPIA_FORCE_COLOR")]
+    pub force_color: bool,
+
+    /// Show no colours.
+    #[arg(long, global = true, hide = true, env = "KOPIA_DISABLE_COLOR")]
+    pub disable_color: bool,
+
+    /// Kopia's wish to keep passwords in a keyring: warned of, since it cannot be met.
+    #[arg(long, global = true, hide = true, env = "KOPIA_USE_KEYRING")]
+    pub use_keyring: bool,
+
     #[command(flatten)]
     silent: Silent,
 }
 
-/// Kopia's flags for things that kopia-lite does not have or does: taken, so that scripts run, and without effect.
+/// Kopia's flags for things that kopia-lite does not have: taken, so that scripts run. The first five ask for no more
+/// than what is so anyway: no log files, no log blobs, no maintenance, no waiting for an upgrade.
 #[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag
 struct Silent {
+    #[arg(long, global = true, hide = true)]
+    disable_file_logging: bool,
+    #[arg(long, global = true, hide = true)]
+    disable_content_log: bool,
+    #[arg(long, global = true, hide = true, env = "KOPIA_DISABLE_REPOSITORY_LOG")]
+    disable_repository_log: bool,
+    #[arg(long, global = true, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
+    auto_maintenance: bool,
+    #[arg(long, global = true, hide = true, env = "KOPIA_REPO_UPGRADE_NO_BLOCK")]
+    upgrade_no_block: bool,
     #[arg(long, global = true, hide = true)]
     initial_update_check_delay: Option<String>,
     #[arg(long, global = true, hide = true)]

@@ -128,6 +128,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         .enable_all()
         .build()
         .expect("the system gives threads and timers");
+    ui::text::colours(cli.globals.force_color, cli.globals.disable_color);
+    ui::log::begin(cli.globals.log_level.into());
     let app = App::new(cli.globals);
     let result = runtime.block_on(async {
         app.watch_signals();

@@ -55,7 +55,8 @@ pub fn find(
             Purpose::Create | Purpose::Connect => String::new(),
         };
         let message = format!(
-            "no password: tried --password, KOPIA_PASSWORD{stored}, and there is no terminal to ask on"
+            "no password: tried --password, KOPIA_PASSWORD{stored}, and there is no terminal to \
+             ask on; keyrings are not read"
         );
         return Err(Failure::new(Exit::Password, message).into());
     }

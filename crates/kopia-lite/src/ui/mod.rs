@@ -4,6 +4,7 @@ pub mod error;
 pub mod finding;
 pub mod histogram;
 pub mod json;
+pub mod log;
 pub mod mode;
 pub mod progress;
 pub mod size;

@@ -35,6 +35,15 @@ pub fn warn(text: impl Display) {
     note(format!("\x1b[33m{text}\x1b[0m"));
 }
 
+/// Forces or forbids colours; without either the terminal and `NO_COLOR` decide.
+pub fn colours(force: bool, forbid: bool) {
+    match (force, forbid) {
+        (_, true) => anstream::ColorChoice::Never.write_global(),
+        (true, false) => anstream::ColorChoice::Always.write_global(),
+        (false, false) => {}
+    }
+}
+
 /// Is stderr a terminal, so that a line can be rewritten?
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
