@@ -21,8 +21,8 @@ pub fn reasons(
     retention::reasons(&policy.retention, &points, zone)
 }
 
-/// Deletes the manifests of `source` that have no reason to be kept and no pin. Sees what `writer` has not flushed yet;
-/// visible to others after a flush. The data goes with the next maintenance.
+/// Deletes the manifests of `source` that have no reason to be kept and no pin. Sees what `writer`
+/// has not flushed yet; visible to others after a flush. The data goes with the next maintenance.
 ///
 /// A source without a path, or without a user, stands for all sources of that user or host; each is judged by itself.
 ///

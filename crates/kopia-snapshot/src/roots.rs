@@ -1,8 +1,8 @@
 //! From what a user types to an entry of a snapshot.
 //!
-//! A root is a snapshot manifest ID, an object ID, `latest`, or a source, each with a path behind it
-//! (docs/guide/restoring.md). An object that is the root of a snapshot has that snapshot's attributes; any other object
-//! gets made-up ones, as in Kopia.
+//! A root is a snapshot manifest ID, an object ID, `latest`, or a source, each with a path behind
+//! it (docs/guide/restoring.md). An object that is the root of a snapshot has that snapshot's
+//! attributes; any other object gets made-up ones, as in Kopia.
 
 use kopia_format::{
     ManifestId, ObjectId,
@@ -59,12 +59,13 @@ pub struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// Finds what `text` means: `ID`, `ID/path`, `latest`, `latest~2`, `/source/path`, `user@host:/path`,
+    /// Finds what `text` means: `ID`, `ID/path`, `latest`, `latest~2`, `/source/path`,
+    /// `user@host:/path`,
     /// `/source@latest~1`.
     ///
     /// # Errors
-    /// [`SnapshotError::NotInSnapshot`] when there is no such snapshot or path, [`SnapshotError::Invalid`] when the text
-    /// is ambiguous.
+    /// [`SnapshotError::NotInSnapshot`] when there is no such snapshot or path,
+    /// [`SnapshotError::Invalid`] when the text is ambiguous.
     pub async fn find(&self, repo: &Repository, text: &str) -> Result<Root> {
         if text.is_empty() {
             return Err(SnapshotError::Invalid("no snapshot is named".to_owned()));
@@ -166,7 +167,8 @@ impl Lookup<'_> {
         }
         let mut to_pass = if let Pick::Latest(back) = pick { back } else { 0 };
         for (manifest, rest) in candidates {
-            // A snapshot that can't be read is an error: an older one would not be what was asked for.
+            // A snapshot that can't be read is an error: an older one would not be what was asked
+            // for.
             match below(repo, manifest, &rest).await {
                 Ok(root) if to_pass == 0 => return Ok(root),
                 Ok(_) => to_pass -= 1,
@@ -179,7 +181,8 @@ impl Lookup<'_> {
     }
 }
 
-/// The complete snapshots of `wanted` and of the folders above it, the newest first, each with the way from its root.
+/// The complete snapshots of `wanted` and of the folders above it, the newest first, each with the
+/// way from its root.
 async fn candidates(repo: &Repository, wanted: &Source) -> Result<Vec<(SnapshotManifest, String)>> {
     let mut found = Vec::new();
     let mut path = wanted.path.as_str();
@@ -195,7 +198,7 @@ async fn candidates(repo: &Repository, wanted: &Source) -> Result<Vec<(SnapshotM
             _ => break,
         }
     }
-    found.sort_by(|(a, _), (b, _)| b.start_time.cmp(&a.start_time));
+    found.sort_by_key(|(manifest, _)| std::cmp::Reverse(manifest.start_time));
     Ok(found)
 }
 

@@ -19,7 +19,8 @@ pub const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
 /// Reads the directory object `id`.
 ///
 /// # Errors
-/// [`SnapshotError::Repo`] when it can't be read, [`SnapshotError::Format`] when it is not a directory.
+/// [`SnapshotError::Repo`] when it can't be read, [`SnapshotError::Format`] when it is not a
+/// directory.
 pub async fn read_directory(repo: &Repository, id: &ObjectId) -> Result<Directory> {
     let bytes = repo.read_object(id, DIRECTORY_BYTES_MAX).await?;
     parse(id, &bytes)
@@ -28,8 +29,8 @@ pub async fn read_directory(repo: &Repository, id: &ObjectId) -> Result<Director
 /// Bytes of contents that are read together.
 const TOGETHER_BYTES: u64 = 64 << 20;
 
-/// Reads contents with as few requests as their places in the packs allow, and gives them to `take` as they come. What
-/// can't be read is left out: whoever asks for it by itself learns why.
+/// Reads contents with as few requests as their places in the packs allow, and gives them to `take`
+/// as they come. What can't be read is left out: whoever asks for it by itself learns why.
 ///
 /// # Errors
 /// What reading the index may give.
@@ -93,8 +94,8 @@ pub(crate) async fn read_directories(
 /// The pieces of objects that are lists of pieces.
 pub(crate) type Lists = HashMap<ObjectId, Vec<ObjectChunk>>;
 
-/// The pieces of those of `objects` that are lists, as far as one level of lists tells. All others are to be asked for one
-/// by one.
+/// The pieces of those of `objects` that are lists, as far as one level of lists tells. All others
+/// are to be asked for one by one.
 ///
 /// # Errors
 /// What reading the index may give.
@@ -110,7 +111,8 @@ pub(crate) async fn read_lists(
     let mut lists = HashMap::new();
     let wanted: Vec<_> = listed.keys().copied().collect();
     read_contents(repo, &wanted, |id, bytes| {
-        // A list that is damaged or goes deeper is left to the slower way, which says what is wrong.
+        // A list that is damaged or goes deeper is left to the slower way, which says what is
+        // wrong.
         let Ok(list) = IndirectObject::parse(&bytes) else { return };
         if list.entries.iter().any(|piece| piece.object.indirection() > 0) {
             return;
@@ -131,7 +133,8 @@ fn parse(id: &ObjectId, bytes: &[u8]) -> Result<Directory> {
     Directory::parse(bytes).map_err(SnapshotError::format(format!("directory object {id}")))
 }
 
-/// Walks down from `entry` by the names of `path`, which are separated by `/`; empty names are skipped.
+/// Walks down from `entry` by the names of `path`, which are separated by `/`; empty names are
+/// skipped.
 ///
 /// # Errors
 /// [`SnapshotError::NotInSnapshot`] when a name is missing or something on the way is no directory.
@@ -150,8 +153,8 @@ pub async fn descend(repo: &Repository, entry: DirEntry, path: &str) -> Result<D
     Ok(current)
 }
 
-/// What Kopia makes up for an object that no snapshot has as its root: mode 0555 for a directory and 0644 for a file,
-/// no owner, the Unix epoch (docs/format/07-upload-restore.md §6).
+/// What Kopia makes up for an object that no snapshot has as its root: mode 0555 for a directory
+/// and 0644 for a file, no owner, the Unix epoch (docs/format/07-upload-restore.md §6).
 pub fn made_up_entry(object: ObjectId) -> DirEntry {
     let is_directory = object.is_directory();
     DirEntry {

@@ -1,8 +1,9 @@
 //! Checking that what snapshots name is there and can be read.
 //!
-//! Every tree is walked once per directory object, from metadata packs alone. A file passes when every content of its
-//! object is in the index and its pack is in one listing of the storage, long enough for it. A share of the files can be
-//! read in full besides (docs/format/07-upload-restore.md §7).
+//! Every tree is walked once per directory object, from metadata packs alone. A file passes when
+//! every content of its object is in the index and its pack is in one listing of the storage, long
+//! enough for it. A share of the files can be read in full besides
+//! (docs/format/07-upload-restore.md §7).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +23,8 @@ use crate::{
     tree::{Lists, read_directories, read_lists},
 };
 
-/// Entries that are looked at in one go, for each degree of parallelism: their folders are read together.
+/// Entries that are looked at in one go, for each degree of parallelism: their folders are read
+/// together.
 const WALK_BATCH: usize = 512;
 /// Contents that are read in one go.
 const READ_BATCH: usize = 20_000;
@@ -89,8 +91,8 @@ pub struct VerifyReport {
 /// Verifies the trees under `roots`; each has a name for messages.
 ///
 /// # Errors
-/// What the repository says when the listing or the index can't be read; [`SnapshotError::Stopped`]. What is wrong with the
-/// snapshots themselves is in the report.
+/// What the repository says when the listing or the index can't be read;
+/// [`SnapshotError::Stopped`]. What is wrong with the snapshots themselves is in the report.
 pub async fn verify(
     repo: &Repository,
     roots: &[(String, DirEntry)],
@@ -246,7 +248,8 @@ impl Run<'_> {
                 None => format!("object {object} is backed by missing blob {pack}"),
                 Some(size) if *size < end => {
                     format!(
-                        "object {object} is backed by blob {pack}, which is cut: {size} bytes of {end}"
+                        "object {object} is backed by blob {pack}, which is cut: \
+                         {size} bytes of {end}"
                     )
                 }
                 Some(_) => continue,

@@ -1,7 +1,8 @@
 //! Restoring into one file: tar, tar.gz or zip.
 //!
-//! An archive is written front to back, so contents are fetched in the order of the files, a window at a time: each
-//! window is planned like a restore of its own, and its contents wait in memory until their turn.
+//! An archive is written front to back, so contents are fetched in the order of the files, a window
+//! at a time: each window is planned like a restore of its own, and its contents wait in memory
+//! until their turn.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -319,14 +320,16 @@ fn tar_header(entry: &DirEntry, kind: tar::EntryType, size: u64) -> tar::Header 
     header
 }
 
-/// As GNU tar writes it: a number of 96 bits in two's complement, whose first bit says that it is no octal text.
+/// As GNU tar writes it: a number of 96 bits in two's complement, whose first bit says that it is
+/// no octal text.
 fn set_mtime_before_1970(header: &mut tar::Header, seconds: i64) {
     let field = &mut header.as_old_mut().mtime;
     field.fill(0xff);
     field[4..].copy_from_slice(&seconds.to_be_bytes());
 }
 
-/// Fails where the bytes are fewer than the header promised: the archive would be unreadable behind that place.
+/// Fails where the bytes are fewer than the header promised: the archive would be unreadable behind
+/// that place.
 struct Exact<R> {
     left: u64,
     inner: R,

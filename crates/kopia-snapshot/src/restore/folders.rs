@@ -51,8 +51,8 @@ pub(super) fn make(
     Ok(())
 }
 
-/// Makes a folder that was restored before as read-only writable again, until it gets its mode at the end. Where that is
-/// not allowed, the first file that needs it says so.
+/// Makes a folder that was restored before as read-only writable again, until it gets its mode at
+/// the end. Where that is not allowed, the first file that needs it says so.
 fn open_up(place: &Path, found: &Metadata) {
     let mode = found.mode() & 0o7777;
     if found.is_dir() && mode & 0o700 != 0o700 {
@@ -60,8 +60,8 @@ fn open_up(place: &Path, found: &Metadata) {
     }
 }
 
-/// Gives every folder its attributes, the innermost first: what is written into a folder changes its time, and a folder
-/// without the right to search would hide those below.
+/// Gives every folder its attributes, the innermost first: what is written into a folder changes
+/// its time, and a folder without the right to search would hide those below.
 pub(super) fn finish(
     target: &Path,
     folders: &[PlannedFolder],

@@ -65,8 +65,8 @@ pub struct RestorePlan {
     pub links: Vec<PlannedLink>,
     /// Entries left alone, and their bytes.
     pub skipped: (u64, u64),
-    /// Entries that can't be restored, as far as planning finds out: of an unknown kind, or in a folder that can't be
-    /// read. There are none unless errors are to be ignored.
+    /// Entries that can't be restored, as far as planning finds out: of an unknown kind, or in a
+    /// folder that can't be read. There are none unless errors are to be ignored.
     pub failures: Vec<RestoreFailure>,
     /// The bytes needed, by pack.
     pub reads: ReadPlan,

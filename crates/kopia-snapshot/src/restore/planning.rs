@@ -1,8 +1,8 @@
 //! Making a plan: from a root entry to folders, files, links, and the reads that they take.
 //!
-//! The tree is read level by level, all folders of a level together, so that a tree of many small folders costs a request
-//! for each metadata pack and not one for each folder. The same goes for the lists of pieces of big files. Only then
-//! the plan is put together, in the order of the tree.
+//! The tree is read level by level, all folders of a level together, so that a tree of many small
+//! folders costs a request for each metadata pack and not one for each folder. The same goes for
+//! the lists of pieces of big files. Only then the plan is put together, in the order of the tree.
 
 use std::{
     collections::HashMap,
@@ -29,12 +29,12 @@ use crate::{
 };
 
 impl RestorePlan {
-    /// Plans to restore `root` to `target`; `None` when the target is no folder of this machine (an archive). Reads
-    /// directories, indexes and a listing of packs; no pack of file data.
+    /// Plans to restore `root` to `target`; `None` when the target is no folder of this machine (an
+    /// archive). Reads directories, indexes and a listing of packs; no pack of file data.
     ///
     /// # Errors
-    /// What the repository says; [`SnapshotError::Invalid`] when something exists that must not be overwritten,
-    /// [`SnapshotError::NotRestored`] for an entry of a kind that is not known.
+    /// What the repository says; [`SnapshotError::Invalid`] when something exists that must not be
+    /// overwritten, [`SnapshotError::NotRestored`] for an entry of a kind that is not known.
     pub async fn of(
         repo: &Repository,
         root: &DirEntry,
@@ -106,7 +106,8 @@ struct Planning<'a> {
     plan: RestorePlan,
 }
 
-/// What is to be planned: a path, what the snapshot says of it, and whether there may be something in its place.
+/// What is to be planned: a path, what the snapshot says of it, and whether there may be something
+/// in its place.
 type Walk = Vec<(PathBuf, DirEntry, bool)>;
 
 impl Planning<'_> {
@@ -196,7 +197,8 @@ impl Planning<'_> {
         }
         match self.repo.object_contents(&entry.object).await {
             Ok(contents) => Ok(contents.chunks),
-            // It is planned all the same: the plan lists all contents that are lost, not only the first.
+            // It is planned all the same: the plan lists all contents that are lost, not only the
+            // first.
             Err(RepoError::ContentNotFound { id }) if id == entry.object.content_id() => {
                 Ok(vec![ObjectChunk { content: id, compressed: false, offset: 0, length: None }])
             }
@@ -205,7 +207,8 @@ impl Planning<'_> {
     }
 }
 
-/// A name that can only be an entry of its folder: a snapshot must not write elsewhere, whoever made it.
+/// A name that can only be an entry of its folder: a snapshot must not write elsewhere, whoever
+/// made it.
 fn safe_name<'a>(name: &'a [u8], folder: &Path) -> Result<&'a OsStr> {
     if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') || name.contains(&0) {
         let name = String::from_utf8_lossy(name).into_owned();
@@ -255,8 +258,8 @@ fn check_overwrite(existing: &Existing, kind: EntryKind, options: &RestoreOption
     }
 }
 
-/// Is the local entry what a restore would make of it? As in Kopia: same size, times less than two seconds apart; any
-/// link will do for a link.
+/// Is the local entry what a restore would make of it? As in Kopia: same size, times less than two
+/// seconds apart; any link will do for a link.
 fn is_same(local: &LocalEntry, entry: &DirEntry) -> bool {
     match (entry.kind, local.kind) {
         (EntryKind::Symlink, Local::Symlink) => true,

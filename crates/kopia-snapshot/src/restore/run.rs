@@ -24,6 +24,9 @@ use super::{
 };
 use crate::error::{Result, SnapshotError};
 
+/// What there is of the texts of links: pieces by their offset, by the link's number.
+type LinkParts = Mutex<HashMap<usize, Vec<(u64, Bytes)>>>;
+
 /// What the tasks of one restore share.
 struct Shared {
     target: PathBuf,
@@ -40,9 +43,10 @@ impl RestorePlan {
     /// Restores into `target`.
     ///
     /// # Errors
-    /// [`SnapshotError::Archived`] when a pack must be thawed first, [`SnapshotError::Lost`] when a pack or content does
-    /// not exist and errors are not to be ignored: in both cases nothing was written. What the system or the repository
-    /// says when something can't be written or read; then what was done so far stays.
+    /// [`SnapshotError::Archived`] when a pack must be thawed first, [`SnapshotError::Lost`] when a
+    /// pack or content does not exist and errors are not to be ignored: in both cases nothing was
+    /// written. What the system or the repository says when something can't be written or read;
+    /// then what was done so far stays.
     pub async fn run(
         self,
         repo: &Repository,
@@ -100,7 +104,8 @@ impl RestorePlan {
             return Err(SnapshotError::Archived { packs: cold });
         }
         let (packs, contents) = self.lost();
-        if !(packs.is_empty() && contents.is_empty()) && !ignore_errors {
+        let is_whole = packs.is_empty() && contents.is_empty();
+        if !is_whole && !ignore_errors {
             return Err(SnapshotError::Lost { packs, contents });
         }
         Ok(())
@@ -165,7 +170,7 @@ impl Shared {
                 p.ranges.iter().flat_map(|r| &r.contents).map(|c| (c.id, p.pack.as_str()))
             })
             .collect();
-        let parts: Arc<Mutex<HashMap<usize, Vec<(u64, Bytes)>>>> = Arc::default();
+        let parts: Arc<LinkParts> = Arc::default();
         let mut writes: JoinSet<Result<()>> = JoinSet::new();
         let mut contents = std::pin::pin!(repo.fetch_all(reads));
         loop {
@@ -193,7 +198,7 @@ impl Shared {
         wanted: &[Target],
         content: Result<Bytes, RepoError>,
         pack: Option<&str>,
-        parts: &Mutex<HashMap<usize, Vec<(u64, Bytes)>>>,
+        parts: &LinkParts,
     ) -> Result<()> {
         for target in wanted {
             let bytes = match &content {
@@ -225,7 +230,7 @@ impl Shared {
         link: &PlannedLink,
         bytes: Result<Bytes, String>,
         pack: Option<&str>,
-        parts: &Mutex<HashMap<usize, Vec<(u64, Bytes)>>>,
+        parts: &LinkParts,
     ) -> Result<()> {
         let made = bytes.and_then(|bytes| {
             let mut all = parts.lock().expect("no holder of this lock panics");
@@ -289,7 +294,8 @@ impl Shared {
     }
 }
 
-/// The bytes of one target: decompressed where the object layer compressed them, and exactly as long as it says.
+/// The bytes of one target: decompressed where the object layer compressed them, and exactly as
+/// long as it says.
 fn unpack(bytes: &Bytes, target: &Target) -> Result<Bytes, String> {
     let plain = if target.compressed {
         let limit = usize::try_from(target.length).map_err(|error| error.to_string())?;

@@ -20,7 +20,8 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// Opens a regular file. A link or a FIFO that took its place since it was listed is not followed or waited for.
+    /// Opens a regular file. A link or a FIFO that took its place since it was listed is not
+    /// followed or waited for.
     ///
     /// # Errors
     /// Go's text: `unable to open file: unable to open local file: open PATH: …`.

@@ -1,9 +1,11 @@
 //! Saving what there is of a long upload.
 //!
-//! Every folder that is open is written with its finished entries, its open folders and what there is of its open
-//! files, marked `checkpoint`. So a pack older than the interval is always named by some snapshot, and an upload that
-//! is cut off starts again from there (docs/format/07-upload-restore.md §2). A file that is half read gets a name that
-//! no later upload can take it for; unlike in Kopia, which stores the size of the whole file, its size is what it has.
+//! Every folder that is open is written with its finished entries, its open folders and what there
+//! is of its open files, marked `checkpoint`. So a pack older than the interval is always named by
+//! some snapshot, and an upload that is cut off starts again from there
+//! (docs/format/07-upload-restore.md §2). A file that is half read gets a name that no later upload
+//! can take it for; unlike in Kopia, which stores the size of the whole file, its size is what it
+//! has.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 

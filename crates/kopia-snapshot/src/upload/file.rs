@@ -1,9 +1,10 @@
 //! Uploading one file or link.
 //!
-//! A file of one piece is read in one go on a thread for blocking work. From a longer one such a thread reads ahead by
-//! a few pieces through a bounded channel; the object writer cuts, and its chunks are hashed and sealed on the CPU
-//! threads. A file above the policy's size for parallel upload is cut into parts first, each with a splitter of its
-//! own, exactly as Kopia does (docs/format/07-upload-restore.md §2).
+//! A file of one piece is read in one go on a thread for blocking work. From a longer one such a
+//! thread reads ahead by a few pieces through a bounded channel; the object writer cuts, and its
+//! chunks are hashed and sealed on the CPU threads. A file above the policy's size for parallel
+//! upload is cut into parts first, each with a splitter of its own, exactly as Kopia does
+//! (docs/format/07-upload-restore.md §2).
 
 use std::{
     path::{Path, PathBuf},
@@ -191,8 +192,8 @@ fn options(entry: &LocalEntry, style: &FileStyle) -> ObjectOptions {
     }
 }
 
-/// Uploads a big file in parts of `part` bytes and a last one to the end of the file, whatever that is by then; several
-/// at once while there are permits.
+/// Uploads a big file in parts of `part` bytes and a last one to the end of the file, whatever that
+/// is by then; several at once while there are permits.
 async fn upload_parts(
     run: &Arc<Run>,
     path: &Path,

@@ -1,8 +1,9 @@
 //! Uploading a folder with all that is below it.
 //!
-//! A folder's entries are taken in the order of the file system. An entry that needs work is given to a task of its own
-//! while there are permits, and done in place when there are none: so the number of open folders is bounded by
-//! the depth of the tree times the parallelism, not by the size of the tree. Small files go together.
+//! A folder's entries are taken in the order of the file system. An entry that needs work is given
+//! to a task of its own while there are permits, and done in place when there are none: so the
+//! number of open folders is bounded by the depth of the tree times the parallelism, not by the
+//! size of the tree. Small files go together.
 
 use std::{
     future::Future,
@@ -24,7 +25,7 @@ use super::{
     previous::{self, PreviousFolder, folders_below, unchanged},
     rules::{FolderRules, Opened},
     run::{Run, dir_entry},
-    small::{SMALL_BYTES, SMALL_WRITES, SmallFile, SmallFiles},
+    small::{SMALL_BYTES, SmallFile, SmallFiles},
 };
 use crate::{
     error::SnapshotError,
@@ -49,8 +50,8 @@ fn join(relative: &str, name: &str) -> String {
     if relative == "." { name.to_owned() } else { format!("{relative}/{name}") }
 }
 
-/// Uploads `folder` in a task of its own, which `registry` lists while it runs. Of its own because the depth of a tree must
-/// not be the depth of a stack; it ends with whoever waits for it.
+/// Uploads `folder` in a task of its own, which `registry` lists while it runs. Of its own because
+/// the depth of a tree must not be the depth of a stack; it ends with whoever waits for it.
 pub(crate) fn upload_folder(
     run: Arc<Run>,
     folder: Folder,
@@ -250,14 +251,15 @@ impl State {
             };
             self.settle(relative, result, self.rules.ignores_file_errors())
         });
-        let mut uploads = stream::iter(uploads).buffer_unordered(SMALL_WRITES);
+        let mut uploads = stream::iter(uploads).buffer_unordered(self.run.small_writes);
         while let Some(done) = uploads.next().await {
             done?;
         }
         Ok(())
     }
 
-    /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an error.
+    /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an
+    /// error.
     async fn upload_entry(&self, listed: ListedEntry) -> Result<(), EntryError> {
         let name = listed.name.to_string_lossy().into_owned();
         let relative = join(&self.relative, &name);

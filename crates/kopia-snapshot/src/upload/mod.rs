@@ -1,8 +1,8 @@
 //! Turning a local tree into objects of a repository.
 //!
-//! [`upload`] walks a source, skips what an earlier snapshot has already, writes everything else, and gives the root
-//! entry of a snapshot manifest. It saves no manifest, but for the checkpoints of a long upload; that is
-//! [`crate::create`].
+//! [`upload`] walks a source, skips what an earlier snapshot has already, writes everything else,
+//! and gives the root entry of a snapshot manifest. It saves no manifest, but for the checkpoints
+//! of a long upload; that is [`crate::create`].
 
 mod checkpoint;
 mod events;
@@ -79,7 +79,8 @@ impl Default for UploadOptions {
 pub enum UploadSource<'a> {
     /// A file or folder of this machine.
     Local(&'a Path),
-    /// A stream that becomes the file `name` in a folder that does not exist otherwise (`--stdin-file`).
+    /// A stream that becomes the file `name` in a folder that does not exist otherwise
+    /// (`--stdin-file`).
     Stream {
         /// The path of the source, which is also the name of the root.
         root: String,
@@ -122,8 +123,9 @@ pub struct UploadRequest<'a> {
 /// Uploads `source`.
 ///
 /// # Errors
-/// [`SnapshotError::Source`] when the root itself can't be read; what the repository says when it can't be written. An
-/// entry below the root that can't be read is no error: it is in the root's summary.
+/// [`SnapshotError::Source`] when the root itself can't be read; what the repository says when it
+/// can't be written. An entry below the root that can't be read is no error: it is in the root's
+/// summary.
 pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Result<Uploaded> {
     let repo = request.writer.repository().clone();
     let parallel = match request.options.parallel {
@@ -143,6 +145,7 @@ pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Res
         failed_fast: AtomicBool::new(false),
         hashed: 0.into(),
         helpers: Arc::new(Semaphore::new(parallel - 1)),
+        small_writes: parallel.min(small::WRITES_MAX),
         open: Arc::default(),
         checkpoints: 0.into(),
     });
@@ -205,11 +208,11 @@ async fn upload_local(
     }
 }
 
-/// Waits for `upload` and saves what there is at every interval. Both go on at the same time: folders keep filling while
-/// their state is written.
+/// Waits for `upload` and saves what there is at every interval. Both go on at the same time:
+/// folders keep filling while their state is written.
 ///
-/// The timer is tokio's and not the environment's clock: one that stands in a test ends every sleep at once, and would
-/// save checkpoints as fast as it can.
+/// The timer is tokio's and not the environment's clock: one that stands in a test ends every sleep
+/// at once, and would save checkpoints as fast as it can.
 async fn with_checkpoints<T>(
     run: &Arc<Run>,
     request: &UploadRequest<'_>,
@@ -246,7 +249,8 @@ async fn upload_stream(
     run.counters.folders.fetch_add(1, Relaxed);
     run.counters.non_cached_files.fetch_add(1, Relaxed);
     run.tell(UploadEvent::Hashing { path: &name, size: 0 });
-    // Kopia gives both the mode 0777 and no owner; the folder has the time of Go's zero value, cut to 64 bits.
+    // Kopia gives both the mode 0777 and no owner; the folder has the time of Go's zero value, cut
+    // to 64 bits.
     let entry = |name: &str, kind, mtime| LocalEntry {
         name: name.into(),
         kind,

@@ -1,6 +1,7 @@
 //! What is open while an upload runs: folders that are being filled, files that are being read.
 //!
-//! Checkpoints walk these registries from the root's down. An entry leaves its registry when its guard is dropped.
+//! Checkpoints walk these registries from the root's down. An entry leaves its registry when its
+//! guard is dropped.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +39,8 @@ impl OpenFolder {
     }
 }
 
-/// Answered with the object of what was written of a file so far, and its length; dropped if there is none.
+/// Answered with the object of what was written of a file so far, and its length; dropped if there
+/// is none.
 type Ask = oneshot::Sender<(ObjectId, u64)>;
 
 /// A file of which a checkpoint can ask for what there is.

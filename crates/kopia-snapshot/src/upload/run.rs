@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{error::Result, source};
 
-/// Counters of a snapshot manifest's `stats`, by Kopia's own rules (docs/format/06-manifests-snapshots.md §2).
+/// Counters of a snapshot manifest's `stats`, by Kopia's own rules
+/// (docs/format/06-manifests-snapshots.md §2).
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub total_size: AtomicU64,
@@ -51,6 +52,8 @@ pub(crate) struct Run {
     pub hashed: AtomicU64,
     /// One permit for every task beside the first.
     pub helpers: Arc<Semaphore>,
+    /// Small files that one task hashes at once.
+    pub small_writes: usize,
     /// The root, while it is open.
     pub open: Arc<Registry>,
     /// Checkpoints saved.

@@ -1,4 +1,5 @@
-//! Small files are read together: what a thread for blocking work costs is more than what it does for one of them.
+//! Small files are read together: what a thread for blocking work costs is more than what it does
+//! for one of them.
 
 use std::path::PathBuf;
 
@@ -9,8 +10,8 @@ use crate::source::{FileReader, LocalEntry};
 
 /// Files of no more bytes are small.
 pub(super) const SMALL_BYTES: u64 = 64 << 10;
-/// Small files that are hashed at once by one task.
-pub(super) const SMALL_WRITES: usize = 4;
+/// Small files that are hashed at once by one task, at most.
+pub(super) const WRITES_MAX: usize = 4;
 /// So many files are read together at most.
 const FILES: usize = 32;
 /// So many bytes.

@@ -440,7 +440,7 @@ async fn description_tags_and_pins_are_stored_and_pins_can_be_changed() {
         ("d<e>s", vec!["a".into(), "b".into()])
     );
     let tagged = manifests::find(&memory.repo, &[("tag:job", "nightly")]).await.unwrap();
-    assert_eq!(tagged, [stored.clone()]);
+    assert_eq!(tagged, std::slice::from_ref(&stored));
 
     let writer = memory.repo.writer().unwrap();
     let pins = |add: &[&str], remove: &[&str]| {

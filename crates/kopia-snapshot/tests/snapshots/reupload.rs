@@ -11,7 +11,8 @@ use kopia_snapshot::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Uploads `folder` once without and once with the snapshot as the one before, and says what differs.
+/// Uploads `folder` once without and once with the snapshot as the one before, and says what
+/// differs.
 pub async fn uploaded_again(
     repo: &Repository,
     manifest: &SnapshotManifest,

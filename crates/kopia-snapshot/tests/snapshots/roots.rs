@@ -11,7 +11,8 @@ use kopia_snapshot::{
 
 use crate::support::{Memory, request, write};
 
-/// Three snapshots of `/data` at the seconds 1000, 2000 and 3000, one of `/data/sub` at 2500, one by somebody else.
+/// Three snapshots of `/data` at the seconds 1000, 2000 and 3000, one of `/data/sub` at 2500, one
+/// by somebody else.
 struct Case {
     memory: Memory,
     folder: tempfile::TempDir,

@@ -77,7 +77,8 @@ fn fifo(path: &Path) {
         .unwrap();
 }
 
-/// Ignore rules over a virtual tree are tested beside the code, these go through real files, links and policies.
+/// Ignore rules over a virtual tree are tested beside the code, these go through real files, links
+/// and policies.
 #[test]
 fn ignore_files_and_policies_leave_out_what_they_leave_out_in_kopia() {
     let file = kopia_fixtures::folder("kopiaignore").join("cases.json");
@@ -222,7 +223,8 @@ async fn what_is_no_file_is_left_out_or_fails_as_the_policy_says() {
     assert!(loud.incomplete.is_empty());
 }
 
-/// Runs `test` where the system refuses what it refuses to an ordinary user, also if the tests run as root.
+/// Runs `test` where the system refuses what it refuses to an ordinary user, also if the tests run
+/// as root.
 fn as_an_ordinary_user(test: impl AsyncFnOnce() + Send) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -250,25 +252,30 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Entries that an ordinary user can't read, each for a reason of its own.
+fn plant_trouble(root: &Path) {
+    write(root.join("fine"), "x");
+    write(root.join("file"), "x");
+    write(root.join("parts"), noise(3, 2 << 20));
+    write(root.join("listed/x"), "x");
+    write(root.join("closed/x"), "x");
+    write(root.join("rules/.kopiaignore"), "*.o");
+    write(root.join("pattern/.kopiaignore"), "[a\n");
+    std::fs::create_dir(root.join("dangling")).unwrap();
+    symlink("nowhere", root.join("dangling/.kopiaignore")).unwrap();
+    for (name, mode) in
+        [("file", 0), ("parts", 0), ("listed", 0o444), ("closed", 0), ("rules/.kopiaignore", 0)]
+    {
+        set_mode(&root.join(name), mode);
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_told_in_kopias_words() {
     as_an_ordinary_user(async || {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        write(root.join("fine"), "x");
-        write(root.join("file"), "x");
-        write(root.join("parts"), noise(3, 2 << 20));
-        write(root.join("listed/x"), "x");
-        write(root.join("closed/x"), "x");
-        write(root.join("rules/.kopiaignore"), "*.o");
-        write(root.join("pattern/.kopiaignore"), "[a\n");
-        std::fs::create_dir(root.join("dangling")).unwrap();
-        symlink("nowhere", root.join("dangling/.kopiaignore")).unwrap();
-        for (name, mode) in
-            [("file", 0), ("parts", 0), ("listed", 0o444), ("closed", 0), ("rules/.kopiaignore", 0)]
-        {
-            set_mode(&root.join(name), mode);
-        }
+        plant_trouble(root);
         let mut policy = Policy::default_global();
         policy.upload.parallel_upload_above_size = Some(1 << 20);
         let memory = Memory::new().await;
@@ -282,7 +289,8 @@ fn what_cannot_be_read_is_told_in_kopias_words() {
             (
                 "closed",
                 format!(
-                    "cannot create iterator: unable to read directory: open {at}/closed: permission denied"
+                    "cannot create iterator: unable to read directory: \
+                     open {at}/closed: permission denied"
                 ),
             ),
             (
