@@ -11,14 +11,14 @@ use std::{
 };
 
 use dataplane::task;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kopia_format::{
     ContentId,
     index::{IndexBuilder, IndexEntry, SHARD_LEN_MAX},
 };
 
 use super::{
-    pack::{Claim, Stage},
+    pack::{Claim, ClosedPack, Stage},
     pending::Ready,
 };
 use crate::{RepoError, RepositoryWriter, Result};
@@ -60,10 +60,13 @@ impl RepositoryWriter {
         let _turn = self.writing.flushing.lock().await;
         self.shared().format.ensure_fresh().await?;
         let manifests = self.flush_manifests().await?;
-        self.writing.pending().end_session();
+        let packs = self.writing.pending().end_session();
         let mut report = FlushReport::default();
-        self.upload_all(&mut report).await?;
-        self.write_indexes(&mut report).await?;
+        self.upload_all(packs, &mut report).await?;
+        {
+            let _turn = self.writing.indexing.lock().await;
+            self.write_indexes(&mut report).await?;
+        }
         self.end_sessions().await?;
         self.writing.manifests.committed(&manifests);
         Ok(report)
@@ -81,8 +84,8 @@ impl RepositoryWriter {
         }
         let writer = self.clone();
         task::owned(async move {
-            // If a flush is running, it does this work.
-            match writer.writing.flushing.try_lock() {
+            // Whoever is at it does this work too.
+            match writer.writing.indexing.try_lock() {
                 Ok(_turn) => writer.write_indexes(&mut FlushReport::default()).await,
                 Err(_) => Ok(()),
             }
@@ -136,11 +139,17 @@ impl RepositoryWriter {
         uploaded
     }
 
-    /// Uploads every closed pack, in parallel; ends when all are in the storage.
-    async fn upload_all(&self, report: &mut FlushReport) -> Result<()> {
+    /// Uploads these packs, in parallel; ends when all are in the storage. Those that are closed
+    /// meanwhile are not waited for: while somebody writes faster than packs go up there is always
+    /// one more.
+    async fn upload_all(
+        &self,
+        mut packs: Vec<Arc<ClosedPack>>,
+        report: &mut FlushReport,
+    ) -> Result<()> {
         loop {
             let moved = self.writing.moved.notified();
-            let packs = self.writing.pending().not_uploaded();
+            packs.retain(|pack| pack.stage() != Stage::Uploaded);
             if packs.is_empty() {
                 return Ok(());
             }
@@ -154,10 +163,21 @@ impl RepositoryWriter {
             }
             let parallel = self.shared().packs_waiting_max();
             let uploads: Vec<_> = claims.into_iter().map(|claim| self.upload(claim)).collect();
-            let sent: Vec<u64> =
-                stream::iter(uploads).buffer_unordered(parallel).try_collect().await?;
-            report.packs += sent.len() as u64;
-            report.pack_bytes += sent.iter().sum::<u64>();
+            let mut uploads = stream::iter(uploads).buffer_unordered(parallel);
+            let mut failed = None;
+            // One that fails does not break off the others: they would be sent again.
+            while let Some(sent) = uploads.next().await {
+                match sent {
+                    Ok(bytes) => {
+                        report.packs += 1;
+                        report.pack_bytes += bytes;
+                    }
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
     }
 

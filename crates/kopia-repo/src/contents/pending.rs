@@ -130,10 +130,12 @@ impl PendingContents {
     }
 
     /// Closes everything open and ends the session: what comes later belongs to the next flush.
-    pub(crate) fn end_session(&mut self) {
+    /// Gives the packs that this flush has to wait for.
+    pub(crate) fn end_session(&mut self) -> Vec<Arc<ClosedPack>> {
         self.close(0);
         self.close(1);
         self.ended.extend(self.session.take());
+        self.not_uploaded()
     }
 
     /// Packs that wait to be uploaded or are being uploaded.

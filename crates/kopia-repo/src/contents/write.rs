@@ -30,6 +30,9 @@ pub(crate) struct Writing {
     pub moved: Arc<Notify>,
     /// One flush at a time.
     pub flushing: tokio::sync::Mutex<()>,
+    /// One writing of index blobs at a time. Apart from `flushing`, which is held while packs go up,
+    /// so that the index is also written during a long flush.
+    pub indexing: tokio::sync::Mutex<()>,
     pub manifests: crate::manifests::PendingManifests,
     pub uploaded_bytes: AtomicU64,
 }
@@ -66,6 +69,7 @@ impl Writing {
             uploads: Mutex::new(JoinSet::new()),
             moved,
             flushing: tokio::sync::Mutex::new(()),
+            indexing: tokio::sync::Mutex::new(()),
             manifests: Default::default(),
             uploaded_bytes: AtomicU64::new(0),
         }
