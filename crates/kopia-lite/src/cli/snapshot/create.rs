@@ -208,7 +208,7 @@ impl Create {
             parallel: self.parallel,
             force_hash_percent: self.force_hash,
             fail_fast: self.fail_fast,
-            upload_limit: (self.upload_limit_mb > 0).then(|| self.upload_limit_mb << 20),
+            upload_limit: (self.upload_limit_mb > 0).then_some(self.upload_limit_mb << 20),
             checkpoint_interval: interval,
         })
     }
