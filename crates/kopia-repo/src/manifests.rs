@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The prefix of contents with manifests.
-const PREFIX: u8 = b'm';
+pub(crate) const PREFIX: u8 = b'm';
 /// How often loading starts anew when contents vanish meanwhile.
 const ATTEMPTS: u32 = 10;
 /// With fewer contents, merging them is not worth it. Kopia's value.
