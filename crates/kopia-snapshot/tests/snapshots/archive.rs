@@ -30,6 +30,8 @@ async fn planted() -> (Memory, tempfile::TempDir) {
     write(folder.path().join(&long).join(&long), "long");
     symlink("x".repeat(300), folder.path().join("long-link")).unwrap();
     write(folder.path().join("übung"), "x");
+    let old = std::time::SystemTime::UNIX_EPOCH - std::time::Duration::from_millis(86_400_500);
+    std::fs::File::open(folder.path().join("übung")).unwrap().set_modified(old).unwrap();
     write(folder.path().join("twice/a"), noise(6, 3_000_000));
     write(folder.path().join("twice/b"), noise(6, 3_000_000));
     let memory = Memory::new().await;
@@ -56,7 +58,8 @@ fn read_tar(bytes: impl Read) -> BTreeMap<String, (&'static str, u32, i64, Strin
                 ("file", sha256(&bytes))
             }
         };
-        all.insert(path, (kind, mode, time.try_into().unwrap(), content));
+        // A time before 1970 comes as what its bits are without a sign.
+        all.insert(path, (kind, mode, time.cast_signed(), content));
     }
     all
 }

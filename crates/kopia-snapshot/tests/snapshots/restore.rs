@@ -17,7 +17,7 @@ use kopia_snapshot::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Memory, found, noise, plant, tree, write};
+use crate::support::{Memory, as_an_ordinary_user, found, noise, plant, tree, write};
 
 /// A repository with one snapshot of the planted tree, a folder to restore to, and the tree itself.
 struct Case {
@@ -433,4 +433,23 @@ async fn an_entry_of_an_unknown_kind_is_a_failure_of_its_own() {
     let failed: Vec<_> = report.failures.iter().map(|f| f.path.as_str()).collect();
     assert_eq!(failed, ["device"]);
     assert!(case.is_whole());
+}
+
+#[test]
+fn a_tree_of_read_only_folders_can_be_restored_twice() {
+    as_an_ordinary_user(async || {
+        let read_only = |root: &Path| {
+            write(root.join("sub/f"), "x");
+            std::fs::set_permissions(root.join("sub"), PermissionsExt::from_mode(0o555)).unwrap();
+        };
+        let case = Case::of(read_only).await;
+        for _ in 0..2 {
+            case.restore(&RestoreOptions::default()).await.unwrap();
+            assert!(case.is_whole());
+        }
+        for folder in [&case.source, &case.target] {
+            let sub = folder.path().join("sub");
+            std::fs::set_permissions(sub, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+    });
 }

@@ -312,3 +312,28 @@ pub fn plant(root: &Path) {
     std::fs::create_dir(root.join("hollow")).unwrap();
     std::os::unix::fs::symlink("sub/b.bin", root.join("link")).unwrap();
 }
+
+/// Runs `test` where the system refuses what it refuses to an ordinary user, also if the tests run
+/// as root.
+pub fn as_an_ordinary_user(test: impl AsyncFnOnce() + Send) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(drop_rights)
+        .build()
+        .unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            drop_rights();
+            runtime.block_on(test());
+        });
+    });
+}
+
+/// Of this thread alone.
+fn drop_rights() {
+    if is_root() {
+        let (user, group) = (rustix::fs::Uid::from_raw(65534), rustix::fs::Gid::from_raw(65534));
+        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+    }
+}

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Heard, Memory, for_each, is_root, noise, plant, request, source, tree, write,
+    Heard, Memory, as_an_ordinary_user, for_each, noise, plant, request, source, tree, write,
 };
 
 /// Uploads `folder` under a policy tree, with no snapshot before.
@@ -221,31 +221,6 @@ async fn what_is_no_file_is_left_out_or_fails_as_the_policy_says() {
     let directory = memory.directory(loud.root.object).await;
     assert_eq!(directory.entries[0].summary.as_ref().unwrap().failed, 1);
     assert!(loud.incomplete.is_empty());
-}
-
-/// Runs `test` where the system refuses what it refuses to an ordinary user, also if the tests run
-/// as root.
-fn as_an_ordinary_user(test: impl AsyncFnOnce() + Send) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .on_thread_start(drop_rights)
-        .build()
-        .unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            drop_rights();
-            runtime.block_on(test());
-        });
-    });
-}
-
-/// Of this thread alone.
-fn drop_rights() {
-    if is_root() {
-        let (user, group) = (rustix::fs::Uid::from_raw(65534), rustix::fs::Gid::from_raw(65534));
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-    }
 }
 
 fn set_mode(path: &Path, mode: u32) {
