@@ -8,7 +8,7 @@ async fn cache(folder: &std::path::Path, bytes_max: u64) -> Cache {
         content_bytes_max: bytes_max,
         metadata_bytes_max: bytes_max,
     };
-    Cache::open(&options, &[7; 16]).await.unwrap()
+    Cache::open(&options, &[7; 16]).await.unwrap().expect("the folder can be made")
 }
 
 fn only_file(cache: &Cache, kind: Kind) -> PathBuf {

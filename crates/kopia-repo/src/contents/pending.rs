@@ -133,6 +133,12 @@ impl PendingContents {
         true
     }
 
+    /// The newest entry of a content in a pack that is closed and named by no index.
+    pub(crate) fn in_closed_pack(&self, id: &ContentId) -> Option<IndexEntry> {
+        let packs = self.closed.iter().rev();
+        packs.flat_map(|pack| pack.entries.iter().rev()).find(|entry| entry.id == *id).cloned()
+    }
+
     /// Closes everything open and ends the session: what comes later belongs to the next flush.
     /// Gives the packs that this flush has to wait for.
     pub(crate) fn end_session(&mut self) -> Vec<Arc<ClosedPack>> {

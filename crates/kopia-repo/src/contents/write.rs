@@ -188,10 +188,17 @@ impl RepositoryWriter {
         if entry.deleted {
             return Ok(false);
         }
+        let timestamp = self.later_than(entry.timestamp);
         let mut pending = self.writing.pending();
-        if !pending.take_back(id) {
-            let timestamp = self.later_than(entry.timestamp);
-            pending.point(self.shared(), IndexEntry { deleted: true, timestamp, ..entry });
+        let committed = self.shared().index.view().find(id)?;
+        let left = if pending.take_back(id) {
+            // It may have been moved there, and is still where it was before.
+            pending.in_closed_pack(id).or(committed)
+        } else {
+            Some(entry)
+        };
+        if let Some(left) = left.filter(|left| !left.deleted) {
+            pending.point(self.shared(), IndexEntry { deleted: true, timestamp, ..left });
         }
         Ok(true)
     }
