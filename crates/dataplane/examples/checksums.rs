@@ -1,4 +1,5 @@
-//! Sums up files on all cores, in the order given, in 8 MiB: `cargo run --example checksums FILE…`.
+//! Sums up files on all cores, in the order given, in 8 MiB:
+//! `cargo run --example checksums FILE…`.
 
 use dataplane::{Budget, CpuPool, Reorder};
 

@@ -1,8 +1,8 @@
 //! Bytes that may be in memory at once.
 //!
-//! Whoever is about to fill memory asks for a [`Grant`] first and drops it when the bytes are gone. Grants are given in
-//! the order they were asked for, so nobody starves. Against deadlock: never wait for a grant while holding one of the
-//! same budget.
+//! Whoever is about to fill memory asks for a [`Grant`] first and drops it when the bytes are gone.
+//! Grants are given in the order they were asked for, so nobody starves. Against deadlock: never
+//! wait for a grant while holding one of the same budget.
 
 use std::{fmt, sync::Arc};
 
@@ -32,7 +32,8 @@ impl Budget {
 
     /// Waits until `bytes` are free and takes them.
     ///
-    /// More than the whole budget counts as the whole budget: such a piece goes alone instead of never.
+    /// More than the whole budget counts as the whole budget: such a piece goes alone instead of
+    /// never.
     pub async fn acquire(&self, bytes: u64) -> Grant {
         let permits = self.clamped(bytes);
         let semaphore = Arc::clone(&self.semaphore);

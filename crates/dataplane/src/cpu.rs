@@ -1,8 +1,14 @@
 //! Threads for work that keeps a core busy.
 //!
-//! As many threads as there are cores take jobs from one bounded queue; the caller awaits the result. A job never
-//! blocks: what waits (for memory, for a socket) stays on the async side. In a simulation the pool is
-//! [inline](CpuPool::inline): the job runs where it is awaited, so that one seed gives one run.
+//! As many threads as there are cores take jobs from one queue; the caller awaits the result. A job
+//! never blocks: what waits (for memory, for a socket) stays on the async side. In a simulation the
+//! pool is [inline](CpuPool::inline): the job runs where it is awaited, so that one seed gives one
+//! run.
+//!
+//! The queue itself has no bound, on purpose. A job that waits in it holds what its caller held
+//! before, so a bound would save no memory; the [`Budget`](crate::Budget) does that. And a place in
+//! a bounded queue is given to a future, which may never be polled again (a stream's buffer, while
+//! its consumer works): then everybody behind it waits for ever.
 
 use std::{
     any::Any,
@@ -13,9 +19,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-use crate::limits::CPU_JOBS_WAITING_PER_THREAD;
+use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 type Outcome<T> = Result<T, Box<dyn Any + Send>>;
@@ -26,8 +30,6 @@ pub struct CpuPool(Option<Arc<Threads>>);
 
 struct Threads {
     queue: Option<Sender<Job>>,
-    /// One permit for each free place of the queue, so that a send never blocks.
-    places: Arc<Semaphore>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     count: usize,
 }
@@ -38,12 +40,10 @@ impl CpuPool {
         if threads == 0 {
             return Self::inline();
         }
-        let places = threads * CPU_JOBS_WAITING_PER_THREAD;
-        let (queue, jobs) = crossbeam_channel::bounded(places);
+        let (queue, jobs) = crossbeam_channel::unbounded();
         let handles = (0..threads).map(|number| start(number, jobs.clone())).collect();
         Self(Some(Arc::new(Threads {
             queue: Some(queue),
-            places: Arc::new(Semaphore::new(places)),
             handles: Mutex::new(handles),
             count: threads,
         })))
@@ -67,9 +67,7 @@ impl CpuPool {
     /// If `work` panics, with its panic.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let Some(threads) = &self.0 else { return work() };
-        let place = Arc::clone(&threads.places).acquire_owned().await;
-        let place = place.expect("the semaphore of a pool is never closed");
-        let outcome = threads.submit(place, work).await;
+        let outcome = threads.submit(work).await;
         match outcome.expect("a job always answers") {
             Ok(result) => result,
             Err(panic) => resume_unwind(panic),
@@ -80,18 +78,16 @@ impl CpuPool {
 impl Threads {
     fn submit<T: Send + 'static>(
         &self,
-        place: OwnedSemaphorePermit,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<Outcome<T>> {
         let (answer, outcome) = oneshot::channel();
         let job: Job = Box::new(move || {
-            drop(place);
             // Nobody may be waiting any more: then the result is not needed.
             let _ = answer.send(catch_unwind(AssertUnwindSafe(work)));
         });
         let queue = self.queue.as_ref().expect("the queue lives as long as the pool");
-        let sent = queue.try_send(job);
-        assert!(sent.is_ok(), "a place in the queue was taken before");
+        let sent = queue.send(job);
+        assert!(sent.is_ok(), "threads live as long as the pool");
         outcome
     }
 }
@@ -165,6 +161,20 @@ mod tests {
         });
         assert!(task.await.unwrap_err().is_panic());
         assert_eq!(pool.run(|| 7).await, 7);
+    }
+
+    #[tokio::test]
+    async fn futures_that_nobody_polls_hold_up_nobody() {
+        let pool = CpuPool::new(1);
+        let forgotten: Vec<_> = (0..10)
+            .map(|_| {
+                let mut job = Box::pin(pool.run(|| ()));
+                let _ = futures::FutureExt::now_or_never(job.as_mut());
+                job
+            })
+            .collect();
+        assert_eq!(pool.run(|| 7).await, 7);
+        drop(forgotten);
     }
 
     #[tokio::test]

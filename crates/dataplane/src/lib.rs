@@ -1,9 +1,11 @@
 //! How bytes cross cores and sockets in bounded memory.
 //!
-//! Five small parts, each usable alone. A [`Budget`] of bytes is asked *before* memory is filled and gets them back
-//! when the last user drops its [`Grant`]. A [`CpuPool`] runs work on as many threads as there are cores, behind one
-//! bounded queue, and is awaited. A [`Reorder`] window puts results back into the order in which their tickets were
-//! drawn. [`limits`] names the capacity of every queue in one table. [`CancellationToken`] ends a command.
+//! Small parts, each usable alone. A [`Budget`] of bytes is asked *before* memory is filled and
+//! gets them back when the last user drops its [`Grant`]. A [`CpuPool`] runs work on as many
+//! threads as there are cores, behind one queue, and is awaited. A [`Reorder`] window puts results
+//! back into the order in which their tickets were drawn. [`task::owned`] runs what must go on
+//! though nobody polls it. [`limits`] names the capacity of every queue in one table.
+//! [`CancellationToken`] ends a command.
 //!
 //! ```
 //! use dataplane::{Budget, CpuPool};
@@ -24,6 +26,7 @@ pub mod budget;
 pub mod cpu;
 pub mod limits;
 pub mod reorder;
+pub mod task;
 
 pub use budget::{Budget, Grant};
 pub use cpu::CpuPool;

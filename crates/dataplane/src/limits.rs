@@ -1,10 +1,7 @@
 //! The capacity of every queue, in one table.
 //!
-//! Queues hold tickets, not bytes: bytes are bounded by the [`Budget`](crate::Budget) alone. A capacity here says how
-//! far a stage may run ahead of the next one.
-
-/// Jobs that wait for each thread of a [`CpuPool`](crate::CpuPool): one in work, one ready.
-pub const CPU_JOBS_WAITING_PER_THREAD: usize = 2;
+//! Queues hold tickets, not bytes: bytes are bounded by the [`Budget`](crate::Budget) alone. A
+//! capacity here says how far a stage may run ahead of the next one.
 
 /// Chunks of one object on their way at once.
 pub const CHUNKS_PER_OBJECT: usize = 16;
@@ -21,5 +18,5 @@ pub const MANIFEST_CONTENTS_LOADING: usize = 8;
 /// Ranges of packs that are fetched at once.
 pub const RANGES_FETCHING: usize = 16;
 
-/// Contents that are verified at once.
-pub const CONTENTS_VERIFYING: usize = 16;
+/// Whole metadata packs that are fetched at once; one is some 20 MiB.
+pub const WHOLE_PACKS_FETCHING: usize = 3;

@@ -1,9 +1,9 @@
 //! Results back in the order in which their tickets were drawn.
 //!
-//! Work is handed to cores in one order and comes back in any. A [`Ticket`] drawn before the work keeps its place;
-//! what is delivered with it goes to the sink as soon as everything before it has been delivered or given up. The
-//! window grows with the work in flight, which the budget and the queues bound. A ticket that is dropped gives its
-//! place up, so a failure holds nobody.
+//! Work is handed to cores in one order and comes back in any. A [`Ticket`] drawn before the work
+//! keeps its place; what is delivered with it goes to the sink as soon as everything before it has
+//! been delivered or given up. The window grows with the work in flight, which the budget and the
+//! queues bound. A ticket that is dropped gives its place up, so a failure holds nobody.
 
 use std::{
     collections::VecDeque,
@@ -45,8 +45,8 @@ pub struct Reorder<T>(Arc<Mutex<Window<T>>>);
 impl<T> Reorder<T> {
     /// A window that hands results to `sink` in order, one at a time.
     ///
-    /// The sink runs on whichever thread completes the order and while the window is held: it must be short, must not
-    /// block, and must not draw or settle tickets of this window.
+    /// The sink runs on whichever thread completes the order and while the window is held: it must
+    /// be short, must not block, and must not draw or settle tickets of this window.
     pub fn new(sink: impl FnMut(T) + Send + 'static) -> Self {
         let window = Window { first: 0, slots: VecDeque::new(), sink: Box::new(sink) };
         Self(Arc::new(Mutex::new(window)))

@@ -1,8 +1,9 @@
 //! Making a repository, and changing what can be changed of one.
 //!
-//! Order of the puts (docs/format/02 §10): first `kopia.blobcfg`, then `kopia.repository`; the second one is what
-//! makes the storage a repository, so a crash in between leaves nothing that looks like one. The global policy and the
-//! maintenance parameters that Kopia's `create` also writes are manifests, written by the application.
+//! Order of the puts (docs/format/02 §10): first `kopia.blobcfg`, then `kopia.repository`; the
+//! second one is what makes the storage a repository, so a crash in between leaves nothing that
+//! looks like one. The global policy and the maintenance parameters that Kopia's `create` also
+//! writes are manifests, written by the application.
 
 use blob_core::{BlobError, BlobId, DynStorage, Lock, LockMode, PutAttributes, PutOptions};
 use kopia_format::{
@@ -23,7 +24,8 @@ use crate::{
 /// Who made the repository; for people.
 const TOOL: &str = "https://github.com/kopia-lite/kopia-lite";
 
-/// IDs that a lock is put on when `kopia.blobcfg` asks for one; a test of the prefix, as Kopia does.
+/// IDs that a lock is put on when `kopia.blobcfg` asks for one; a test of the prefix, as Kopia
+/// does.
 const LOCKED_PREFIXES: [&str; 6] = ["n", "x", "p", "q", FORMAT_BLOB, BLOBCFG_BLOB];
 
 /// How `id` is put when `config` is in force.
@@ -49,8 +51,8 @@ impl Repository {
     /// Makes a repository in `storage`, which must be empty of Kopia's blobs.
     ///
     /// # Errors
-    /// [`RepoError::AlreadyExists`]; [`RepoError::Format`] for a name or a combination that Kopia doesn't take; and
-    /// what the storage may give.
+    /// [`RepoError::AlreadyExists`]; [`RepoError::Format`] for a name or a combination that Kopia
+    /// doesn't take; and what the storage may give.
     pub async fn create(
         storage: DynStorage,
         password: &SecretString,
@@ -74,12 +76,12 @@ impl Repository {
 
     /// Seals the same keys with another password.
     ///
-    /// Other clients that are open keep working until they read the format blob again (15 minutes at most) and must
-    /// then be opened anew.
+    /// Other clients that are open keep working until they read the format blob again (15 minutes
+    /// at most) and must then be opened anew.
     ///
     /// # Errors
-    /// [`RepoError::Unsupported`] for a repository of format version 1, whose packs hold copies of the format blob;
-    /// [`RepoError::ReadOnly`]; and what the storage may give.
+    /// [`RepoError::Unsupported`] for a repository of format version 1, whose packs hold copies of
+    /// the format blob; [`RepoError::ReadOnly`]; and what the storage may give.
     pub async fn change_password(&self, new: &SecretString) -> Result<()> {
         self.check_writable("changing the password")?;
         let loaded = self.shared().format.reload().await?;
@@ -100,11 +102,12 @@ impl Repository {
         Ok(())
     }
 
-    /// Changes parameters of the format: pack size, index version, epochs, version, features, retention.
+    /// Changes parameters of the format: pack size, index version, epochs, version, features,
+    /// retention.
     ///
     /// # Errors
-    /// [`RepoError::Format`] if the changed format is not valid; [`RepoError::ReadOnly`]; and what the storage may
-    /// give.
+    /// [`RepoError::Format`] if the changed format is not valid; [`RepoError::ReadOnly`]; and what
+    /// the storage may give.
     pub async fn set_parameters(
         &self,
         change: impl FnOnce(&mut RepositoryFormat, &mut BlobConfig),
@@ -129,7 +132,8 @@ fn nonce(env: &Env) -> [u8; NONCE_LEN] {
     random(env)
 }
 
-/// Kopia turns error correction off where the version can't have it; asked for by percent, that is an error here.
+/// Kopia turns error correction off where the version can't have it; asked for by percent, that is
+/// an error here.
 fn format_options(options: &CreateOptions) -> Result<FormatOptions> {
     if options.format_version == 1 && options.ecc_overhead_percent > 0 {
         return Err(RepoError::Unsupported {
@@ -174,9 +178,8 @@ async fn refuse_existing(storage: &DynStorage) -> Result<()> {
 
 async fn derive(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey> {
     let (blob, password) = (blob.clone(), password.clone());
-    let derived = tokio::task::spawn_blocking(move || {
-        blob.derive_key(password.expose_secret().as_bytes())
-    });
+    let derived =
+        tokio::task::spawn_blocking(move || blob.derive_key(password.expose_secret().as_bytes()));
     match derived.await {
         Ok(key) => Ok(key?),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -1,7 +1,8 @@
 //! Why a repository could not be opened, read or written.
 //!
-//! Every variant names the blob, content, object or manifest concerned. What to do about it is said by the
-//! application; where the way out is part of the fact (a format blob that packs hold copies of) the text says it.
+//! Every variant names the blob, content, object or manifest concerned. What to do about it is said
+//! by the application; where the way out is part of the fact (a format blob that packs hold copies
+//! of) the text says it.
 
 use std::path::PathBuf;
 
@@ -54,7 +55,8 @@ pub enum RepoError {
         /// What brings it back.
         way_out: &'static str,
     },
-    /// The password does not open `kopia.repository`, or its sealed part is damaged: the two look the same.
+    /// The password does not open `kopia.repository`, or its sealed part is damaged: the two look
+    /// the same.
     #[error("wrong password, or blob kopia.repository is damaged")]
     WrongPassword,
     /// The password was changed by somebody else while the repository was open.
@@ -110,7 +112,8 @@ pub enum RepoError {
         /// How often the set was made anew.
         attempts: u32,
     },
-    /// Writing the index took so long that two epochs began meanwhile: readers may not look for it any more.
+    /// Writing the index took so long that two epochs began meanwhile: readers may not look for it
+    /// any more.
     #[error(
         "writing the index took too long: it was written in epoch {written} and epoch {current} \
          has begun; the index blobs were withdrawn"

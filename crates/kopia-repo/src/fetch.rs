@@ -4,46 +4,51 @@ use std::sync::Arc;
 
 use blob_core::ReadRange;
 use bytes::Bytes;
+use dataplane::task;
 use futures::{Stream, StreamExt, stream};
 use kopia_format::{ContentId, index::IndexEntry};
 
 use crate::{
-    PackReads, RangeRead, ReadPlan, RepoError, Repository, Result,
-    contents::read::read_error,
-    read_plan::PlannedContent,
-    state::blob_id,
+    PackReads, RangeRead, ReadPlan, RepoError, Repository, Result, contents::read::read_error,
+    read_plan::PlannedContent, state::blob_id,
 };
 
 /// A content and its bytes, or why they can't be had.
 pub type Fetched = (ContentId, Result<Bytes>);
 
 impl Repository {
-    /// Fetches one range and opens every content in it. A content that is damaged doesn't hold up the others.
+    /// Fetches one range and opens every content in it. A content that is damaged doesn't hold up
+    /// the others.
     pub async fn fetch(&self, pack: &PackReads, range: &RangeRead) -> Vec<Fetched> {
         let entries: Vec<_> = range.contents.iter().map(|c| c.as_entry(&pack.pack)).collect();
         match self.fetch_range(pack, range).await {
             Ok(bytes) => self.open_all(range, &entries, &bytes).await,
-            // The error belongs to each of them; it can't be cloned, so each asks for itself, which also finds what
-            // lies before the end of a pack that was cut.
+            // The error belongs to each of them; it can't be cloned, so each asks for itself, which
+            // also finds what lies before the end of a pack that was cut.
             Err(Failure::Each) => {
-                let reads = entries.iter().map(|entry| async move {
-                    (entry.id, self.shared().read_entry(entry).await)
-                });
+                let reads = entries
+                    .iter()
+                    .map(|entry| async move { (entry.id, self.shared().read_entry(entry).await) });
                 futures::future::join_all(reads).await
             }
             Err(Failure::All(make)) => entries.iter().map(|e| (e.id, Err(make(e)))).collect(),
         }
     }
 
-    /// Fetches all that `plan` names, a few ranges at a time, and gives the contents as they come. Whoever doesn't
-    /// take them holds up the fetching.
+    /// Fetches all that `plan` names, a few ranges at a time, and gives the contents as they come.
+    /// Whoever doesn't take them holds up the fetching.
     pub fn fetch_all<'a>(&'a self, plan: &'a ReadPlan) -> impl Stream<Item = Fetched> + Send + 'a {
         let reads = plan.packs.iter().flat_map(|pack| pack.ranges.iter().map(move |r| (pack, r)));
         let missing = plan.missing.iter();
         let missing = missing.map(|id| (*id, Err(RepoError::ContentNotFound { id: *id })));
         stream::iter(missing).chain(
             stream::iter(reads)
-                .map(move |(pack, range)| self.fetch(pack, range))
+                .map(move |(pack, range)| {
+                    let repository = self.clone();
+                    let (pack, range) = (pack.without_ranges(), range.clone());
+                    // Read ahead, polled or not.
+                    task::owned(async move { repository.fetch(&pack, &range).await })
+                })
                 .buffer_unordered(self.ranges_at_once())
                 .flat_map(stream::iter),
         )

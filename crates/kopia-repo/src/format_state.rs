@@ -1,9 +1,10 @@
 //! The two format blobs, as last read, and when to read them again.
 //!
-//! `kopia.repository` and `kopia.blobcfg` are the only blobs that change in place. They are read at open and again
-//! when what is known is older than the refresh time (Kopia's is 15 minutes, docs/format/02 §5.1); the key made of the
-//! password is kept and not derived again. Every reload looks for an upgrade lock and for features that this version
-//! doesn't understand, so a client that runs for days stops in time.
+//! `kopia.repository` and `kopia.blobcfg` are the only blobs that change in place. They are read at
+//! open and again when what is known is older than the refresh time (Kopia's is 15 minutes,
+//! docs/format/02 §5.1); the key made of the password is kept and not derived again. Every reload
+//! looks for an upgrade lock and for features that this version doesn't understand, so a client
+//! that runs for days stops in time.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -12,10 +13,11 @@ use std::{
 
 use blob_core::{BlobError, BlobId, DynStorage, ReadRange, Timestamp};
 use bytes::Bytes;
+use dataplane::task;
 use kopia_format::{
     FormatError,
     blobcfg::BlobConfig,
-    format_blob::{FormatBlob, RepositoryFormat, pack_copy},
+    format_blob::{FormatBlob, RepositoryFormat, Warning, pack_copy},
     keys::FormatKey,
     time::GoTime,
 };
@@ -40,6 +42,8 @@ pub(crate) struct Loaded {
     pub pack_copy: Option<Vec<u8>>,
     pub blob: FormatBlob,
     pub format: Arc<RepositoryFormat>,
+    /// Features that this version lacks and that the repository says can be lacking.
+    pub warnings: Vec<Warning>,
     pub blob_config: Arc<BlobConfig>,
     read_at: Timestamp,
 }
@@ -101,19 +105,24 @@ impl FormatState {
     }
 
     /// Reads the blobs again if what is known is too old. Cheap when it is not.
-    pub(crate) async fn ensure_fresh(&self) -> Result<Arc<Loaded>> {
+    pub(crate) async fn ensure_fresh(self: &Arc<Self>) -> Result<Arc<Loaded>> {
         let loaded = self.loaded();
         let now = self.env.clock.now();
         if now.since(loaded.read_at) < self.refresh_after {
             self.check_lock(&loaded)?;
             return Ok(loaded);
         }
-        let _turn = self.reloading.lock().await;
-        let loaded = self.loaded();
-        if now.since(loaded.read_at) < self.refresh_after {
-            return Ok(loaded);
-        }
-        self.reload().await
+        // A task of its own: whoever holds the turn must get on, polled or not.
+        let state = Arc::clone(self);
+        task::owned(async move {
+            let _turn = state.reloading.lock().await;
+            let loaded = state.loaded();
+            if now.since(loaded.read_at) < state.refresh_after {
+                return Ok(loaded);
+            }
+            state.reload().await
+        })
+        .await
     }
 
     /// Reads the blobs again now.
@@ -187,9 +196,8 @@ fn parse_format_blob(bytes: &[u8]) -> Result<FormatBlob> {
 /// The key derivation takes a tenth of a second and 64 MiB: off the async threads.
 async fn derive_key(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey> {
     let (blob, password) = (blob.clone(), password.clone());
-    let derived = tokio::task::spawn_blocking(move || {
-        blob.derive_key(password.expose_secret().as_bytes())
-    });
+    let derived =
+        tokio::task::spawn_blocking(move || blob.derive_key(password.expose_secret().as_bytes()));
     match derived.await {
         Ok(Ok(key)) => Ok(key),
         Ok(Err(error)) => Err(RepoError::FormatBlobDamaged {
@@ -219,7 +227,8 @@ async fn load(
             way_out: WAY_OUT_FORMAT,
         },
     })?;
-    for warning in format.check().map_err(too_new)? {
+    let warnings = format.check().map_err(too_new)?;
+    for warning in &warnings {
         tracing::warn!(%warning, "the repository asks for attention");
     }
     let blob_config = read_blob_config(storage, &blob, key).await?;
@@ -231,6 +240,7 @@ async fn load(
         pack_copy,
         blob,
         format: Arc::new(format),
+        warnings,
         blob_config: Arc::new(blob_config),
         read_at: now,
     })

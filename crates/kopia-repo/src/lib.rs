@@ -1,16 +1,18 @@
 //! Which contents and manifests exist in a Kopia repository, and how one is read or added safely.
 //!
-//! A [`Repository`] is opened over any [`blob_core::BlobStorage`]. Reading goes from a content ID through the index to
-//! a slice of a pack; an object is a stream made of contents; a manifest is a labelled document. Writing goes through a
-//! [`RepositoryWriter`]: nothing is visible to others before [`flush`](RepositoryWriter::flush), and a crash at any
-//! moment leaves the repository as it was, plus garbage that maintenance collects. What is written is what Kopia 0.23.1
-//! reads, and Kopia may write at the same time. Format: `docs/format/`.
+//! A [`Repository`] is opened over any [`blob_core::BlobStorage`]. Reading goes from a content ID
+//! through the index to a slice of a pack; an object is a stream made of contents; a manifest is a
+//! labelled document. Writing goes through a [`RepositoryWriter`]: nothing is visible to others
+//! before [`flush`](RepositoryWriter::flush), and a crash at any moment leaves the repository as it
+//! was, plus garbage that maintenance collects. What is written is what Kopia 0.23.1 reads, and
+//! Kopia may write at the same time. Format: `docs/format/`.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use blob_core::MemoryStorage;
 //! use kopia_repo::{CreateOptions, ObjectOptions, OpenOptions, Repository};
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), kopia_repo::RepoError> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), kopia_repo::RepoError> {
 //! let storage = Arc::new(MemoryStorage::new());
 //! let password = "correct horse".to_owned().into();
 //! Repository::create(storage.clone(), &password, CreateOptions::default()).await?;

@@ -1,10 +1,11 @@
 //! Manifests: small labelled JSON documents, kept in contents with the prefix `m`.
 //!
-//! Reading merges all live `m` contents: of several entries of one ID the latest counts, and one that says "deleted"
-//! takes the manifest out. Writing collects entries; a flush writes all of them as one content before anything else, so
-//! a manifest is never visible before what it names. Kopia merges 16 or more `m` contents whenever it opens a
-//! repository for writing; here that is a call of its own, [`RepositoryWriter::compact_manifests`], for maintenance: a
-//! command that lists should not write. Format: docs/format/06 §1.
+//! Reading merges all live `m` contents: of several entries of one ID the latest counts, and one
+//! that says "deleted" takes the manifest out. Writing collects entries; a flush writes all of them
+//! as one content before anything else, so a manifest is never visible before what it names. Kopia
+//! merges 16 or more `m` contents whenever it opens a repository for writing; here that is a call
+//! of its own, [`RepositoryWriter::compact_manifests`], for maintenance: a command that lists
+//! should not write. Format: docs/format/06 §1.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dataplane::limits;
+use dataplane::{limits, task};
 use futures::{StreamExt, TryStreamExt, stream};
 use kopia_format::{
     ContentId, ManifestId,
@@ -118,31 +119,40 @@ impl Manifests {
     }
 
     async fn load(&self) -> Result<Arc<ManifestMap>> {
+        let view = self.0.index().await?;
+        if let Some(all) = self.known(&view) {
+            return Ok(all);
+        }
+        let manifests = self.clone();
+        // A task of its own: whoever holds the turn must get on, polled or not.
+        task::owned(async move { manifests.load_in_turn(view).await }).await
+    }
+
+    fn known(&self, view: &IndexView) -> Option<Arc<ManifestMap>> {
+        let known = self.0.shared().manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = known.as_ref().filter(|(generation, _)| *generation == view.generation());
+        current.map(|(_, all)| Arc::clone(all))
+    }
+
+    async fn load_in_turn(&self, mut view: Arc<IndexView>) -> Result<Arc<ManifestMap>> {
         let shared = self.0.shared();
-        let known = |generation| {
-            let known = shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.as_ref().filter(|(of, _)| *of == generation).map(|(_, all)| Arc::clone(all))
-        };
+        let _turn = shared.manifests.loading.lock().await;
         for attempt in 1.. {
-            let view = self.0.index().await?;
-            if let Some(all) = known(view.generation()) {
-                return Ok(all);
-            }
-            let _turn = shared.manifests.loading.lock().await;
-            if let Some(all) = known(view.generation()) {
+            if let Some(all) = self.known(&view) {
                 return Ok(all);
             }
             match load(&self.0, &view).await {
                 // Another client merged manifests and dropped the old contents: look again.
                 Err(RepoError::PackMissing { .. }) if attempt < ATTEMPTS => {
                     shared.refresh_index().await?;
+                    view = shared.index.view();
                 }
                 Err(error) => return Err(error),
                 Ok(all) => {
                     let all = Arc::new(all);
-                    let mut cell =
+                    let mut known =
                         shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
-                    *cell = Some((view.generation(), Arc::clone(&all)));
+                    *known = Some((view.generation(), Arc::clone(&all)));
                     return Ok(all);
                 }
             }
@@ -165,10 +175,8 @@ async fn load(repository: &Repository, view: &IndexView) -> Result<ManifestMap> 
     let contents: Vec<_> = view.iter(&EntryFilter::prefix(PREFIX)).collect();
     // In the order of IDs, so that of equal times every client takes the same one.
     let reads: Vec<_> = contents.iter().map(|entry| read_content(repository, entry)).collect();
-    let read: Vec<ManifestContent> = stream::iter(reads)
-        .buffered(limits::MANIFEST_CONTENTS_LOADING)
-        .try_collect()
-        .await?;
+    let read: Vec<ManifestContent> =
+        stream::iter(reads).buffered(limits::MANIFEST_CONTENTS_LOADING).try_collect().await?;
     let mut merged = MergedManifests::default();
     read.into_iter().for_each(|content| merged.add(content));
     Ok(merged.into_live().into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect())
@@ -232,7 +240,8 @@ impl RepositoryWriter {
         }
     }
 
-    /// All manifests that have all these labels, oldest first, with what this writer has put and deleted.
+    /// All manifests that have all these labels, oldest first, with what this writer has put and
+    /// deleted.
     ///
     /// # Errors
     /// As [`Manifests::find`].
@@ -267,19 +276,22 @@ impl RepositoryWriter {
         GoTime::from_unix_nanos(self.shared().env().clock.now().nanos())
     }
 
-    /// Writes what was put since the last time as one content. Gives all that the flush will commit.
+    /// Writes what was put since the last time as one content. Gives all that the flush will
+    /// commit.
     pub(crate) async fn flush_manifests(&self) -> Result<Vec<Manifest>> {
         let (flushed, fresh) = {
             let all = self.writing.manifests.lock();
             let mut entries: Vec<_> = all.values().cloned().collect();
-            entries.sort_by(|a, b| a.entry.modified.cmp(&b.entry.modified));
-            let fresh: Vec<_> = entries.iter().filter(|p| !p.written).map(|p| &p.entry).cloned().collect();
+            entries.sort_by_key(|pending| pending.entry.modified);
+            let fresh: Vec<_> =
+                entries.iter().filter(|p| !p.written).map(|p| &p.entry).cloned().collect();
             (entries.into_iter().map(|pending| pending.entry).collect::<Vec<_>>(), fresh)
         };
         if fresh.is_empty() {
             return Ok(flushed);
         }
-        self.write_manifests(fresh.iter().map(|entry| ManifestEntry::clone(entry)).collect()).await?;
+        self.write_manifests(fresh.iter().map(|entry| ManifestEntry::clone(entry)).collect())
+            .await?;
         let mut all = self.writing.manifests.lock();
         for entry in &fresh {
             if let Some(pending) = all.get_mut(&entry.id)
@@ -298,8 +310,8 @@ impl RepositoryWriter {
         self.put_content(bytes, Some(PREFIX), compressor).await
     }
 
-    /// Merges all committed manifests into one content and deletes the others; tombstones go. Takes effect with the
-    /// next flush. False if there are too few contents for it to be worth anything.
+    /// Merges all committed manifests into one content and deletes the others; tombstones go. Takes
+    /// effect with the next flush. False if there are too few contents for it to be worth anything.
     ///
     /// # Errors
     /// What reading manifests and writing contents may give.

@@ -9,7 +9,8 @@ use kopia_format::{
     ContentId, ObjectId,
     blobcfg::BlobConfig,
     codec::ItemCodec,
-    format_blob::{FormatBlob, RepositoryFormat},
+    epoch::EpochSnapshot,
+    format_blob::{FormatBlob, RepositoryFormat, Warning},
     index::IndexEntry,
     keys::PurposeKey,
 };
@@ -52,7 +53,7 @@ impl Repository {
         let shared = Shared {
             storage,
             codec: Arc::new(ItemCodec::new(&loaded.format)?),
-            format,
+            format: Arc::new(format),
             index: Default::default(),
             cache,
             cpu: CpuPool::new(options.threads),
@@ -78,6 +79,11 @@ impl Repository {
     /// The outer part of `kopia.repository` as last read.
     pub fn format_blob(&self) -> FormatBlob {
         self.0.format.loaded().blob.clone()
+    }
+
+    /// Features that the repository asks for, this version lacks, and that may be lacking.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.0.format.loaded().warnings.clone()
     }
 
     /// The retention settings as last read.
@@ -171,7 +177,8 @@ impl Repository {
         Ok(self.0.storage.close().await?)
     }
 
-    /// The index as it is now: consistent, and without further waits. Read again first if it is 15 minutes old.
+    /// The index as it is now: consistent, and without further waits. Read again first if it is 15
+    /// minutes old.
     ///
     /// # Errors
     /// What reading the index may give.
@@ -189,6 +196,22 @@ impl Repository {
         Ok(self.index().await?.blobs().cloned().collect())
     }
 
+    /// The entries of one index blob, active or not, in the order of IDs.
+    ///
+    /// # Errors
+    /// [`RepoError::IndexDamaged`], and what the storage may give.
+    pub async fn index_blob_entries(&self, id: &BlobId) -> Result<Vec<IndexEntry>> {
+        self.0.read_index_blob(id).await
+    }
+
+    /// The epochs as they are now; `None` if the repository has none (format version 1).
+    ///
+    /// # Errors
+    /// What listing may give.
+    pub async fn epochs(&self) -> Result<Option<EpochSnapshot>> {
+        self.0.epochs().await
+    }
+
     /// Where a content lies. Deleted ones are found as long as they can be read.
     ///
     /// # Errors
@@ -197,7 +220,8 @@ impl Repository {
         self.index().await?.find(id)
     }
 
-    /// All entries that `filter` takes, in the order of IDs. [`index`](Self::index) gives them one by one.
+    /// All entries that `filter` takes, in the order of IDs. [`index`](Self::index) gives them one
+    /// by one.
     ///
     /// # Errors
     /// What reading the index may give.
@@ -208,8 +232,9 @@ impl Repository {
     /// The bytes of a content; of a deleted one too, as long as it is there.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`], [`RepoError::ContentArchived`], [`RepoError::ContentDamaged`],
-    /// [`RepoError::PackMissing`], [`RepoError::PackTruncated`], and what the storage may give.
+    /// [`RepoError::ContentNotFound`], [`RepoError::ContentArchived`],
+    /// [`RepoError::ContentDamaged`], [`RepoError::PackMissing`], [`RepoError::PackTruncated`], and
+    /// what the storage may give.
     pub async fn content(&self, id: &ContentId) -> Result<Bytes> {
         let entry = self.content_entry(id).await?.ok_or(RepoError::ContentNotFound { id: *id })?;
         match self.0.read_entry(&entry).await {
@@ -224,10 +249,9 @@ impl Repository {
         let found = self.0.index.view().find(&old.id)?;
         match found {
             Some(new) if new.pack != old.pack => self.0.read_entry(&new).await,
-            _ => Err(RepoError::PackMissing {
-                id: old.id,
-                pack: crate::state::blob_id(&old.pack)?,
-            }),
+            _ => {
+                Err(RepoError::PackMissing { id: old.id, pack: crate::state::blob_id(&old.pack)? })
+            }
         }
     }
 
@@ -246,7 +270,8 @@ impl Repository {
     /// All bytes of an object.
     ///
     /// # Errors
-    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as [`open_object`](Self::open_object).
+    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as
+    /// [`open_object`](Self::open_object).
     pub async fn read_object(&self, id: &ObjectId, limit: u64) -> Result<Bytes> {
         read_object(&self.source(), id, limit).await
     }

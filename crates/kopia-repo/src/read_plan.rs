@@ -1,9 +1,10 @@
 //! What has to be read to get some contents: packs, and merged ranges of them.
 //!
-//! A plan is made from the index and, where blobs can be cold, one listing; nothing is fetched for it. So before the
-//! first byte is read it is known which packs must be thawed. Contents that lie near each other in a pack are fetched
-//! with one request: a gap costs less than a request up to [`GAP_BYTES_MAX`], as long as gaps don't waste more than a
-//! tenth of what a pack's reads take. Each needed byte is fetched once.
+//! A plan is made from the index and, where blobs can be cold, one listing; nothing is fetched for
+//! it. So before the first byte is read it is known which packs must be thawed. Contents that lie
+//! near each other in a pack are fetched with one request: a gap costs less than a request up to
+//! [`GAP_BYTES_MAX`], as long as gaps don't waste more than a tenth of what a pack's reads take.
+//! Each needed byte is fetched once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -97,6 +98,10 @@ impl PackReads {
         self.ranges.iter().map(|range| range.length).sum()
     }
 
+    pub(crate) fn without_ranges(&self) -> Self {
+        Self { pack: self.pack.clone(), class: self.class.clone(), ranges: Vec::new(), ..*self }
+    }
+
     /// Must it be thawed first, or is it being thawed?
     pub fn is_cold(&self) -> bool {
         matches!(self.state, PackState::Cold | PackState::Thawing)
@@ -104,9 +109,11 @@ impl PackReads {
 }
 
 impl ReadPlan {
-    /// A plan for these entries, without any knowledge of the packs. An entry given twice is read once.
+    /// A plan for these entries, without any knowledge of the packs. An entry given twice is read
+    /// once.
     pub fn of_entries(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
-        let mut packs: BTreeMap<String, BTreeMap<(u32, ContentId), PlannedContent>> = BTreeMap::new();
+        let mut packs: BTreeMap<String, BTreeMap<(u32, ContentId), PlannedContent>> =
+            BTreeMap::new();
         for entry in entries {
             let contents = packs.entry(entry.pack.as_ref().to_owned()).or_default();
             contents.entry((entry.offset, entry.id)).or_insert_with(|| PlannedContent {
@@ -197,8 +204,8 @@ fn merged(contents: impl Iterator<Item = PlannedContent>) -> Vec<RangeRead> {
 }
 
 impl Repository {
-    /// What has to be read to get `contents`. Reads the index and, where blobs can be cold, lists packs; fetches
-    /// nothing.
+    /// What has to be read to get `contents`. Reads the index and, where blobs can be cold, lists
+    /// packs; fetches nothing.
     ///
     /// # Errors
     /// What reading the index and listing may give.
@@ -222,8 +229,8 @@ impl Repository {
         Ok(plan)
     }
 
-    /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of pack, or, if they are
-    /// few, by one for each.
+    /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of
+    /// pack, or, if they are few, by one for each.
     ///
     /// # Errors
     /// What listing may give.
@@ -280,7 +287,10 @@ mod tests {
             entry("p1", 3, 3_000_000, 50_000),
             entry("p0", 4, 32, 100),
         ]);
-        assert_eq!(shape(&plan), [vec![(32, 100, 1)], vec![(32, 1_100_000, 2), (3_000_000, 50_000, 1)]]);
+        assert_eq!(
+            shape(&plan),
+            [vec![(32, 100, 1)], vec![(32, 1_100_000, 2), (3_000_000, 50_000, 1)]]
+        );
         assert_eq!((plan.bytes(), plan.requests(), plan.content_count()), (1_150_100, 3, 4));
     }
 

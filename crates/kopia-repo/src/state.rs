@@ -7,15 +7,15 @@ use dataplane::{Budget, CpuPool, limits};
 use kopia_format::{cipher::NONCE_LEN, codec::ItemCodec};
 
 use crate::{
-    Cache, Env, OpenOptions, RepoError, Result, format_state::FormatState,
-    index::CommittedIndex, manifests::ManifestCache, stats::Meters,
+    Cache, Env, OpenOptions, RepoError, Result, format_state::FormatState, index::CommittedIndex,
+    manifests::ManifestCache, stats::Meters,
 };
 
 /// The interior of a [`Repository`](crate::Repository).
 pub(crate) struct Shared {
     pub storage: DynStorage,
     pub options: OpenOptions,
-    pub format: FormatState,
+    pub format: Arc<FormatState>,
     pub codec: Arc<ItemCodec>,
     pub index: CommittedIndex,
     pub cache: Option<Cache>,
@@ -26,7 +26,8 @@ pub(crate) struct Shared {
     pub manifests: ManifestCache,
 }
 
-/// Shares of the memory, in 128ths: chunks on their way, and packs that are uploaded. Open packs take the rest.
+/// Shares of the memory, in 128ths: chunks on their way, and packs that are uploaded. Open packs
+/// take the rest.
 const CHUNK_SHARE: u64 = 40;
 const UPLOAD_SHARE: u64 = 44;
 

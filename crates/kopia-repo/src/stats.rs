@@ -123,7 +123,8 @@ pub struct ContentStats {
     pub deleted: Amount,
     /// By compression header ID, in ascending order; 0 = stored as they are.
     pub by_compression: Vec<(u32, Amount)>,
-    /// By bounds of plain length (10, 100, 1000 …): contents shorter than the bound and not than the one before.
+    /// By bounds of plain length (10, 100, 1000 …): contents shorter than the bound and not than
+    /// the one before.
     pub by_size: Vec<(u64, Amount)>,
 }
 

@@ -1,8 +1,8 @@
 //! Is everything that the index names really there?
 //!
-//! First against one listing of packs: does the pack exist, and is it long enough? That reads no pack. Then, for all
-//! contents or for a part chosen by chance, by reading: the content is opened and hashed again, which is more than Kopia
-//! checks. Contents in cold packs are counted, not read.
+//! First against one listing of packs: does the pack exist, and is it long enough? That reads no
+//! pack. Then, for all contents or for a part chosen by chance, by reading: the content is opened
+//! and hashed again, which is more than Kopia checks. Contents in cold packs are counted, not read.
 
 use std::collections::HashMap;
 
@@ -86,7 +86,8 @@ impl Repository {
     /// Verifies contents and tells `sink` what it finds.
     ///
     /// # Errors
-    /// What reading the index and listing may give. A content that is lost is no error but a finding.
+    /// What reading the index and listing may give. A content that is lost is no error but a
+    /// finding.
     pub async fn verify_contents(
         &self,
         options: &VerifyOptions,

@@ -7,14 +7,12 @@ use kopia_format::{ContentId, ObjectId, index::IndexEntry};
 
 use crate::{
     ObjectOptions, ObjectReader, ObjectWriter, RepoError, Repository, Result,
-    contents::write::Writing,
-    objects::Source,
-    state::Shared,
+    contents::write::Writing, objects::Source, state::Shared,
 };
 
 /// A writer: everything put through it is visible to it at once, and to others after
-/// [`flush`](RepositoryWriter::flush). Clones are the same writer. Dropped without a flush, what it uploaded stays as
-/// garbage that maintenance collects.
+/// [`flush`](RepositoryWriter::flush). Clones are the same writer. Dropped without a flush, what it
+/// uploaded stays as garbage that maintenance collects.
 #[derive(Clone)]
 pub struct RepositoryWriter {
     pub(crate) writing: Arc<Writing>,

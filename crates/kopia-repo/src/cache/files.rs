@@ -1,7 +1,8 @@
 //! The files of a cache: how they are named, checked, written and mapped.
 //!
-//! `<folder>/<kind>/<two hex digits>/<name>`; the digits are a hash of the name, so that folders stay small. A file is
-//! its bytes and a checksum of 32 bytes: a keyed hash of the name and of the keyed hash of the bytes.
+//! `<folder>/<kind>/<two hex digits>/<name>`; the digits are a hash of the name, so that folders
+//! stay small. A file is its bytes and a checksum of 32 bytes: a keyed hash of the name and of the
+//! keyed hash of the bytes.
 
 use std::{
     io::{self, Read, Seek, SeekFrom, Write},
@@ -57,9 +58,9 @@ impl Files {
     }
 
     fn path(&self, kind: Kind, name: &str) -> PathBuf {
-        let spread = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        let spread = name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         self.root.join(kind.folder()).join(format!("{:02x}", spread & 0xff)).join(name)
     }
 
@@ -102,9 +103,9 @@ impl Files {
     pub(super) fn map(&self, kind: Kind, name: &str) -> io::Result<SegmentBytes> {
         let path = self.path(kind, name);
         let file = fs::File::open(&path)?;
-        // SAFETY: a mapping is sound as long as nobody changes the file. The folder is private to its user, and every
-        // writer of these files, this program alone, writes a new file aside and renames it over the old one, whose
-        // bytes stay as they are for those who have it open.
+        // SAFETY: a mapping is sound as long as nobody changes the file. The folder is private to
+        // its user, and every writer of these files, this program alone, writes a new file aside
+        // and renames it over the old one, whose bytes stay as they are for those who have it open.
         let mapped = unsafe { Mmap::map(file.file()) }?;
         let length = self.checked(&path, name, &mapped)?;
         touch(file.file());

@@ -1,13 +1,14 @@
 //! What was fetched, kept on this machine.
 //!
-//! The folder is `kopia-lite` beside Kopia's own cache folders: Kopia sweeps by rules and locks that nobody else sees,
-//! so nothing is shared (docs/format/03 §9). Three kinds of entries: whole metadata packs and single data contents,
-//! both sealed as in the storage, and decrypted indexes, to be mapped. Each file ends with a checksum keyed with the
-//! repository's cache key over its name and bytes; an entry that fails is a miss. Parts of a pack are read without it:
-//! opening a content checks it anyway.
+//! The folder is `kopia-lite` beside Kopia's own cache folders: Kopia sweeps by rules and locks
+//! that nobody else sees, so nothing is shared (docs/format/03 §9). Three kinds of entries: whole
+//! metadata packs and single data contents, both sealed as in the storage, and decrypted indexes,
+//! to be mapped. Each file ends with a checksum keyed with the repository's cache key over its name
+//! and bytes; an entry that fails is a miss. Parts of a pack are read without it: opening a content
+//! checks it anyway.
 //!
-//! Any file may be deleted at any time, by anybody: it is a miss. Files are written aside and renamed, never changed.
-//! A cache that can't be written is one that is empty.
+//! Any file may be deleted at any time, by anybody: it is a miss. Files are written aside and
+//! renamed, never changed. A cache that can't be written is one that is empty.
 
 mod files;
 mod flight;
@@ -16,7 +17,10 @@ mod lru;
 use std::{io, path::PathBuf};
 
 use bytes::Bytes;
+use dataplane::limits;
 use kopia_format::hash::ContentHasher;
+
+use tokio::sync::Semaphore;
 
 use crate::{CacheOptions, RepoError, Result, index::segments::SegmentBytes};
 
@@ -66,6 +70,8 @@ pub struct Cache {
     files: Files,
     limits: [Limit; 3],
     pub(crate) flights: Flights,
+    /// Whole packs in memory at once, on their way into the cache.
+    pub(crate) whole_packs: Semaphore,
 }
 
 impl Cache {
@@ -76,12 +82,13 @@ impl Cache {
         blocking(&files, |files| files.make_folder())
             .await
             .map_err(|source| RepoError::Cache { path: root, source })?;
-        let limits = [
+        let kept = [
             Limit::new(options.metadata_bytes_max),
             Limit::new(options.content_bytes_max),
             Limit::new(options.metadata_bytes_max),
         ];
-        Ok(Self { files, limits, flights: Flights::default() })
+        let whole_packs = Semaphore::new(limits::WHOLE_PACKS_FETCHING);
+        Ok(Self { files, limits: kept, flights: Flights::default(), whole_packs })
     }
 
     /// The folder.
@@ -142,7 +149,8 @@ impl Cache {
             limit.added(files, kind, length)
         });
         if let Err(error) = stored.await {
-            tracing::debug!(%error, folder = %self.files.root().display(), "the cache was not written");
+            let folder = self.files.root().display();
+            tracing::debug!(%error, %folder, "the cache was not written");
         }
     }
 

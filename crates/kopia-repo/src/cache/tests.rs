@@ -42,7 +42,19 @@ async fn a_changed_cut_or_renamed_file_is_a_miss_and_goes_away() {
             _ => {
                 name = "xn0_2";
                 cache.store(Kind::Indexes, name, Bytes::from_static(b"other")).await;
-                std::fs::write(cache.files.list(Kind::Indexes).unwrap().iter().find(|f| f.path != path).unwrap().path.clone(), &bytes).unwrap();
+                std::fs::write(
+                    cache
+                        .files
+                        .list(Kind::Indexes)
+                        .unwrap()
+                        .iter()
+                        .find(|f| f.path != path)
+                        .unwrap()
+                        .path
+                        .clone(),
+                    &bytes,
+                )
+                .unwrap();
             }
         }
         std::fs::write(&path, &bytes).unwrap();

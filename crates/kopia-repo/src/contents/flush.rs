@@ -1,17 +1,21 @@
 //! Uploading packs while writing goes on, and making everything visible in the end.
 //!
-//! The order is kill-safe at every arrow (docs/format/03 §8): session marker → packs → index blobs → marker deleted.
-//! Whatever fails stays pending and is done again by the next flush, packs with the same names and bytes. An index
-//! blob is also written while writing goes on, ten minutes after the last one, so that a long session is not lost
-//! whole.
+//! The order is kill-safe at every arrow (docs/format/03 §8): session marker → packs → index blobs
+//! → marker deleted. Whatever fails stays pending and is done again by the next flush, packs with
+//! the same names and bytes. An index blob is also written while writing goes on, ten minutes after
+//! the last one, so that a long session is not lost whole.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
+use dataplane::task;
 use futures::{StreamExt, TryStreamExt, stream};
-use kopia_format::{ContentId, index::{IndexBuilder, IndexEntry, SHARD_LEN_MAX}};
+use kopia_format::{
+    ContentId,
+    index::{IndexBuilder, IndexEntry, SHARD_LEN_MAX},
+};
 
 use super::{
     pack::{Claim, Stage},
@@ -40,12 +44,19 @@ pub struct FlushReport {
 impl RepositoryWriter {
     /// Makes everything written so far visible to all clients, and durable.
     ///
-    /// Manifests first, as contents like any others; then packs, index blobs, and the marker's end. After an error
-    /// everything is still pending, and the next flush does the rest.
+    /// Manifests first, as contents like any others; then packs, index blobs, and the marker's end.
+    /// After an error everything is still pending, and the next flush does the rest.
     ///
     /// # Errors
-    /// [`RepoError::WriteTooSlow`] when two epochs began while the index was being written; what the storage may give.
+    /// [`RepoError::WriteTooSlow`] when two epochs began while the index was being written; what
+    /// the storage may give.
     pub async fn flush(&self) -> Result<FlushReport> {
+        let writer = self.clone();
+        // A task of its own: whoever holds the turn must get on, polled or not.
+        task::owned(async move { writer.flush_in_turn().await }).await
+    }
+
+    async fn flush_in_turn(&self) -> Result<FlushReport> {
         let _turn = self.writing.flushing.lock().await;
         self.shared().format.ensure_fresh().await?;
         let manifests = self.flush_manifests().await?;
@@ -65,11 +76,18 @@ impl RepositoryWriter {
         self.wait_for_room().await?;
         let now = self.shared().env().clock.now();
         let due = self.pending_since().is_some_and(|t| now.since(t) >= INDEX_FLUSH_AFTER);
-        // If a flush is running, it does this work.
-        if due && let Ok(_turn) = self.writing.flushing.try_lock() {
-            self.write_indexes(&mut FlushReport::default()).await?;
+        if !due {
+            return Ok(());
         }
-        Ok(())
+        let writer = self.clone();
+        task::owned(async move {
+            // If a flush is running, it does this work.
+            match writer.writing.flushing.try_lock() {
+                Ok(_turn) => writer.write_indexes(&mut FlushReport::default()).await,
+                Err(_) => Ok(()),
+            }
+        })
+        .await
     }
 
     /// Waits until few enough packs are on their way; tries again what failed.
@@ -80,9 +98,13 @@ impl RepositoryWriter {
             if packs.len() < self.shared().packs_waiting_max() {
                 return Ok(());
             }
-            // Packs are claimed as soon as they are closed, so one that waits here has failed before.
+            // Packs are claimed as soon as they are closed, so one that waits here has failed
+            // before.
             match packs.iter().find_map(|pack| pack.claim()) {
-                Some(claim) => self.upload(claim).await.map(|_| ())?,
+                Some(claim) => {
+                    let writer = self.clone();
+                    task::owned(async move { writer.upload(claim).await }).await?;
+                }
                 None => moved.await,
             }
         }
@@ -111,7 +133,6 @@ impl RepositoryWriter {
             self.writing.pending().uploaded(&pack);
             self.writing.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        self.writing.moved.notify_waiters();
         uploaded
     }
 
@@ -133,16 +154,15 @@ impl RepositoryWriter {
             }
             let parallel = self.shared().packs_waiting_max();
             let uploads: Vec<_> = claims.into_iter().map(|claim| self.upload(claim)).collect();
-            let sent: Vec<u64> = stream::iter(uploads)
-                .buffer_unordered(parallel)
-                .try_collect()
-                .await?;
+            let sent: Vec<u64> =
+                stream::iter(uploads).buffer_unordered(parallel).try_collect().await?;
             report.packs += sent.len() as u64;
             report.pack_bytes += sent.iter().sum::<u64>();
         }
     }
 
-    /// Writes index blobs for all that is in the storage, and takes it over into the committed index.
+    /// Writes index blobs for all that is in the storage, and takes it over into the committed
+    /// index.
     async fn write_indexes(&self, report: &mut FlushReport) -> Result<()> {
         let all = self.writing.pending().ready();
         for ready in all {
@@ -162,7 +182,7 @@ impl RepositoryWriter {
         ready.entries().for_each(|entry| builder.add(entry.clone()));
         let version = self.shared().format.format().index_version;
         let shards = builder.build_shards(version, SHARD_LEN_MAX, || None)?;
-        self.shared().write_index_blobs(shards, ready.session.id.as_str()).await
+        self.shared().write_index_blobs(shards, ready.session.id.to_string()).await
     }
 
     async fn end_sessions(&self) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Packs: filled in memory, closed at the size the format asks for, put whole.
 //!
-//! A pack is closed right after the content that makes it reach `maxPackSize` (docs/format/03 §5.2). From then on its
-//! bytes never change: a put that failed is done again with the same name and the same bytes, so a first try that
-//! reached the storage after all does no harm.
+//! A pack is closed right after the content that makes it reach `maxPackSize` (docs/format/03
+//! §5.2). From then on its bytes never change: a put that failed is done again with the same name
+//! and the same bytes, so a first try that reached the storage after all does no harm.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +14,14 @@ use kopia_format::{
     pack::PackBuilder,
 };
 
+use tokio::sync::Notify;
+
 use super::session::Session;
-use crate::{Result, create::put_options, state::{Shared, blob_id, random}};
+use crate::{
+    Result,
+    create::put_options,
+    state::{Shared, blob_id, random},
+};
 
 /// A pack that still takes contents.
 #[derive(Debug)]
@@ -48,13 +54,15 @@ impl OpenPack {
         self.builder.len() as u64
     }
 
-    pub(crate) fn close(self) -> ClosedPack {
+    /// Ends the pack; `moved` rings whenever an upload of it ends, well or not.
+    pub(crate) fn close(self, moved: Arc<Notify>) -> ClosedPack {
         ClosedPack {
             id: self.id,
             session: self.session,
             entries: self.entries,
             bytes: Mutex::new(Some(PackBytes::Filled(self.builder))),
             stage: Mutex::new(Stage::Waiting),
+            moved,
         }
     }
 }
@@ -84,6 +92,7 @@ pub(crate) struct ClosedPack {
     pub entries: Vec<IndexEntry>,
     bytes: Mutex<Option<PackBytes>>,
     stage: Mutex<Stage>,
+    moved: Arc<Notify>,
 }
 
 /// Whoever holds it uploads the pack; dropped early, the pack waits again.
@@ -96,6 +105,8 @@ impl Drop for Claim {
         if *stage == Stage::Uploading {
             *stage = Stage::Waiting;
         }
+        drop(stage);
+        self.0.moved.notify_waiters();
     }
 }
 
@@ -150,7 +161,8 @@ impl Claim {
     }
 }
 
-/// The index of the pack itself, from which lost index blobs can be made anew: its identity and its sealed bytes.
+/// The index of the pack itself, from which lost index blobs can be made anew: its identity and its
+/// sealed bytes.
 fn local_index(shared: &Shared, entries: &[IndexEntry]) -> Result<(HashValue, Vec<u8>)> {
     let mut index = IndexBuilder::new();
     entries.iter().for_each(|entry| index.add(entry.clone()));

@@ -1,7 +1,8 @@
 //! What one writer has taken and no index blob names yet.
 //!
-//! One lock, held for moments and never across a wait: a content is either in `entries` here or in the committed
-//! index, and a flush adds to the latter before it takes from the former, so nobody finds it in neither.
+//! One lock, held for moments and never across a wait: a content is either in `entries` here or in
+//! the committed index, and a flush adds to the latter before it takes from the former, so nobody
+//! finds it in neither.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,6 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use kopia_format::{ContentId, index::IndexEntry};
+
+use tokio::sync::Notify;
 
 use super::{
     pack::{ClosedPack, OpenPack, Stage},
@@ -38,6 +41,8 @@ pub(crate) struct PendingContents {
     ended: Vec<Arc<Session>>,
     /// Since when there is something that no index names.
     since: Option<Timestamp>,
+    /// Rings when the upload of a pack ended, well or not.
+    moved: Arc<Notify>,
 }
 
 const KINDS: [char; 2] = ['p', 'q'];
@@ -66,6 +71,10 @@ impl PendingContents {
         self.since
     }
 
+    pub(crate) fn moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.moved)
+    }
+
     fn session(&mut self, shared: &Shared) -> Arc<Session> {
         self.since.get_or_insert_with(|| shared.env().clock.now());
         let session = self.session.get_or_insert_with(|| Arc::new(Session::begin(shared)));
@@ -92,7 +101,7 @@ impl PendingContents {
     fn close(&mut self, kind: usize) {
         // A pack whose contents were all dropped again is not worth a blob.
         if let Some(pack) = self.open[kind].take().filter(|pack| !pack.entries.is_empty()) {
-            self.closed.push(Arc::new(pack.close()));
+            self.closed.push(Arc::new(pack.close(Arc::clone(&self.moved))));
         }
     }
 
@@ -104,12 +113,14 @@ impl PendingContents {
         self.entries.insert(entry.id, Pending { entry, sealed });
     }
 
-    /// Takes back a content that is in an open pack still; its bytes stay as dead space. False if it is not there.
+    /// Takes back a content that is in an open pack still; its bytes stay as dead space. False if
+    /// it is not there.
     pub(crate) fn take_back(&mut self, id: &ContentId) -> bool {
         let Some(pending) = self.entries.get(id) else { return false };
         let open = self.open.iter_mut().flatten().find(|pack| pack.id == pending.entry.pack);
         let Some(pack) = open else { return false };
-        // An entry that only points here was pushed after it: then the newest state is not the pack's.
+        // An entry that only points here was pushed after it: then the newest state is not the
+        // pack's.
         if self.loose.iter().any(|(_, entry)| entry.id == *id) {
             return false;
         }

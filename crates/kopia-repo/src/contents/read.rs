@@ -1,16 +1,22 @@
 //! From an index entry to bytes.
 //!
-//! Metadata packs (`q`) are fetched whole when there is a cache, since whoever reads one directory will read the next;
-//! data contents are fetched as slices. What a cache gives is opened like anything else: if it doesn't open, the entry
-//! is forgotten and the storage asked. Format: docs/format/03 §3, §4 and §9.
+//! Metadata packs (`q`) are fetched whole when there is a cache, since whoever reads one directory
+//! will read the next; data contents are fetched as slices. What a cache gives is opened like
+//! anything else: if it doesn't open, the entry is forgotten and the storage asked. Format:
+//! docs/format/03 §3, §4 and §9.
 
 use std::sync::Arc;
 
 use blob_core::{BlobError, BlobId, ReadRange};
 use bytes::Bytes;
+use dataplane::task;
 use kopia_format::{FormatError, codec::ItemCodec, compress, index::IndexEntry};
 
-use crate::{RepoError, Result, cache::Kind, state::{Shared, blob_id}};
+use crate::{
+    RepoError, Result,
+    cache::Kind,
+    state::{Shared, blob_id},
+};
 
 /// Contents longer than this are opened on a thread of the pool, shorter ones where they are.
 const INLINE_BYTES_MAX: u32 = 16 << 10;
@@ -48,14 +54,15 @@ impl Shared {
     }
 
     /// The sealed bytes of a content, from the storage.
-    async fn fetch(&self, entry: &IndexEntry) -> Result<Bytes> {
+    async fn fetch(self: &Arc<Self>, entry: &IndexEntry) -> Result<Bytes> {
         let pack = blob_id(&entry.pack)?;
         if entry.id.is_metadata() && self.cache.as_ref().is_some_and(|c| c.keeps(Kind::Packs)) {
             return self.fetch_from_whole_pack(&pack, entry).await;
         }
         let (offset, length) = (u64::from(entry.offset), u64::from(entry.packed_length));
         let range = ReadRange::Bytes { offset, length };
-        let sealed = self.storage.get(&pack, range).await.map_err(|e| read_error(e, entry, &pack))?;
+        let sealed =
+            self.storage.get(&pack, range).await.map_err(|e| read_error(e, entry, &pack))?;
         self.meters.fetched(sealed.len());
         if let Some(cache) = &self.cache
             && !entry.id.is_metadata()
@@ -65,8 +72,15 @@ impl Shared {
         Ok(sealed)
     }
 
-    async fn fetch_from_whole_pack(&self, pack: &BlobId, entry: &IndexEntry) -> Result<Bytes> {
-        let whole = self.whole_pack(pack, entry).await?;
+    async fn fetch_from_whole_pack(
+        self: &Arc<Self>,
+        pack: &BlobId,
+        entry: &IndexEntry,
+    ) -> Result<Bytes> {
+        let (shared, id) = (Arc::clone(self), pack.clone());
+        // A task of its own: others may wait for the same pack.
+        let whole = task::owned(async move { shared.whole_pack(&id).await }).await;
+        let whole = whole.map_err(|error| read_error(error, entry, pack))?;
         let from = entry.offset as usize;
         match from.checked_add(entry.packed_length as usize) {
             Some(to) if to <= whole.len() => Ok(whole.slice(from..to)),
@@ -75,7 +89,7 @@ impl Shared {
     }
 
     /// A metadata pack, fetched once however many ask for it at the same time.
-    async fn whole_pack(&self, pack: &BlobId, entry: &IndexEntry) -> Result<Bytes> {
+    async fn whole_pack(&self, pack: &BlobId) -> Result<Bytes, BlobError> {
         let cache = self.cache.as_ref().expect("asked only when there is a cache");
         let flight = cache.flights.join(pack.as_str());
         let whole = flight.get_or_try_init(|| async {
@@ -83,11 +97,12 @@ impl Shared {
             if let Some(whole) = cache.whole(Kind::Packs, pack.as_str()).await {
                 return Ok(whole);
             }
-            let whole = self.storage.get(pack, ReadRange::Full).await;
-            let whole = whole.map_err(|e| read_error(e, entry, pack))?;
+            let permit = cache.whole_packs.acquire().await;
+            let _permit = permit.expect("the semaphore of a cache is never closed");
+            let whole = self.storage.get(pack, ReadRange::Full).await?;
             self.meters.fetched(whole.len());
             cache.store(Kind::Packs, pack.as_str(), whole.clone()).await;
-            Ok::<_, RepoError>(whole)
+            Ok(whole)
         });
         Ok(whole.await?.clone())
     }

@@ -1,18 +1,19 @@
 //! The marker that guards packs which no index names yet.
 //!
-//! Blob collection deletes packs that no index entry names once they are a day old, unless a marker of their session
-//! is there (docs/format/03 §7). So the marker is put before the first pack of a session, and deleted only when the
-//! index blobs are written. A crash leaves it behind; it then expires by itself after four days.
+//! Blob collection deletes packs that no index entry names once they are a day old, unless a marker
+//! of their session is there (docs/format/03 §7). So the marker is put before the first pack of a
+//! session, and deleted only when the index blobs are written. A crash leaves it behind; it then
+//! expires by itself after four days.
 
 use blob_core::BlobId;
-use kopia_format::{
-    SessionId,
-    session::SessionMarker,
-    time::GoTime,
-};
+use kopia_format::{SessionId, session::SessionMarker, time::GoTime};
 use tokio::sync::OnceCell;
 
-use crate::{Result, create::put_options, state::{Shared, blob_id, random}};
+use crate::{
+    Result,
+    create::put_options,
+    state::{Shared, blob_id, random},
+};
 
 /// One session of one writer: from its first pack to the flush that makes it visible.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
-//! Taking a content: hash, look up, compress and seal in one job on one core, then append in the order of asking.
+//! Taking a content: hash, look up, compress and seal in one job on one core, then append in the
+//! order of asking.
 //!
-//! A content that an index or this writer knows already is not written again, unless it is marked deleted: then it is
-//! written anew with a later time, since collection may be about to drop the old one (docs/format/03 §6).
+//! A content that an index or this writer knows already is not written again, unless it is marked
+//! deleted: then it is written anew with a later time, since collection may be about to drop the
+//! old one (docs/format/03 §6).
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +17,7 @@ use kopia_format::{ContentId, FormatError, compress::Compressor, index::IndexEnt
 use tokio::{sync::Notify, sync::oneshot, task::JoinSet};
 
 use super::pending::PendingContents;
-use crate::{Repository, RepositoryWriter, Result, index::IndexView, state::Shared};
+use crate::{Repository, RepositoryWriter, Result, state::Shared};
 
 /// The interior of a [`RepositoryWriter`].
 pub(crate) struct Writing {
@@ -24,8 +26,8 @@ pub(crate) struct Writing {
     order: Reorder<Sealed>,
     /// Uploads that run beside the callers.
     pub uploads: Mutex<JoinSet<()>>,
-    /// Rings when a pack was uploaded or failed.
-    pub moved: Notify,
+    /// Rings when the upload of a pack ended, well or not.
+    pub moved: Arc<Notify>,
     /// One flush at a time.
     pub flushing: tokio::sync::Mutex<()>,
     pub manifests: crate::manifests::PendingManifests,
@@ -52,7 +54,9 @@ enum Reason {
 
 impl Writing {
     pub(crate) fn new(repository: Repository) -> Self {
-        let pending = Arc::new(Mutex::new(PendingContents::default()));
+        let pending = PendingContents::default();
+        let moved = pending.moved();
+        let pending = Arc::new(Mutex::new(pending));
         let (shared, sink) = (Arc::clone(repository.shared()), Arc::clone(&pending));
         let order = Reorder::new(move |sealed: Sealed| append(&shared, &sink, sealed));
         Self {
@@ -60,7 +64,7 @@ impl Writing {
             pending,
             order,
             uploads: Mutex::new(JoinSet::new()),
-            moved: Notify::new(),
+            moved,
             flushing: tokio::sync::Mutex::new(()),
             manifests: Default::default(),
             uploaded_bytes: AtomicU64::new(0),
@@ -92,11 +96,13 @@ fn append(shared: &Shared, pending: &Mutex<PendingContents>, sealed: Sealed) {
 impl RepositoryWriter {
     /// Writes a content, unless it is there, and gives its ID.
     ///
-    /// The content is compressed only where the repository can (index version 2), and only if that makes it smaller.
+    /// The content is compressed only where the repository can (index version 2), and only if that
+    /// makes it smaller.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] for a prefix outside `g`..`z`, or for a compressor on data in a repository of index
-    /// version 1 (objects compress there); what the storage gave when an earlier pack could not be uploaded.
+    /// [`FormatError::Invalid`] for a prefix outside `g`..`z`, or for a compressor on data in a
+    /// repository of index version 1 (objects compress there); what the storage gave when an
+    /// earlier pack could not be uploaded.
     pub async fn put_content(
         &self,
         bytes: Bytes,
@@ -133,10 +139,9 @@ impl RepositoryWriter {
     ) -> Result<ContentId> {
         let writing = Arc::clone(&self.writing);
         let ticket = writing.order.ticket();
-        let view = self.shared().index.view();
         let (done, appended) = oneshot::channel();
         let job = move || {
-            let job = SealJob { writing: &writing, view: &view, bytes, prefix, compressor, reason };
+            let job = SealJob { writing: &writing, bytes, prefix, compressor, reason };
             job.run(ticket, done)
         };
         let outcome = self.shared().cpu.run(job).await?;
@@ -148,10 +153,12 @@ impl RepositoryWriter {
         Ok(outcome.id)
     }
 
-    /// Reads a content and writes it again into a new pack, with a later time; deleted stays deleted.
+    /// Reads a content and writes it again into a new pack, with a later time; deleted stays
+    /// deleted.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what reading and writing may give.
+    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what reading and
+    /// writing may give.
     pub async fn rewrite_content(&self, id: &ContentId) -> Result<()> {
         let entry = self.known_entry(id).await?;
         let bytes = self.content(id).await?;
@@ -165,10 +172,12 @@ impl RepositoryWriter {
         Ok(())
     }
 
-    /// Marks a content as deleted. False if it was already. Nothing is erased: maintenance does that, much later.
+    /// Marks a content as deleted. False if it was already. Nothing is erased: maintenance does
+    /// that, much later.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what the storage may give.
+    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound), and what the storage may
+    /// give.
     pub async fn delete_content(&self, id: &ContentId) -> Result<bool> {
         self.before_write().await?;
         let entry = self.known_entry(id).await?;
@@ -183,11 +192,12 @@ impl RepositoryWriter {
         Ok(true)
     }
 
-    /// Brings a deleted content back by an index entry alone: its pack is not read. False if it was not deleted.
+    /// Brings a deleted content back by an index entry alone: its pack is not read. False if it was
+    /// not deleted.
     ///
     /// # Errors
-    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound) if maintenance has dropped it, and what the
-    /// storage may give.
+    /// [`RepoError::ContentNotFound`](crate::RepoError::ContentNotFound) if maintenance has dropped
+    /// it, and what the storage may give.
     pub async fn undelete_content(&self, id: &ContentId) -> Result<bool> {
         self.before_write().await?;
         let entry = self.known_entry(id).await?;
@@ -217,7 +227,6 @@ impl RepositoryWriter {
 
 struct SealJob<'a> {
     writing: &'a Writing,
-    view: &'a IndexView,
     bytes: Bytes,
     prefix: Option<u8>,
     compressor: Option<Compressor>,
@@ -263,11 +272,13 @@ impl SealJob<'_> {
         Ok(Outcome { id, is_new: true })
     }
 
+    /// Pending ones first: a flush adds to the committed index before it takes from the pending
+    /// entries.
     fn existing(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
         if let Some(pending) = self.writing.pending().find(id) {
             return Ok(Some(pending.entry.clone()));
         }
-        self.view.find(id)
+        self.writing.shared().index.view().find(id)
     }
 
     /// Compressed if that is strictly shorter, header included; then sealed.

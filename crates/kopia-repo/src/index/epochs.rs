@@ -1,10 +1,11 @@
 //! The index of a repository with epochs: which blobs to read, and under which epoch to write.
 //!
-//! Names decide ([`kopia_format::epoch`]); here is when they are listed and for how long a listing counts: the
-//! repository's refresh interval, from the beginning of the listing. A writer needs three quarters of it left, looks
-//! again after writing, and withdraws what it wrote if two epochs have begun meanwhile, since readers may use a
-//! compaction by then that lacks it (docs/format/04 §6). One listing of all `x` blobs serves for the six that Kopia
-//! makes: it is one request for most repositories, and no set can change between two of its lists.
+//! Names decide ([`kopia_format::epoch`]); here is when they are listed and for how long a listing
+//! counts: the repository's refresh interval, from the beginning of the listing. A writer needs
+//! three quarters of it left, looks again after writing, and withdraws what it wrote if two epochs
+//! have begun meanwhile, since readers may use a compaction by then that lacks it (docs/format/04
+//! §6). One listing of all `x` blobs serves for the six that Kopia makes: it is one request for
+//! most repositories, and no set can change between two of its lists.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -86,6 +87,16 @@ async fn read_state(shared: &Shared) -> Result<EpochState> {
         op: "listing the index",
         reason: "a listing takes longer than the repository's epoch refresh interval".into(),
     })
+}
+
+impl Shared {
+    /// The epochs as one listing of now shows them; `None` where there are none.
+    pub(crate) async fn epochs(&self) -> Result<Option<EpochSnapshot>> {
+        if !self.format.format().epochs_enabled() {
+            return Ok(None);
+        }
+        Ok(Some(read_state(self).await?.snapshot))
+    }
 }
 
 /// What is to be read now.

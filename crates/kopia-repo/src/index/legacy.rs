@@ -1,7 +1,9 @@
-//! The index of a repository without epochs (format version 1): `n` blobs, less those that a compaction replaced.
+//! The index of a repository without epochs (format version 1): `n` blobs, less those that a
+//! compaction replaced.
 //!
-//! A compaction writes new `n` blobs and then an `m` blob that says which ones they replace; the replaced ones stay for
-//! a while. An `m` counts only if all its outputs are listed (docs/format/04 §5).
+//! A compaction writes new `n` blobs and then an `m` blob that says which ones they replace; the
+//! replaced ones stay for a while. An `m` counts only if all its outputs are listed (docs/format/04
+//! §5).
 
 use blob_core::{BlobError, BlobMeta, ReadRange};
 use bytes::Bytes;
@@ -19,10 +21,8 @@ pub(crate) async fn active_set(shared: &Shared) -> Result<ActiveSet> {
     let logs = list(&shared.storage, "m").await?;
     let blobs = list(&shared.storage, "n").await?;
     let reads: Vec<_> = logs.iter().map(|meta| read_log(shared, meta)).collect();
-    let logs: Vec<Option<CompactionLog>> = stream::iter(reads)
-        .buffer_unordered(LOGS_READING)
-        .try_collect()
-        .await?;
+    let logs: Vec<Option<CompactionLog>> =
+        stream::iter(reads).buffer_unordered(LOGS_READING).try_collect().await?;
     let logs: Vec<_> = logs.into_iter().flatten().collect();
     let listed: Vec<_> = blobs.iter().map(index_blob).collect();
     let active: std::collections::HashSet<&str> =

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use blob_core::{BlobId, BlobMeta, ReadRange};
 use dataplane::limits;
 use futures::{StreamExt, TryStreamExt, stream};
-use kopia_format::FormatError;
+use kopia_format::{
+    FormatError,
+    index::{Index, IndexEntry},
+};
 
 use super::{
     ActiveSet, IndexView,
@@ -38,12 +41,17 @@ impl Shared {
         }
         let parallel = self.requests_max().min(limits::INDEX_BLOBS_LOADING);
         let loads: Vec<_> = missing.into_iter().map(|meta| self.load_segment(meta)).collect();
-        let fetched: Vec<_> = stream::iter(loads)
-            .buffer_unordered(parallel)
-            .try_collect()
-            .await?;
+        let fetched: Vec<_> = stream::iter(loads).buffer_unordered(parallel).try_collect().await?;
         segments.extend(fetched.into_iter().map(Arc::new));
         Ok(segments)
+    }
+
+    /// The entries of one index blob, past the cache and past what is loaded.
+    pub(crate) async fn read_index_blob(&self, id: &BlobId) -> Result<Vec<IndexEntry>> {
+        let sealed = self.storage.get(id, ReadRange::Full).await?;
+        let damaged = |source| RepoError::IndexDamaged { blob: id.clone(), source };
+        let plain = self.codec.open_blob(id.as_str(), &sealed).map_err(damaged)?;
+        Ok(Index::parse(plain).map_err(damaged)?.iter().collect())
     }
 
     async fn load_segment(&self, meta: &BlobMeta) -> Result<Segment, LoadError> {

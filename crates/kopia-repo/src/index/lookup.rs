@@ -1,7 +1,8 @@
 //! One content in all segments, or all contents in order.
 //!
-//! Every segment must be asked: the newest entry is right, then the live one, then the greater pack; a deletion at or
-//! before the watermark makes the content not exist, whatever older entries say (docs/format/04 §7).
+//! Every segment must be asked: the newest entry is right, then the live one, then the greater
+//! pack; a deletion at or before the watermark makes the content not exist, whatever older entries
+//! say (docs/format/04 §7).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,8 +12,11 @@ use kopia_format::{
     index::{IdRange, IndexEntry, find_in, merge},
 };
 
-use super::segments::Segment;
+use super::{filter::Filter, segments::Segment};
 use crate::Result;
+
+/// With fewer segments, asking each is as cheap as asking a filter.
+const FILTERED_MIN: usize = 4;
 
 /// Which entries of an index are wanted.
 #[derive(Debug, Clone)]
@@ -67,13 +71,39 @@ impl EntryFilter {
 #[derive(Debug, Default)]
 pub struct IndexView {
     segments: Vec<Arc<Segment>>,
+    /// Says what the first so many segments don't hold.
+    filter: Option<(usize, Arc<Filter>)>,
     watermark: Option<i64>,
     generation: u64,
 }
 
 impl IndexView {
-    pub(crate) fn new(segments: Vec<Arc<Segment>>, watermark: Option<i64>, generation: u64) -> Self {
-        Self { segments, watermark, generation }
+    /// A view of `segments`, all of them as loaded. Takes a while where there are many.
+    pub(crate) fn new(
+        segments: Vec<Arc<Segment>>,
+        watermark: Option<i64>,
+        generation: u64,
+    ) -> Self {
+        let filter = (segments.len() >= FILTERED_MIN).then(|| {
+            let count = segments.iter().map(|segment| segment.index.len()).sum();
+            let mut filter = Filter::for_count(count);
+            for segment in &segments {
+                let ids = (0..segment.index.len()).filter_map(|n| segment.index.id(n));
+                ids.for_each(|id| filter.add(&id));
+            }
+            (segments.len(), Arc::new(filter))
+        });
+        Self { segments, filter, watermark, generation }
+    }
+
+    /// This view and `more` segments, which were just written.
+    pub(crate) fn with(&self, more: Vec<Arc<Segment>>) -> Self {
+        Self {
+            segments: self.segments.iter().cloned().chain(more).collect(),
+            filter: self.filter.clone(),
+            watermark: self.watermark,
+            generation: self.generation + 1,
+        }
     }
 
     /// The entry of a content; deleted ones are found as long as they can be read.
@@ -81,15 +111,20 @@ impl IndexView {
     /// # Errors
     /// None today; a segment that is read lazily may find damage here.
     pub fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        let from = match &self.filter {
+            Some((count, filter)) if !filter.may_hold(id) => *count,
+            _ => 0,
+        };
         // An ID of another length than the repository's hashes can't be in any segment.
         let fits = |segment: &&Arc<Segment>| {
             segment.index.id(0).is_some_and(|first| first.key_len() == id.key_len())
         };
-        let segments = self.segments.iter().filter(fits).map(|segment| &segment.index);
+        let segments = self.segments[from..].iter().filter(fits).map(|segment| &segment.index);
         Ok(find_in(segments, id, self.watermark)?)
     }
 
-    /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory at a time.
+    /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory
+    /// at a time.
     pub fn iter<'a>(&'a self, filter: &'a EntryFilter) -> impl Iterator<Item = IndexEntry> + 'a {
         let sources = self.segments.iter().map(|segment| segment.index.range(&filter.range));
         merge(sources, self.watermark).filter(|entry| filter.takes(entry))
@@ -119,10 +154,6 @@ impl IndexView {
     /// Changes whenever the set of blobs or the watermark does.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
-    }
-
-    pub(crate) fn segments(&self) -> &[Arc<Segment>] {
-        &self.segments
     }
 
     /// The segments by name, to be used again.

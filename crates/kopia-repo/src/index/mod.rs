@@ -1,11 +1,13 @@
 //! Which contents exist and where: all active index blobs, seen as one.
 //!
-//! An [`IndexView`] is a set of parsed index blobs that never changes; a refresh or an own write makes a new one and
-//! leaves the old one to whoever still reads it. Blobs are immutable, so one that is loaded is never fetched again.
-//! Which blobs are active is told by the epochs ([`epochs`]) or, in repositories of format version 1, by the compaction
-//! log ([`legacy`]). Format: docs/format/04.
+//! An [`IndexView`] is a set of parsed index blobs that never changes; a refresh or an own write
+//! makes a new one and leaves the old one to whoever still reads it. Blobs are immutable, so one
+//! that is loaded is never fetched again. Which blobs are active is told by the epochs ([`epochs`])
+//! or, in repositories of format version 1, by the compaction log ([`legacy`]). Format:
+//! docs/format/04.
 
 pub(crate) mod epochs;
+pub(crate) mod filter;
 pub(crate) mod legacy;
 pub(crate) mod load;
 pub(crate) mod lookup;

@@ -1,11 +1,13 @@
 //! When the index is read again.
 //!
-//! At open, when what is known is 15 minutes old and somebody asks, and on request (docs/format/04 §8). Blobs may
-//! vanish between the listing and the fetch, when another client compacts: then the set is made anew.
+//! At open, when what is known is 15 minutes old and somebody asks, and on request (docs/format/04
+//! §8). Blobs may vanish between the listing and the fetch, when another client compacts: then the
+//! set is made anew.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use blob_core::{BlobMeta, DynStorage};
+use dataplane::task;
 use futures::TryStreamExt;
 
 use super::{ActiveSet, IndexView, epochs, epochs::EpochState, legacy, load::LoadError};
@@ -19,22 +21,33 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shared {
     /// Reads the index again if what is known is too old.
-    pub(crate) async fn ensure_index_fresh(&self) -> Result<()> {
+    pub(crate) async fn ensure_index_fresh(self: &Arc<Self>) -> Result<()> {
         let now = self.env().clock.now();
         if now.since(self.index.loaded_at()) < FRESH_FOR {
             return Ok(());
         }
-        let mut turn = self.index.turn.lock().await;
-        if now.since(self.index.loaded_at()) < FRESH_FOR {
-            return Ok(());
-        }
-        self.refresh_in_turn(&mut turn).await
+        self.refresh_unless(move |shared| now.since(shared.index.loaded_at()) < FRESH_FOR).await
     }
 
     /// Reads the index again now.
-    pub(crate) async fn refresh_index(&self) -> Result<()> {
-        let mut turn = self.index.turn.lock().await;
-        self.refresh_in_turn(&mut turn).await
+    pub(crate) async fn refresh_index(self: &Arc<Self>) -> Result<()> {
+        self.refresh_unless(|_| false).await
+    }
+
+    /// In a task of its own: whoever holds the turn must get on, polled or not.
+    async fn refresh_unless(
+        self: &Arc<Self>,
+        done: impl FnOnce(&Self) -> bool + Send + 'static,
+    ) -> Result<()> {
+        let shared = Arc::clone(self);
+        task::owned(async move {
+            let mut turn = shared.index.turn.lock().await;
+            if done(&shared) {
+                return Ok(());
+            }
+            shared.refresh_in_turn(&mut turn).await
+        })
+        .await
     }
 
     async fn refresh_in_turn(&self, state: &mut Option<EpochState>) -> Result<()> {
@@ -53,8 +66,8 @@ impl Shared {
                         && names(set.blobs.iter().collect()) == names(old.blobs().collect());
                     if !same {
                         let generation = old.generation() + 1;
-                        let view = IndexView::new(segments, set.watermark, generation);
-                        self.index.set_view(view);
+                        let make = move || IndexView::new(segments, set.watermark, generation);
+                        self.index.set_view(self.cpu.run(make).await);
                     }
                     self.index.set_loaded_at(now);
                     return Ok(());

@@ -11,7 +11,8 @@ use memmap2::Mmap;
 pub(crate) enum SegmentBytes {
     /// Fetched or just written.
     Heap(Bytes),
-    /// A file of the cache, whose checksum was right when it was mapped. Cache files are replaced, never changed.
+    /// A file of the cache, whose checksum was right when it was mapped. Cache files are replaced,
+    /// never changed.
     Mapped {
         /// The whole file.
         file: Mmap,

@@ -4,23 +4,35 @@ use std::sync::Arc;
 
 use blob_core::{BlobId, BlobMeta};
 use bytes::Bytes;
+use dataplane::task;
 
 use super::{
-    IndexView, epochs, legacy,
+    epochs, legacy,
     segments::{Segment, SegmentBytes},
 };
-use crate::{RepoError, Result, create::put_options, state::{Shared, blob_id}};
+use crate::{
+    RepoError, Result,
+    create::put_options,
+    state::{Shared, blob_id},
+};
 
 impl Shared {
-    /// Writes one index blob for each of `shards` and adds them to what is known. Gives their number and bytes.
+    /// Writes one index blob for each of `shards` and adds them to what is known. Gives their
+    /// number and bytes.
     pub(crate) async fn write_index_blobs(
-        &self,
+        self: &Arc<Self>,
         shards: Vec<Vec<u8>>,
-        session: &str,
+        session: String,
     ) -> Result<(u64, u64)> {
         if shards.is_empty() {
             return Ok((0, 0));
         }
+        let shared = Arc::clone(self);
+        // A task of its own: whoever holds the turn must get on, polled or not.
+        task::owned(async move { shared.write_in_turn(shards, &session).await }).await
+    }
+
+    async fn write_in_turn(&self, shards: Vec<Vec<u8>>, session: &str) -> Result<(u64, u64)> {
         let shards: Vec<Bytes> = shards.into_iter().map(Bytes::from).collect();
         let mut turn = self.index.turn.lock().await;
         let written = if self.format.format().epochs_enabled() {
@@ -29,7 +41,7 @@ impl Shared {
             legacy::write(self, &shards, session).await?
         };
         let old = self.index.view();
-        let mut segments = old.segments().to_vec();
+        let mut segments = Vec::new();
         let known = old.by_name();
         let mut bytes = 0;
         for (meta, plain) in written.iter().cloned().zip(shards) {
@@ -42,8 +54,7 @@ impl Shared {
                 segments.push(Arc::new(segment));
             }
         }
-        let view = IndexView::new(segments, old.watermark(), old.generation() + 1);
-        self.index.set_view(view);
+        self.index.set_view(old.with(segments));
         Ok((written.len() as u64, bytes))
     }
 

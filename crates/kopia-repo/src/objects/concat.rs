@@ -1,4 +1,5 @@
-//! One object out of several, without reading or writing data: how parts of a big file are put together.
+//! One object out of several, without reading or writing data: how parts of a big file are put
+//! together.
 
 use kopia_format::{FormatError, ObjectId, compress::Compressor, indirect::IndirectObject};
 
@@ -6,14 +7,15 @@ use super::{Source, walk::pieces, writer::write_list};
 use crate::{RepositoryWriter, Result};
 
 impl RepositoryWriter {
-    /// The object that holds the bytes of `parts` one after another. Each part comes with its length, which the one
-    /// who wrote it knows.
+    /// The object that holds the bytes of `parts` one after another. Each part comes with its
+    /// length, which the one who wrote it knows.
     ///
-    /// Of an indirect part the pieces are taken over, of a direct one the part itself, as Kopia does; a last part of
-    /// no bytes stays as a piece of no bytes.
+    /// Of an indirect part the pieces are taken over, of a direct one the part itself, as Kopia
+    /// does; a last part of no bytes stays as a piece of no bytes.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] if there are no parts; what reading lists of pieces and writing one may give.
+    /// [`FormatError::Invalid`] if there are no parts; what reading lists of pieces and writing one
+    /// may give.
     pub async fn concatenate(
         &self,
         parts: &[(ObjectId, u64)],

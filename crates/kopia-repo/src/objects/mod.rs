@@ -1,7 +1,7 @@
 //! Objects: streams of any length, made of contents.
 //!
-//! Short objects are one content. Longer ones are cut where the content says so, and a list of the pieces, itself an
-//! object, stands for the whole: `I` + the list's ID. Format: docs/format/05.
+//! Short objects are one content. Longer ones are cut where the content says so, and a list of the
+//! pieces, itself an object, stands for the whole: `I` + the list's ID. Format: docs/format/05.
 
 pub(crate) mod concat;
 pub(crate) mod reader;

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use dataplane::task;
 use futures::{Stream, StreamExt, future::BoxFuture, stream};
 use kopia_format::{ObjectId, compress, indirect::IndirectEntry};
 
@@ -11,8 +12,8 @@ use crate::{RepoError, Result};
 
 /// Pieces that a stream fetches ahead of its reader.
 const PIECES_AHEAD: usize = 3;
-/// A compressed object is one content, which no splitter makes longer than 16 MiB; old ones may have been written with
-/// other limits.
+/// A compressed object is one content, which no splitter makes longer than 16 MiB; old ones may
+/// have been written with other limits.
 const COMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// An object that is open for reading.
@@ -70,7 +71,8 @@ impl ObjectReader {
     /// The next piece in order; `None` at the end.
     ///
     /// # Errors
-    /// What reading a content may give; [`RepoError::ObjectDamaged`] if a piece is not as long as it should be.
+    /// What reading a content may give; [`RepoError::ObjectDamaged`] if a piece is not as long as
+    /// it should be.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
         if self.next >= self.pieces.len() {
             return Ok(None);
@@ -110,7 +112,8 @@ impl ObjectReader {
     /// All bytes.
     ///
     /// # Errors
-    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as [`next_chunk`](Self::next_chunk).
+    /// [`RepoError::ObjectTooLong`] if there are more than `limit`; else as
+    /// [`next_chunk`](Self::next_chunk).
     pub async fn read_all(self, limit: u64) -> Result<Bytes> {
         if self.length > limit {
             return Err(RepoError::ObjectTooLong { id: self.id, length: self.length, limit });
@@ -135,7 +138,8 @@ impl ObjectReader {
         stream::iter(numbers)
             .map(move |number| {
                 let mut reader = self.clone();
-                async move { reader.piece(number).await }
+                // Read ahead, polled or not.
+                task::owned(async move { reader.piece(number).await })
             })
             .buffered(PIECES_AHEAD)
     }
@@ -194,8 +198,7 @@ async fn read_direct(source: &Source, id: &ObjectId) -> Result<Bytes> {
     }
     let expand = move || compress::decompress(None, &bytes, COMPRESSED_BYTES_MAX);
     let expanded = source.cpu().run(expand).await;
-    expanded.map(Bytes::from).map_err(|error| RepoError::ObjectDamaged {
-        id: *id,
-        reason: error.to_string(),
-    })
+    expanded
+        .map(Bytes::from)
+        .map_err(|error| RepoError::ObjectDamaged { id: *id, reason: error.to_string() })
 }

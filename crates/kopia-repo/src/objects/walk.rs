@@ -15,7 +15,8 @@ pub struct ObjectChunk {
     pub compressed: bool,
     /// Where its bytes begin in the object.
     pub offset: u64,
-    /// How many there are; `None` for a compressed object of one content, whose length only reading tells.
+    /// How many there are; `None` for a compressed object of one content, whose length only reading
+    /// tells.
     pub length: Option<u64>,
 }
 

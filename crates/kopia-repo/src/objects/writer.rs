@@ -1,8 +1,9 @@
 //! Writing an object: cut, write the pieces, list them.
 //!
-//! A cut depends on the bytes alone, so the same bytes give the same object ID however they are handed in and however
-//! the pieces are written. Where the index can't name compressed contents (index version 1) data is compressed here, and
-//! the object's ID says so with a `Z` (docs/format/05 §2).
+//! A cut depends on the bytes alone, so the same bytes give the same object ID however they are
+//! handed in and however the pieces are written. Where the index can't name compressed contents
+//! (index version 1) data is compressed here, and the object's ID says so with a `Z`
+//! (docs/format/05 §2).
 
 use std::fmt;
 
@@ -43,7 +44,8 @@ struct Piece {
     object: Option<ObjectId>,
 }
 
-/// An object on its way. Dropped before [`finish`](Self::finish), its pieces stay as contents that nothing names.
+/// An object on its way. Dropped before [`finish`](Self::finish), its pieces stay as contents that
+/// nothing names.
 pub struct ObjectWriter {
     writer: RepositoryWriter,
     options: ObjectOptions,
@@ -134,7 +136,8 @@ impl ObjectWriter {
         Ok(true)
     }
 
-    /// An object of what was cut so far, and its length; `None` if nothing was. Writing goes on afterwards.
+    /// An object of what was cut so far, and its length; `None` if nothing was. Writing goes on
+    /// afterwards.
     ///
     /// # Errors
     /// What writing a content may give.
@@ -147,7 +150,8 @@ impl ObjectWriter {
         Ok(Some((self.list().await?, length)))
     }
 
-    /// Writes what is left, and the list of pieces if there are several. Gives the object's ID and length.
+    /// Writes what is left, and the list of pieces if there are several. Gives the object's ID and
+    /// length.
     ///
     /// # Errors
     /// What writing a content may give, of any piece.
@@ -181,7 +185,8 @@ impl fmt::Debug for ObjectWriter {
     }
 }
 
-/// Writes a list of pieces as an object of its own, which may be cut again. Gives the object that it stands for.
+/// Writes a list of pieces as an object of its own, which may be cut again. Gives the object that
+/// it stands for.
 pub(crate) fn write_list<'a>(
     writer: &'a RepositoryWriter,
     list: &'a IndirectObject,

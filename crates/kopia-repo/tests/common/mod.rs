@@ -1,0 +1,92 @@
+//! What the tests of this crate share.
+#![allow(dead_code)]
+
+use std::{path::Path, sync::Arc};
+
+use blob_core::{BlobId, DynStorage, MemoryStorage};
+use fs_backend::{FilesystemOptions, FilesystemStorage};
+use kopia_fixtures::Unpacked;
+use kopia_repo::{
+    CreateOptions, EntryFilter, OpenOptions, RepoError, Repository, VerifyEvent, VerifyOptions,
+};
+use secrecy::SecretString;
+
+pub fn secret(text: &str) -> SecretString {
+    text.to_owned().into()
+}
+
+pub async fn folder(path: &Path) -> DynStorage {
+    let storage = FilesystemStorage::open(FilesystemOptions::at(path)).await;
+    Arc::new(storage.expect("the folder is there"))
+}
+
+pub async fn open_fixture(fixture: &Unpacked) -> Result<Repository, RepoError> {
+    let storage = folder(&fixture.path()).await;
+    Repository::open(storage, &secret(fixture.password()), OpenOptions::default()).await
+}
+
+pub async fn open(name: &str) -> (Unpacked, Repository) {
+    let fixture = kopia_fixtures::repo(name);
+    let repository = open_fixture(&fixture).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    (fixture, repository)
+}
+
+/// Why the fixture `name` does not open.
+pub async fn refusal(name: &str) -> RepoError {
+    match open_fixture(&kopia_fixtures::repo(name)).await {
+        Ok(_) => panic!("{name} opened"),
+        Err(error) => error,
+    }
+}
+
+/// Bytes that don't compress and depend on `seed` alone.
+pub fn noise(seed: u64, length: usize) -> bytes::Bytes {
+    kopia_fixtures::spec_bytes(&format!("ctr:{seed}:{length}")).into()
+}
+
+pub fn text(length: usize) -> bytes::Bytes {
+    kopia_fixtures::spec_bytes(&format!("text:{length}")).into()
+}
+
+/// A new repository in `storage`, open.
+pub async fn create_in(storage: DynStorage, options: CreateOptions) -> Repository {
+    create_with(storage, options, OpenOptions::default()).await
+}
+
+pub async fn create_with(
+    storage: DynStorage,
+    create: CreateOptions,
+    open: OpenOptions,
+) -> Repository {
+    Repository::create(Arc::clone(&storage), &secret("fixture"), create).await.unwrap();
+    Repository::open(storage, &secret("fixture"), open).await.unwrap()
+}
+
+/// A new repository in memory.
+pub async fn fresh() -> (Arc<MemoryStorage>, Repository) {
+    let storage = Arc::new(MemoryStorage::new());
+    (Arc::clone(&storage), create_in(storage, CreateOptions::default()).await)
+}
+
+pub async fn reopen(storage: DynStorage) -> Repository {
+    Repository::open(storage, &secret("fixture"), OpenOptions::default()).await.unwrap()
+}
+
+/// Reads and hashes everything; nothing may be wrong.
+pub async fn check_whole(repository: &Repository) {
+    let options = VerifyOptions { filter: EntryFilter::with_deleted(), read_percent: 100.0 };
+    let problem = |event: VerifyEvent<'_>| {
+        if let VerifyEvent::Problem { id, error } = event {
+            panic!("{id}: {error}");
+        }
+    };
+    repository.verify_contents(&options, problem).await.unwrap();
+}
+
+/// IDs that begin with `prefix`, sorted.
+pub fn ids(storage: &MemoryStorage, prefix: &str) -> Vec<BlobId> {
+    let mut ids = storage.ids();
+    ids.retain(|id| id.starts_with(prefix));
+    ids.sort();
+    ids
+}

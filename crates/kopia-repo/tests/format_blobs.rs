@@ -1,0 +1,187 @@
+//! Making a repository, changing its password and parameters, and clients that run meanwhile.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use blob_core::{
+    BlobStorage, Lock, LockMode, ManualClock, MemoryStorage, PutOptions, ReadRange, StorageStack,
+    Timestamp, layers::ReadOnly,
+};
+use common::{create_in, create_with, fresh, ids, noise, reopen, secret};
+use kopia_format::time::GoTime;
+use kopia_repo::{CreateOptions, Env, OpenOptions, RepoError, Repository, Retention};
+
+#[tokio::test]
+async fn nothing_is_created_over_what_is_there() {
+    let (storage, _) = fresh().await;
+    let again = Repository::create(storage.clone(), &secret("x"), CreateOptions::default()).await;
+    assert!(matches!(again, Err(RepoError::AlreadyExists { .. })));
+    storage.delete(&"kopia.repository".parse().unwrap()).await.unwrap();
+    let half = Repository::create(storage.clone(), &secret("x"), CreateOptions::default()).await;
+    assert!(
+        matches!(half, Err(RepoError::AlreadyExists { blob, .. }) if blob.starts_with("kopia.b"))
+    );
+}
+
+#[tokio::test]
+async fn what_kopia_would_not_open_is_not_created() {
+    let day = Duration::from_secs(24 * 3600);
+    let bad = [
+        CreateOptions { hash: "MD5".into(), ..CreateOptions::default() },
+        CreateOptions { encryption: "ROT13".into(), ..CreateOptions::default() },
+        CreateOptions { splitter: "FIXED-3".into(), ..CreateOptions::default() },
+        CreateOptions { format_version: 4, ..CreateOptions::default() },
+        CreateOptions { format_version: 0, ..CreateOptions::default() },
+        CreateOptions { key_derivation: "md5".into(), ..CreateOptions::default() },
+        CreateOptions { max_pack_size: 1 << 20, ..CreateOptions::default() },
+        CreateOptions { format_version: 1, ecc_overhead_percent: 5, ..CreateOptions::default() },
+        CreateOptions {
+            retention: Some(Retention { mode: LockMode::Compliance, period: day / 2 }),
+            ..CreateOptions::default()
+        },
+    ];
+    for options in bad {
+        let storage = Arc::new(MemoryStorage::new());
+        let what = format!("{options:?}");
+        let made = Repository::create(storage.clone(), &secret("x"), options).await;
+        assert!(made.is_err() && storage.is_empty(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_storage_and_a_wrong_password_are_told_apart() {
+    let storage = Arc::new(MemoryStorage::new());
+    let open = |password: &'static str| {
+        let storage = storage.clone();
+        async move { Repository::open(storage, &secret(password), OpenOptions::default()).await }
+    };
+    assert!(matches!(open("fixture").await, Err(RepoError::NoRepository { .. })));
+    create_in(storage.clone(), CreateOptions::default()).await;
+    assert!(matches!(open("Fixture").await, Err(RepoError::WrongPassword)));
+    assert!(open("fixture").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_changed_password_reaches_clients_that_run() {
+    let storage = Arc::new(MemoryStorage::new());
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
+    let env = Env { clock: clock.clone(), ..Env::default() };
+    let options = OpenOptions { env, ..OpenOptions::default() };
+    let running = create_with(storage.clone(), CreateOptions::default(), options).await;
+    let changing = reopen(storage.clone()).await;
+    changing.change_password(&secret("new")).await.unwrap();
+    let writer = changing.writer().unwrap();
+    let id = writer.put_content(noise(1, 100), None, None).await.unwrap();
+    writer.flush().await.unwrap();
+
+    assert_eq!(running.content_entry(&id).await.unwrap(), None, "it goes on for a while");
+    clock.advance(Duration::from_secs(16 * 60));
+    assert!(matches!(running.content_entry(&id).await, Err(RepoError::PasswordChanged)));
+    let old = Repository::open(storage.clone(), &secret("fixture"), OpenOptions::default()).await;
+    assert!(matches!(old, Err(RepoError::WrongPassword)));
+    let new = Repository::open(storage, &secret("new"), OpenOptions::default()).await.unwrap();
+    assert_eq!(new.content(&id).await.unwrap(), noise(1, 100));
+}
+
+#[tokio::test]
+async fn the_password_of_format_1_stays() {
+    let storage = Arc::new(MemoryStorage::new());
+    let options = CreateOptions { format_version: 1, ..CreateOptions::default() };
+    let repository = create_in(storage, options).await;
+    let changed = repository.change_password(&secret("new")).await;
+    assert!(matches!(changed, Err(RepoError::Unsupported { .. })));
+}
+
+#[tokio::test]
+async fn parameters_are_checked_and_seen_by_the_next_pack() {
+    let (storage, repository) = fresh().await;
+    let bad = repository.set_parameters(|format, _| format.max_pack_size = 1).await;
+    assert!(matches!(bad, Err(RepoError::Format(_))));
+    repository.set_parameters(|format, _| format.max_pack_size = 10 << 20).await.unwrap();
+    let writer = repository.writer().unwrap();
+    for seed in 0..3 {
+        writer.put_content(noise(seed, 6 << 20), None, None).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    assert_eq!(ids(&storage, "p").len(), 2);
+    assert_eq!(reopen(storage).await.format().max_pack_size, 10 << 20);
+}
+
+#[tokio::test]
+async fn an_upgrade_lock_stops_clients_that_run() {
+    let storage = Arc::new(MemoryStorage::new());
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
+    let env = Env { clock: clock.clone(), ..Env::default() };
+    let options = OpenOptions { env, ..OpenOptions::default() };
+    let running = create_with(storage.clone(), CreateOptions::default(), options).await;
+    let upgrading = reopen(storage).await;
+    let lock = kopia_format::format_blob::UpgradeLock {
+        owner_id: "owner".into(),
+        creation_time: GoTime::from_secs(1_800_000_000),
+        advance_notice_duration: Duration::ZERO,
+        io_drain_timeout: Duration::from_secs(60),
+        status_poll_interval: Duration::from_secs(60),
+        message: "by design".into(),
+        max_permitted_clock_drift: Duration::from_secs(300),
+        extra: Default::default(),
+    };
+    // The client that sets it locks itself out, too: it has no owner's ID.
+    let set = upgrading.set_parameters(|format, _| format.upgrade_lock = Some(lock)).await;
+    assert!(matches!(set, Err(RepoError::UpgradeLocked { .. })));
+    clock.advance(Duration::from_secs(16 * 60));
+    let writer = running.writer().unwrap();
+    let error = writer.put_content(noise(1, 100), None, None).await.unwrap_err();
+    assert!(matches!(error, RepoError::UpgradeLocked { ref owner, .. } if owner == "owner"));
+}
+
+#[tokio::test]
+async fn packs_and_indexes_are_locked_where_the_repository_asks_for_it_and_markers_are_not() {
+    let storage = Arc::new(MemoryStorage::new());
+    let period = Duration::from_secs(48 * 3600);
+    let retention = Some(Retention { mode: LockMode::Governance, period });
+    let options = CreateOptions { retention, ..CreateOptions::default() };
+    let repository = create_in(storage.clone(), options).await;
+    let writer = repository.writer().unwrap();
+    writer.put_content(noise(1, 100), None, None).await.unwrap();
+    writer.put_content(noise(1, 100), Some(b'k'), None).await.unwrap();
+    writer.flush().await.unwrap();
+    let lock = Some(Lock { mode: LockMode::Governance, period });
+    for prefix in ["kopia.repository", "kopia.blobcfg", "p", "q", "xn"] {
+        let id = ids(&storage, prefix).remove(0);
+        assert_eq!(storage.attributes(&id).unwrap().lock, lock, "{id}");
+    }
+    for id in ["s1", "m1", "l1", "_log_1", "kopia.maintenance"] {
+        assert_eq!(repository.put_options(&id.parse().unwrap()).attributes.lock, None, "{id}");
+    }
+    assert_eq!(repository.put_options(&"xe1".parse().unwrap()).attributes.lock, lock);
+    let reopened = reopen(storage).await;
+    assert_eq!(reopened.blob_config().retention_period, period);
+}
+
+#[tokio::test]
+async fn a_repository_opened_for_reading_is_not_written() {
+    let (storage, _) = fresh().await;
+    let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+    let repository = Repository::open(storage.clone(), &secret("fixture"), options).await.unwrap();
+    assert!(matches!(repository.writer(), Err(RepoError::ReadOnly { .. })));
+    assert!(matches!(
+        repository.change_password(&secret("x")).await,
+        Err(RepoError::ReadOnly { .. })
+    ));
+    let storage = StorageStack::over(storage).layer(ReadOnly).build();
+    assert!(matches!(reopen(storage).await.writer(), Err(RepoError::ReadOnly { .. })));
+}
+
+#[tokio::test]
+async fn another_repository_in_its_place_is_noticed() {
+    let (storage, repository) = fresh().await;
+    let (other, _) = fresh().await;
+    for id in ["kopia.repository", "kopia.blobcfg"] {
+        let id = id.parse().unwrap();
+        let bytes = other.get(&id, ReadRange::Full).await.unwrap();
+        storage.put(&id, bytes.into(), &PutOptions::default()).await.unwrap();
+    }
+    assert!(matches!(repository.refresh().await, Err(RepoError::RepositoryReplaced)));
+}

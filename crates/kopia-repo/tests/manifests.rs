@@ -1,0 +1,88 @@
+//! Manifests: put, found, replaced, deleted, merged.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{fresh, ids, reopen};
+use kopia_repo::{EntryFilter, RepoError};
+
+#[tokio::test]
+async fn a_manifest_is_found_by_any_of_its_labels_oldest_first() {
+    let (storage, repository) = fresh().await;
+    let writer = repository.writer().unwrap();
+    let one = writer.put_manifest(&[("type", "a"), ("n", "1")], &[1]).await.unwrap();
+    let two = writer.put_manifest(&[("type", "a"), ("n", "2")], &[2]).await.unwrap();
+    let three = writer.put_manifest(&[("type", "b"), ("n", "1")], &[3]).await.unwrap();
+    assert!(writer.put_manifest(&[("n", "1")], &()).await.is_err(), "a type is needed");
+    assert!(repository.manifests().all().await.unwrap().is_empty(), "nothing is flushed yet");
+    assert_eq!(writer.find_manifests(&[("type", "a")]).await.unwrap().len(), 2);
+    writer.flush().await.unwrap();
+
+    let manifests = reopen(storage).await.manifests();
+    let found = |labels: &'static [(&'static str, &'static str)]| {
+        let manifests = manifests.clone();
+        async move {
+            let found = manifests.find(labels).await.unwrap();
+            found.into_iter().map(|m| m.id).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(found(&[("type", "a")]).await, [one.clone(), two.clone()]);
+    assert_eq!(found(&[("n", "1")]).await, [one.clone(), three]);
+    assert_eq!(found(&[("type", "a"), ("n", "2")]).await, [two]);
+    assert!(found(&[("n", "3")]).await.is_empty());
+    assert_eq!(manifests.get(&one).await.unwrap().payload::<[u8; 1]>().unwrap(), [1]);
+    let unknown = manifests.get(&kopia_format::ManifestId::new("00")).await;
+    assert!(matches!(unknown, Err(RepoError::ManifestNotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_replaced_manifest_leaves_one_and_a_deleted_one_none() {
+    let (storage, repository) = fresh().await;
+    let labels = [("type", "policy"), ("policyType", "global")];
+    let writer = repository.writer().unwrap();
+    for round in 0..3 {
+        writer.replace_manifest(&labels, &round).await.unwrap();
+        if round != 1 {
+            writer.flush().await.unwrap();
+        }
+    }
+    let found = repository.manifests().find(&labels).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].payload::<u8>().unwrap(), 2);
+
+    assert!(writer.delete_manifest(&found[0].id).await.unwrap());
+    assert!(!writer.delete_manifest(&found[0].id).await.unwrap(), "it is gone for its writer");
+    assert!(repository.manifests().get(&found[0].id).await.is_ok(), "and not yet for others");
+    writer.flush().await.unwrap();
+    assert!(reopen(storage).await.manifests().all().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn many_contents_of_manifests_are_merged_into_one() {
+    let (storage, repository) = fresh().await;
+    let writer = repository.writer().unwrap();
+    let mut gone = None;
+    for round in 0..20 {
+        let id = writer.put_manifest(&[("type", "note")], &round).await.unwrap();
+        writer.flush().await.unwrap();
+        gone.get_or_insert(id);
+    }
+    writer.delete_manifest(&gone.unwrap()).await.unwrap();
+    writer.flush().await.unwrap();
+    let before = repository.manifests().all().await.unwrap();
+    assert_eq!(before.len(), 19);
+    let filter = EntryFilter::prefix(b'm');
+    let contents = || repository.entries(&filter);
+    assert_eq!(contents().await.unwrap().len(), 21);
+
+    let pending = writer.put_manifest(&[("type", "note")], "pending").await.unwrap();
+    let indexes = ids(&storage, "xn").len();
+    assert!(writer.compact_manifests().await.unwrap());
+    writer.flush().await.unwrap();
+    assert_eq!(ids(&storage, "xn").len(), indexes + 1, "old and new change in one index blob");
+    assert_eq!(contents().await.unwrap().len(), 2);
+    assert!(!writer.compact_manifests().await.unwrap());
+    let mut after = reopen(storage).await.manifests().all().await.unwrap();
+    assert_eq!(after.pop().unwrap().id, pending);
+    assert_eq!(after, before);
+}
