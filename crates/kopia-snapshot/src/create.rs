@@ -1,4 +1,5 @@
-//! Taking a snapshot of one source, from the first look to the saved manifest (docs/format/07-upload-restore.md §1).
+//! Taking a snapshot of one source, from the first look to the saved manifest
+//! (docs/format/07-upload-restore.md §1).
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -71,8 +72,8 @@ pub struct Created {
 /// Takes a snapshot and saves it. Visible to others after a flush of `writer`.
 ///
 /// # Errors
-/// [`crate::SnapshotError::Source`] when the source can't be read at all, and what the repository says. Nothing is saved
-/// then, but what a checkpoint saved before.
+/// [`crate::SnapshotError::Source`] when the source can't be read at all, and what the repository
+/// says. Nothing is saved then, but what a checkpoint saved before.
 pub async fn create(writer: &RepositoryWriter, request: CreateRequest) -> Result<Created> {
     let repo = writer.repository();
     let source = request.source.clone();
@@ -148,7 +149,8 @@ fn sorted_pins(mut pins: Vec<String>) -> Vec<String> {
     pins
 }
 
-/// Adds and removes pins of a snapshot; gives the new manifest ID, or the old one if nothing changes.
+/// Adds and removes pins of a snapshot; gives the new manifest ID, or the old one if nothing
+/// changes.
 ///
 /// # Errors
 /// What the repository says.
@@ -165,8 +167,8 @@ pub async fn pin(
     manifests::update(writer, &changed).await
 }
 
-/// Marks a source as one that is only snapshotted by hand, as Kopia does after `--stdin-file` and `--override-source`:
-/// its path means nothing on this machine.
+/// Marks a source as one that is only snapshotted by hand, as Kopia does after `--stdin-file` and
+/// `--override-source`: its path means nothing on this machine.
 ///
 /// # Errors
 /// What the repository says.

@@ -65,9 +65,9 @@ pub enum SnapshotError {
         packs: Vec<ColdPack>,
     },
     /// Packs or contents do not exist; nothing was written.
-    #[error("{} packs do not exist and {} contents are in no index", packs.len(), contents.len())]
+    #[error("{}", lost(packs, contents))]
     Lost {
-        /// Packs that the index names and the storage does not have.
+        /// Packs that the index names and the storage does not have, or not whole.
         packs: Vec<String>,
         /// Contents that the snapshot names and no index knows.
         contents: Vec<ContentId>,
@@ -97,7 +97,34 @@ pub enum SnapshotError {
     Stopped,
 }
 
+fn lost(packs: &[String], contents: &[ContentId]) -> String {
+    let first = |more: usize| if more > 0 { " …" } else { "" };
+    let mut parts = Vec::new();
+    if let Some((pack, more)) = packs.split_first() {
+        let (count, dots) = (packs.len(), first(more.len()));
+        parts.push(format!("{count} packs do not exist or are cut ({pack}{dots})"));
+    }
+    if let Some((content, more)) = contents.split_first() {
+        let (count, dots) = (contents.len(), first(more.len()));
+        parts.push(format!("{count} contents are in no index ({content}{dots})"));
+    }
+    parts.join(" and ")
+}
+
 impl SnapshotError {
+    /// The blob that is to blame, if one is.
+    pub fn blob(&self) -> Option<String> {
+        match self {
+            Self::Repo(
+                RepoError::PackMissing { pack, .. }
+                | RepoError::PackTruncated { pack, .. }
+                | RepoError::ContentDamaged { pack, .. }
+                | RepoError::ContentArchived { pack, .. },
+            ) => Some(pack.to_string()),
+            _ => None,
+        }
+    }
+
     /// Puts the name of the thing before what is wrong with its bytes.
     pub fn format(what: impl Into<String>) -> impl FnOnce(FormatError) -> Self {
         let what = what.into();

@@ -20,7 +20,8 @@ fn parse(entry: &ManifestEntry) -> Result<SnapshotManifest> {
 /// All snapshots that carry all of `labels` besides the type, oldest first.
 ///
 /// # Errors
-/// [`SnapshotError::Format`] for a manifest that can't be understood: a list that leaves one out is a lie.
+/// [`SnapshotError::Format`] for a manifest that can't be understood: a list that leaves one out is
+/// a lie.
 pub async fn find(repo: &Repository, labels: &[(&str, &str)]) -> Result<Vec<SnapshotManifest>> {
     let mut all = vec![(TYPE_LABEL, MANIFEST_TYPE)];
     all.extend_from_slice(labels);
@@ -62,7 +63,8 @@ pub fn source_labels(source: &Source) -> Vec<(&str, &str)> {
     labels
 }
 
-/// The snapshot whose manifest is `id`; `None` if there is no such manifest or it is not a snapshot.
+/// The snapshot whose manifest is `id`; `None` if there is no such manifest or it is not a
+/// snapshot.
 ///
 /// # Errors
 /// As [`find`].
@@ -107,8 +109,8 @@ pub async fn update(writer: &RepositoryWriter, manifest: &SnapshotManifest) -> R
     Ok(new)
 }
 
-/// The snapshots that a new one of the same source can build on: the newest complete one, then every incomplete one that
-/// is newer (docs/format/07-upload-restore.md §1).
+/// The snapshots that a new one of the same source can build on: the newest complete one, then
+/// every incomplete one that is newer (docs/format/07-upload-restore.md §1).
 pub fn previous(all: &[SnapshotManifest]) -> Vec<SnapshotManifest> {
     let mut complete: Option<&SnapshotManifest> = None;
     for manifest in all.iter().filter(|m| m.incomplete.is_empty()) {

@@ -19,8 +19,8 @@ pub fn reasons(
     retention::reasons(&policy.retention, &points, zone)
 }
 
-/// Deletes the manifests of `source` that have no reason to be kept and no pin. Sees what `writer` has not flushed yet;
-/// visible to others after a flush. The data goes with the next maintenance.
+/// Deletes the manifests of `source` that have no reason to be kept and no pin. Sees what `writer`
+/// has not flushed yet; visible to others after a flush. The data goes with the next maintenance.
 ///
 /// # Errors
 /// What the repository says.

@@ -1,8 +1,8 @@
 //! From what a user types to an entry of a snapshot.
 //!
-//! A root is a snapshot manifest ID, an object ID, `latest`, or a source, each with a path behind it
-//! (docs/guide/restoring.md). An object that is the root of a snapshot has that snapshot's attributes; any other object
-//! gets made-up ones, as in Kopia.
+//! A root is a snapshot manifest ID, an object ID, `latest`, or a source, each with a path behind
+//! it (docs/guide/restoring.md). An object that is the root of a snapshot has that snapshot's
+//! attributes; any other object gets made-up ones, as in Kopia.
 
 use kopia_format::{
     ManifestId, ObjectId,
@@ -59,13 +59,17 @@ pub struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// Finds what `text` means: `ID`, `ID/path`, `latest`, `latest~2`, `/source/path`, `user@host:/path`,
+    /// Finds what `text` means: `ID`, `ID/path`, `latest`, `latest~2`, `/source/path`,
+    /// `user@host:/path`,
     /// `/source@latest~1`.
     ///
     /// # Errors
-    /// [`SnapshotError::NotInSnapshot`] when there is no such snapshot or path, [`SnapshotError::Invalid`] when the text
-    /// is ambiguous.
+    /// [`SnapshotError::NotInSnapshot`] when there is no such snapshot or path,
+    /// [`SnapshotError::Invalid`] when the text is ambiguous.
     pub async fn find(&self, repo: &Repository, text: &str) -> Result<Root> {
+        if text.is_empty() {
+            return Err(SnapshotError::Invalid("no snapshot is named".to_owned()));
+        }
         let (first, path) = text.split_once('/').unwrap_or((text, ""));
         if let Some(back) = latest(first) {
             let manifest = self.newest_of_own_sources(repo, back).await?;
@@ -147,43 +151,50 @@ impl Lookup<'_> {
         };
         let wanted = Source::parse(text, self.hostname, self.username, self.folder)
             .map_err(|source| SnapshotError::Format { what: text.to_owned(), source })?;
-        let missing = || SnapshotError::NotInSnapshot {
-            path: wanted.path.clone(),
-            root: "any snapshot".to_owned(),
-        };
-        let mut found = Vec::new();
-        let mut path = wanted.path.as_str();
-        loop {
-            let source = Source { path: path.to_owned(), ..wanted.clone() };
-            let complete = |m: &SnapshotManifest| m.incomplete.is_empty();
-            for manifest in manifests::of_source(repo, &source).await?.into_iter().filter(complete)
-            {
-                let rest = wanted.path[path.len()..].trim_start_matches('/').to_owned();
-                found.push((manifest, rest));
-            }
-            match path.rfind('/') {
-                Some(0) if path.len() > 1 => path = "/",
-                Some(at) if at > 0 => path = &path[..at],
-                _ => break,
-            }
+        if wanted.path.is_empty() {
+            return Err(SnapshotError::Invalid(format!("the source {wanted} has no path")));
         }
-        found.sort_by(|(a, _), (b, _)| b.start_time.cmp(&a.start_time));
-        let mut having = Vec::new();
-        for (manifest, rest) in found {
+        let mut candidates = candidates(repo, &wanted).await?;
+        match pick {
+            Pick::Latest(_) => {}
+            Pick::Oldest => candidates.reverse(),
+            Pick::Before(time) => candidates.retain(|(manifest, _)| manifest.start_time < time),
+        }
+        let mut to_pass = if let Pick::Latest(back) = pick { back } else { 0 };
+        for (manifest, rest) in candidates {
+            // A snapshot that can't be read is an error: an older one would not be what was asked
+            // for.
             match below(repo, manifest, &rest).await {
-                Ok(root) => having.push(root),
+                Ok(root) if to_pass == 0 => return Ok(root),
+                Ok(_) => to_pass -= 1,
                 Err(SnapshotError::NotInSnapshot { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let start = |root: &Root| root.manifest.as_ref().map(|m| m.start_time);
-        let picked = match pick {
-            Pick::Latest(back) => having.into_iter().nth(back),
-            Pick::Oldest => having.pop(),
-            Pick::Before(time) => having.into_iter().find(|r| start(r).is_some_and(|s| s < time)),
-        };
-        picked.ok_or_else(missing)
+        let root = format!("any snapshot of {}@{} that fits", wanted.user_name, wanted.host);
+        Err(SnapshotError::NotInSnapshot { path: wanted.path, root })
     }
+}
+
+/// The complete snapshots of `wanted` and of the folders above it, the newest first, each with the
+/// way from its root.
+async fn candidates(repo: &Repository, wanted: &Source) -> Result<Vec<(SnapshotManifest, String)>> {
+    let mut found = Vec::new();
+    let mut path = wanted.path.as_str();
+    loop {
+        let source = Source { path: path.to_owned(), ..wanted.clone() };
+        let all = manifests::of_source(repo, &source).await?;
+        let rest = wanted.path[path.len()..].trim_start_matches('/');
+        let complete = all.into_iter().filter(|manifest| manifest.incomplete.is_empty());
+        found.extend(complete.map(|manifest| (manifest, rest.to_owned())));
+        match path.rfind('/') {
+            Some(0) if path.len() > 1 => path = "/",
+            Some(at) if at > 0 => path = &path[..at],
+            _ => break,
+        }
+    }
+    found.sort_by_key(|(manifest, _)| std::cmp::Reverse(manifest.start_time));
+    Ok(found)
 }
 
 /// `latest` and `latest~N`, as a number of snapshots to go back.

@@ -1,10 +1,15 @@
 //! Reading directories out of a repository.
 
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures::StreamExt;
 use kopia_format::{
-    ObjectId,
+    ContentId, ObjectId,
     directory::{DirEntry, Directory, EntryKind},
+    indirect::IndirectObject,
 };
-use kopia_repo::Repository;
+use kopia_repo::{IndexEntry, ObjectChunk, ReadPlan, Repository};
 
 use crate::error::{Result, SnapshotError};
 
@@ -14,13 +19,122 @@ pub const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
 /// Reads the directory object `id`.
 ///
 /// # Errors
-/// [`SnapshotError::Repo`] when it can't be read, [`SnapshotError::Format`] when it is not a directory.
+/// [`SnapshotError::Repo`] when it can't be read, [`SnapshotError::Format`] when it is not a
+/// directory.
 pub async fn read_directory(repo: &Repository, id: &ObjectId) -> Result<Directory> {
     let bytes = repo.read_object(id, DIRECTORY_BYTES_MAX).await?;
-    Directory::parse(&bytes).map_err(SnapshotError::format(format!("directory object {id}")))
+    parse(id, &bytes)
 }
 
-/// Walks down from `entry` by the names of `path`, which are separated by `/`; empty names are skipped.
+/// Bytes of contents that are read together.
+const TOGETHER_BYTES: u64 = 64 << 20;
+
+/// Reads contents with as few requests as their places in the packs allow, and gives them to `take`
+/// as they come. What can't be read is left out: whoever asks for it by itself learns why.
+///
+/// # Errors
+/// What reading the index may give.
+pub(crate) async fn read_contents(
+    repo: &Repository,
+    ids: &[ContentId],
+    mut take: impl FnMut(ContentId, Bytes),
+) -> Result<()> {
+    let index = repo.index().await?;
+    let mut entries: Vec<IndexEntry> = Vec::with_capacity(ids.len());
+    for id in ids {
+        entries.extend(index.find(id)?);
+    }
+    // In the order of the packs, so that a window cuts few ranges in two.
+    entries.sort_by(|a, b| (&a.pack, a.offset).cmp(&(&b.pack, b.offset)));
+    let mut entries = entries.into_iter().peekable();
+    while let Some(first) = entries.next() {
+        let mut bytes = u64::from(first.original_length);
+        let mut window = vec![first];
+        while let Some(next) = entries.next_if(|e| {
+            bytes += u64::from(e.original_length);
+            bytes <= TOGETHER_BYTES
+        }) {
+            window.push(next);
+        }
+        let plan = ReadPlan::of_entries(window);
+        let mut contents = std::pin::pin!(repo.fetch_all(&plan));
+        while let Some((id, content)) = contents.next().await {
+            if let Ok(bytes) = content {
+                take(id, bytes);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads many directory objects, each of `ids` once.
+///
+/// # Errors
+/// What reading the index may give. What is wrong with one directory is in the result.
+pub(crate) async fn read_directories(
+    repo: &Repository,
+    ids: &[ObjectId],
+) -> Result<HashMap<ObjectId, Result<Directory>>> {
+    let mut read = HashMap::with_capacity(ids.len());
+    let direct = ids.iter().filter(|id| id.indirection() == 0 && !id.is_compressed());
+    let direct: Vec<ContentId> = direct.map(ObjectId::content_id).collect();
+    read_contents(repo, &direct, |content, bytes| {
+        let id = ObjectId::direct(content);
+        read.insert(id, parse(&id, &bytes));
+    })
+    .await?;
+    for id in ids {
+        if !read.contains_key(id) {
+            read.insert(*id, read_directory(repo, id).await);
+        }
+    }
+    Ok(read)
+}
+
+/// The pieces of objects that are lists of pieces.
+pub(crate) type Lists = HashMap<ObjectId, Vec<ObjectChunk>>;
+
+/// The pieces of those of `objects` that are lists, as far as one level of lists tells. All others
+/// are to be asked for one by one.
+///
+/// # Errors
+/// What reading the index may give.
+pub(crate) async fn read_lists(
+    repo: &Repository,
+    objects: impl Iterator<Item = ObjectId>,
+) -> Result<Lists> {
+    let mut listed: HashMap<ContentId, ObjectId> = HashMap::new();
+    for id in objects {
+        let inner = id.unwrapped().filter(|inner| inner.indirection() == 0);
+        listed.extend(inner.map(|inner| (inner.content_id(), id)));
+    }
+    let mut lists = HashMap::new();
+    let wanted: Vec<_> = listed.keys().copied().collect();
+    read_contents(repo, &wanted, |id, bytes| {
+        // A list that is damaged or goes deeper is left to the slower way, which says what is
+        // wrong.
+        let Ok(list) = IndirectObject::parse(&bytes) else { return };
+        if list.entries.iter().any(|piece| piece.object.indirection() > 0) {
+            return;
+        }
+        let chunks = list.entries.iter().map(|piece| ObjectChunk {
+            content: piece.object.content_id(),
+            compressed: piece.object.is_compressed(),
+            offset: piece.start,
+            length: Some(piece.length),
+        });
+        lists.insert(listed[&id], chunks.collect());
+    })
+    .await?;
+    Ok(lists)
+}
+
+fn parse(id: &ObjectId, bytes: &[u8]) -> Result<Directory> {
+    Directory::parse(bytes).map_err(SnapshotError::format(format!("directory object {id}")))
+}
+
+/// Walks down from `entry` by the names of `path`, which are separated by `/`; empty names are
+/// skipped.
 ///
 /// # Errors
 /// [`SnapshotError::NotInSnapshot`] when a name is missing or something on the way is no directory.
@@ -39,8 +153,8 @@ pub async fn descend(repo: &Repository, entry: DirEntry, path: &str) -> Result<D
     Ok(current)
 }
 
-/// What Kopia makes up for an object that no snapshot has as its root: mode 0555 for a directory and 0644 for a file,
-/// no owner, the Unix epoch (docs/format/07-upload-restore.md §6).
+/// What Kopia makes up for an object that no snapshot has as its root: mode 0555 for a directory
+/// and 0644 for a file, no owner, the Unix epoch (docs/format/07-upload-restore.md §6).
 pub fn made_up_entry(object: ObjectId) -> DirEntry {
     let is_directory = object.is_directory();
     DirEntry {

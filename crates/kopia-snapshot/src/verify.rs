@@ -1,8 +1,9 @@
 //! Checking that what snapshots name is there and can be read.
 //!
-//! Every tree is walked once per directory object, from metadata packs alone. A file passes when every content of its
-//! object is in the index and its pack is in one listing of the storage, long enough for it. A share of the files can be
-//! read in full besides (docs/format/07-upload-restore.md §7).
+//! Every tree is walked once per directory object, from metadata packs alone. A file passes when
+//! every content of its object is in the index and its pack is in one listing of the storage, long
+//! enough for it. A share of the files can be read in full besides
+//! (docs/format/07-upload-restore.md §7).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,9 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Result, SnapshotError},
-    tree::read_directory,
+    tree::{Lists, read_directories, read_lists},
 };
 
+/// Entries that are looked at in one go, for each degree of parallelism: their folders are read
+/// together.
+const WALK_BATCH: usize = 512;
 /// Contents that are read in one go.
 const READ_BATCH: usize = 20_000;
 
@@ -32,7 +36,7 @@ pub struct VerifyOptions {
     pub files_percent: f64,
     /// End after so many problems; 0 = never.
     pub errors_max: usize,
-    /// Directories read at once.
+    /// How many hundreds of folders are read together.
     pub parallel: usize,
 }
 
@@ -87,8 +91,8 @@ pub struct VerifyReport {
 /// Verifies the trees under `roots`; each has a name for messages.
 ///
 /// # Errors
-/// What the repository says when the listing or the index can't be read; [`SnapshotError::Stopped`]. What is wrong with the
-/// snapshots themselves is in the report.
+/// What the repository says when the listing or the index can't be read;
+/// [`SnapshotError::Stopped`]. What is wrong with the snapshots themselves is in the report.
 pub async fn verify(
     repo: &Repository,
     roots: &[(String, DirEntry)],
@@ -120,7 +124,8 @@ pub async fn verify(
             return Err(SnapshotError::Stopped);
         }
         // Folders are read a batch at a time and taken from the end, which keeps the list short.
-        let batch = level.split_off(level.len().saturating_sub(options.parallel.max(1)));
+        let batch = WALK_BATCH * options.parallel.max(1);
+        let batch = level.split_off(level.len().saturating_sub(batch));
         run.walk(batch, &mut level).await?;
         if run.to_read.len() >= READ_BATCH {
             run.read_files().await?;
@@ -176,6 +181,7 @@ impl Run<'_> {
         batch: Vec<(String, DirEntry)>,
         next: &mut Vec<(String, DirEntry)>,
     ) -> Result<()> {
+        let lists = read_lists(self.repo, batch.iter().map(|(_, entry)| entry.object)).await?;
         let mut folders = Vec::new();
         for (path, entry) in batch {
             if !self.seen.insert(entry.object) {
@@ -185,22 +191,19 @@ impl Run<'_> {
             if entry.kind == EntryKind::Directory {
                 folders.push((path, entry.object));
             } else {
-                self.check_file(&path, &entry).await;
+                self.check_file(&path, &entry, &lists).await;
             }
         }
         (self.progress)(&self.report.stats);
-        let repo = self.repo;
-        let read = futures::stream::iter(folders)
-            .map(|(path, id)| async move { (path, id, read_directory(repo, &id).await) })
-            .buffered(self.options.parallel.max(1));
-        let read: Vec<_> = read.collect().await;
-        for (path, id, directory) in read {
-            match directory {
+        let ids: Vec<_> = folders.iter().map(|(_, id)| *id).collect();
+        let mut read = read_directories(self.repo, &ids).await?;
+        for (path, id) in folders {
+            match read.remove(&id).expect("all that were asked for are there") {
                 Ok(directory) => next.extend(directory.entries.into_iter().map(|entry| {
                     (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
                 })),
                 Err(error) => {
-                    let blob = blame(&error);
+                    let blob = error.blob();
                     self.note(&path, id, blob, format!("error reading directory {id}: {error}"));
                 }
             }
@@ -208,14 +211,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn check_file(&mut self, path: &str, entry: &DirEntry) {
+    async fn check_file(&mut self, path: &str, entry: &DirEntry, lists: &Lists) {
         let object = entry.object;
         self.report.stats.processed_bytes += entry.size;
-        let chunks = match self.repo.object_contents(&object).await {
-            Ok(contents) => contents.chunks,
+        let chunks = match lists.get(&object) {
+            Some(chunks) => Ok(chunks.clone()),
+            None => self.repo.object_contents(&object).await.map(|contents| contents.chunks),
+        };
+        let chunks = match chunks {
+            Ok(chunks) => chunks,
             Err(error) => {
                 let error = SnapshotError::from(error);
-                let blob = blame(&error);
+                let blob = error.blob();
                 return self.note(path, object, blob, format!("verify object {object}: {error}"));
             }
         };
@@ -241,7 +248,8 @@ impl Run<'_> {
                 None => format!("object {object} is backed by missing blob {pack}"),
                 Some(size) if *size < end => {
                     format!(
-                        "object {object} is backed by blob {pack}, which is cut: {size} bytes of {end}"
+                        "object {object} is backed by blob {pack}, which is cut: \
+                         {size} bytes of {end}"
                     )
                 }
                 Some(_) => continue,
@@ -282,29 +290,11 @@ impl Run<'_> {
             if let Err(error) = content {
                 let Some((path, object)) = wanted.get(&id).cloned() else { continue };
                 let error = SnapshotError::from(error);
-                let blob = blame(&error);
+                let blob = error.blob();
                 self.note(&path, object, blob, format!("error reading object {object}: {error}"));
             }
             (self.progress)(&self.report.stats);
         }
         Ok(())
-    }
-}
-
-fn pack_of(error: &RepoError) -> Option<String> {
-    match error {
-        RepoError::PackMissing { pack, .. }
-        | RepoError::PackTruncated { pack, .. }
-        | RepoError::ContentDamaged { pack, .. }
-        | RepoError::ContentArchived { pack, .. } => Some(pack.to_string()),
-        _ => None,
-    }
-}
-
-/// The pack that an error is about.
-fn blame(error: &SnapshotError) -> Option<String> {
-    match error {
-        SnapshotError::Repo(error) => pack_of(error),
-        _ => None,
     }
 }

@@ -130,7 +130,8 @@ impl IgnoreContext {
 
     /// The context of a folder below. `folder` is its path from the top of the source (empty for
     /// the top itself, else `/sub`), `policy` the one defined exactly there, `ignore_files` name
-    /// and bytes of those of [`ignore_file_names`](Self::ignore_file_names) that exist, in that order.
+    /// and bytes of those of [`ignore_file_names`](Self::ignore_file_names) that exist, in that
+    /// order.
     ///
     /// # Errors
     ///

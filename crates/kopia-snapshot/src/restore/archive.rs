@@ -1,15 +1,17 @@
 //! Restoring into one file: tar, tar.gz or zip.
 //!
-//! An archive is written front to back, so contents are fetched in the order of the files, a window at a time: each
-//! window is planned like a restore of its own, and its contents wait in memory until their turn.
+//! An archive is written front to back, so contents are fetched in the order of the files, a window
+//! at a time: each window is planned like a restore of its own, and its contents wait in memory
+//! until their turn.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    ffi::OsStr,
     fs::File,
     io::{self, BufWriter, Read, Write},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -19,13 +21,14 @@ use kopia_format::{ContentId, compress::decompress, directory::DirEntry, time::m
 use kopia_repo::{
     ObjectChunk, PackReads, RangeRead, ReadPlan, Repository, read_plan::GAP_BYTES_MAX,
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
     events::{RestoreEvent, RestoreReport, RestoreSink},
     folders::local,
-    plan::RestorePlan,
+    plan::{PlannedFile, RestorePlan},
 };
 use crate::error::{Result, SnapshotError};
 
@@ -70,8 +73,8 @@ impl RestorePlan {
         self.check_possible(false)?;
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
         let file = File::create(path).map_err(|source| local(path, source))?;
-        let (send, parts) = mpsc::sync_channel(1);
-        let writing = tokio::task::spawn_blocking(move || write_archive(file, kind, &parts));
+        let (send, parts) = mpsc::channel(1);
+        let writing = tokio::task::spawn_blocking(move || write_archive(file, kind, parts));
         let mut report = RestoreReport {
             packs_read: self.reads.packs.len() as u64,
             bytes_read: self.reads.bytes(),
@@ -89,19 +92,19 @@ impl RestorePlan {
     async fn feed(
         self,
         repo: &Repository,
-        send: mpsc::SyncSender<Part>,
+        send: mpsc::Sender<Part>,
         report: &mut RestoreReport,
         sink: &dyn RestoreSink,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let send = |part| send.send(part).map_err(|_| SnapshotError::Stopped);
+        let send = async |part| send.send(part).await.map_err(|_| SnapshotError::Stopped);
         let links = self.links.iter().flat_map(|link| &link.chunks);
         let chunks = links.chain(self.files.iter().flat_map(|file| &file.chunks));
         let mut contents = InOrder::new(repo, &self.reads, chunks);
         for folder in &self.folders {
             report.folders += 1;
             if !folder.path.as_os_str().is_empty() {
-                send(Part::Folder(folder.path.clone(), folder.entry.clone()))?;
+                send(Part::Folder(folder.path.clone(), folder.entry.clone())).await?;
             }
         }
         for link in &self.links {
@@ -109,25 +112,37 @@ impl RestorePlan {
             for chunk in &link.chunks {
                 text.extend_from_slice(&contents.next(chunk, link.entry.size).await?);
             }
-            send(Part::Link(link.path.clone(), link.entry.clone(), text.into()))?;
+            send(Part::Link(link.path.clone(), link.entry.clone(), text.into())).await?;
             report.links += 1;
         }
         for file in &self.files {
-            let (pieces, receive) = mpsc::sync_channel(PIECES_AHEAD);
-            send(Part::File(file.path.clone(), file.entry.clone(), receive))?;
+            let path = in_archive(file);
+            let (pieces, receive) = mpsc::channel(PIECES_AHEAD);
+            send(Part::File(path.clone(), file.entry.clone(), receive)).await?;
             for chunk in &file.chunks {
                 if stop.is_cancelled() {
                     return Err(SnapshotError::Stopped);
                 }
                 let piece = contents.next(chunk, file.entry.size).await?;
                 sink.event(RestoreEvent::Written { bytes: piece.len() as u64 });
-                pieces.send(piece).map_err(|_| SnapshotError::Stopped)?;
+                pieces.send(piece).await.map_err(|_| SnapshotError::Stopped)?;
             }
             report.files += 1;
             report.bytes += file.entry.size;
-            sink.event(RestoreEvent::File { path: &file.path.to_string_lossy() });
+            sink.event(RestoreEvent::File { path: &path.to_string_lossy() });
         }
         Ok(())
+    }
+}
+
+/// The name of a file in the archive. A root that is a file has no path, but mostly a name.
+fn in_archive(file: &PlannedFile) -> PathBuf {
+    if !file.path.as_os_str().is_empty() {
+        return file.path.clone();
+    }
+    match Path::new(OsStr::from_bytes(&file.entry.name)).file_name() {
+        Some(name) => name.into(),
+        None => file.entry.object.to_string().into(),
     }
 }
 
@@ -230,9 +245,9 @@ struct ChannelReader {
 impl Read for ChannelReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.pieces.recv() {
-                Ok(piece) => self.current = piece,
-                Err(mpsc::RecvError) => return Ok(0),
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece,
+                None => return Ok(0),
             }
         }
         let count = out.len().min(self.current.len());
@@ -241,7 +256,7 @@ impl Read for ChannelReader {
     }
 }
 
-fn write_archive(file: File, kind: ArchiveKind, parts: &mpsc::Receiver<Part>) -> io::Result<()> {
+fn write_archive(file: File, kind: ArchiveKind, parts: mpsc::Receiver<Part>) -> io::Result<()> {
     let out = BufWriter::with_capacity(1 << 20, file);
     match kind {
         ArchiveKind::Tar => write_tar(out, parts)?.flush(),
@@ -253,9 +268,9 @@ fn write_archive(file: File, kind: ArchiveKind, parts: &mpsc::Receiver<Part>) ->
     }
 }
 
-fn write_tar<W: Write>(out: W, parts: &mpsc::Receiver<Part>) -> io::Result<W> {
+fn write_tar<W: Write>(out: W, mut parts: mpsc::Receiver<Part>) -> io::Result<W> {
     let mut tar = tar::Builder::new(out);
-    for part in parts {
+    while let Some(part) = parts.blocking_recv() {
         match part {
             Part::Folder(path, entry) => {
                 let mut header = tar_header(&entry, tar::EntryType::Directory, 0);
@@ -263,7 +278,7 @@ fn write_tar<W: Write>(out: W, parts: &mpsc::Receiver<Part>) -> io::Result<W> {
             }
             Part::Link(path, entry, text) => {
                 let mut header = tar_header(&entry, tar::EntryType::Symlink, 0);
-                let text = std::ffi::OsStr::from_bytes(&text);
+                let text = OsStr::from_bytes(&text);
                 tar.append_link(&mut header, path, text)?;
             }
             Part::File(path, entry, pieces) => {
@@ -284,11 +299,24 @@ fn tar_header(entry: &DirEntry, kind: tar::EntryType, size: u64) -> tar::Header 
     header.set_mode(mode_to_unix(entry.mode));
     header.set_uid(entry.uid.into());
     header.set_gid(entry.gid.into());
-    header.set_mtime(u64::try_from(entry.mtime.div_euclid(1_000_000_000)).unwrap_or(0));
+    let seconds = entry.mtime.div_euclid(1_000_000_000);
+    match u64::try_from(seconds) {
+        Ok(seconds) => header.set_mtime(seconds),
+        Err(_) => set_mtime_before_1970(&mut header, seconds),
+    }
     header
 }
 
-/// Fails where the bytes are fewer than the header promised: the archive would be unreadable behind that place.
+/// As GNU tar writes it: a number of 96 bits in two's complement, whose first bit says that it is
+/// no octal text.
+fn set_mtime_before_1970(header: &mut tar::Header, seconds: i64) {
+    let field = &mut header.as_old_mut().mtime;
+    field.fill(0xff);
+    field[4..].copy_from_slice(&seconds.to_be_bytes());
+}
+
+/// Fails where the bytes are fewer than the header promised: the archive would be unreadable behind
+/// that place.
 struct Exact<R> {
     left: u64,
     inner: R,
@@ -308,10 +336,10 @@ impl<R: Read> Read for Exact<R> {
 fn write_zip(
     out: BufWriter<File>,
     method: CompressionMethod,
-    parts: &mpsc::Receiver<Part>,
+    mut parts: mpsc::Receiver<Part>,
 ) -> io::Result<()> {
     let mut zip = ZipWriter::new(out);
-    for part in parts {
+    while let Some(part) = parts.blocking_recv() {
         let Part::File(path, entry, pieces) = part else { continue };
         let options = SimpleFileOptions::default()
             .compression_method(method)

@@ -30,7 +30,8 @@ pub(super) fn set(path: &Path, entry: &DirEntry, options: &RestoreOptions) -> io
         let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
         tolerate(chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW))?;
     }
-    // A link has no mode of its own. A change of owner clears the special bits, so the mode is looked at again.
+    // A link has no mode of its own. A change of owner clears the special bits, so the mode is
+    // looked at again.
     if !options.skip_permissions && !is_link {
         let wanted = mode_to_unix(entry.mode);
         if std::fs::symlink_metadata(path)?.mode() & 0o7777 != wanted {

@@ -1,5 +1,7 @@
 //! What a restore tells while it runs, and what it says at the end.
 
+use std::path::Path;
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +56,12 @@ pub struct RestoreFailure {
     pub blob: Option<String>,
     /// Why.
     pub error: String,
+}
+
+impl RestoreFailure {
+    pub(super) fn new(path: &Path, blob: Option<String>, error: String) -> Self {
+        Self { path: path.to_string_lossy().into_owned(), blob, error }
+    }
 }
 
 /// What a restore did.

@@ -2,8 +2,12 @@
 
 use std::{
     collections::HashMap,
+    fs::{Metadata, Permissions},
     io,
-    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    },
     path::Path,
 };
 
@@ -27,7 +31,16 @@ pub(super) fn make(
         let is_root = folder.path.as_os_str().is_empty();
         let made = std::fs::DirBuilder::new().recursive(is_root).mode(0o700).create(&place);
         match made {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // The target may be a link to a folder; a link below it would lead out of the target.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let found = std::fs::symlink_metadata(&place);
+                if !is_root && !found.as_ref().is_ok_and(Metadata::is_dir) {
+                    return Err(local(&place, io::ErrorKind::NotADirectory.into()));
+                }
+                if let (Ok(found), false) = (found, options.skip_permissions) {
+                    open_up(&place, &found);
+                }
+            }
             other => other.map_err(|source| local(&place, source))?,
         }
         report.folders += 1;
@@ -38,8 +51,17 @@ pub(super) fn make(
     Ok(())
 }
 
-/// Gives every folder its attributes, the innermost first: what is written into a folder changes its time, and a folder
-/// without the right to search would hide those below.
+/// Makes a folder that was restored before as read-only writable again, until it gets its mode at
+/// the end. Where that is not allowed, the first file that needs it says so.
+fn open_up(place: &Path, found: &Metadata) {
+    let mode = found.mode() & 0o7777;
+    if found.is_dir() && mode & 0o700 != 0o700 {
+        let _ = std::fs::set_permissions(place, Permissions::from_mode(mode | 0o700));
+    }
+}
+
+/// Gives every folder its attributes, the innermost first: what is written into a folder changes
+/// its time, and a folder without the right to search would hide those below.
 pub(super) fn finish(
     target: &Path,
     folders: &[PlannedFolder],

@@ -1,8 +1,9 @@
 //! Bringing a snapshot back: plan, fetch, place.
 //!
-//! [`RestorePlan::of`] reads directories and indexes alone and says which bytes of which packs are needed, and whether any
-//! of them is archived or lost, before anything is written. [`RestorePlan::run`] fetches each needed byte once and writes
-//! each content to every file that wants it.
+//! [`RestorePlan::of`] reads directories and indexes alone and says which bytes of which packs are
+//! needed, and whether any of them is archived or lost, before anything is written.
+//! [`RestorePlan::run`] fetches each needed byte once and writes each content to every file that
+//! wants it.
 
 mod archive;
 mod attributes;
@@ -11,6 +12,7 @@ mod folders;
 mod options;
 mod place;
 mod plan;
+mod planning;
 mod run;
 
 pub use archive::ArchiveKind;

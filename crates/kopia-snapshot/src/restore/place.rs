@@ -73,7 +73,8 @@ impl Placed {
         self.finish(file, &at, options)
     }
 
-    /// Notes that a content will never come. Gives true the first time; what there is of the file is removed.
+    /// Notes that a content will never come. Gives true the first time; what there is of the file
+    /// is removed.
     pub fn give_up(&self) -> bool {
         let mut state = self.state.lock().expect("no holder of this lock panics");
         let first = !state.failed;

@@ -2,23 +2,13 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use kopia_format::{
-    ContentId,
-    directory::{DirEntry, EntryKind},
-};
-use kopia_repo::{ObjectChunk, PackState, ReadPlan, Repository};
+use kopia_format::{ContentId, directory::DirEntry};
+use kopia_repo::{ObjectChunk, PackReads, PackState, ReadPlan};
 
-use super::options::RestoreOptions;
-use crate::{
-    error::{Result, SnapshotError},
-    source::LocalEntry,
-    tree::read_directory,
-};
+use super::events::RestoreFailure;
 
 /// A folder to make. The first one of a plan is the target itself, unless that is a file.
 #[derive(Debug, Clone)]
@@ -75,112 +65,16 @@ pub struct RestorePlan {
     pub links: Vec<PlannedLink>,
     /// Entries left alone, and their bytes.
     pub skipped: (u64, u64),
-    /// Entries of a kind that cannot be restored.
-    pub unsupported: Vec<PathBuf>,
+    /// Entries that can't be restored, as far as planning finds out: of an unknown kind, or in a
+    /// folder that can't be read. There are none unless errors are to be ignored.
+    pub failures: Vec<RestoreFailure>,
     /// The bytes needed, by pack.
     pub reads: ReadPlan,
 }
 
 impl RestorePlan {
-    /// Plans to restore `root` to `target`; `None` when the target is no folder of this machine (an archive). Reads
-    /// directories, indexes and a listing of packs; no pack of file data.
-    ///
-    /// # Errors
-    /// What the repository says; [`SnapshotError::Invalid`] when something exists that must not be overwritten.
-    pub async fn of(
-        repo: &Repository,
-        root: &DirEntry,
-        target: Option<&Path>,
-        options: &RestoreOptions,
-    ) -> Result<Self> {
-        let mut plan = Self::default();
-        let mut walk = vec![(PathBuf::new(), root.clone())];
-        while let Some((path, entry)) = walk.pop() {
-            match entry.kind {
-                EntryKind::Directory => plan.add_folder(repo, path, entry, &mut walk).await?,
-                EntryKind::Unknown => plan.unsupported.push(path),
-                EntryKind::File | EntryKind::Symlink => {
-                    plan.add_leaf(repo, path, entry, target, options).await?;
-                }
-            }
-        }
-        if let Some(target) = target {
-            plan.check_target(target, options)?;
-        }
-        let wanted: Vec<ContentId> = plan.wanted().map(|chunk| chunk.content).collect();
-        plan.reads = repo.read_plan(wanted).await?;
-        Ok(plan)
-    }
-
-    async fn add_folder(
-        &mut self,
-        repo: &Repository,
-        path: PathBuf,
-        entry: DirEntry,
-        walk: &mut Vec<(PathBuf, DirEntry)>,
-    ) -> Result<()> {
-        let directory = read_directory(repo, &entry.object).await?;
-        let mut names = Vec::with_capacity(directory.entries.len());
-        // Taken from the end, so that entries come in their stored order.
-        for below in directory.entries.into_iter().rev() {
-            let name = safe_name(&below.name, &path)?.to_owned();
-            names.push((below.name.clone(), below.kind == EntryKind::Directory));
-            walk.push((path.join(name), below));
-        }
-        self.folders.push(PlannedFolder { path, entry, names });
-        Ok(())
-    }
-
-    async fn add_leaf(
-        &mut self,
-        repo: &Repository,
-        path: PathBuf,
-        entry: DirEntry,
-        target: Option<&Path>,
-        options: &RestoreOptions,
-    ) -> Result<()> {
-        let place = target.map(|target| join(target, &path));
-        let existing = place.as_deref().and_then(|place| LocalEntry::at(place).ok());
-        if options.skip_existing && existing.as_ref().is_some_and(|e| is_same(e, &entry)) {
-            self.skipped.0 += 1;
-            self.skipped.1 += entry.size;
-            return Ok(());
-        }
-        if let (Some(place), Some(existing)) = (&place, &existing) {
-            check_overwrite(place, existing, entry.kind, options)?;
-        }
-        let is_empty = entry.kind == EntryKind::File && entry.size == 0;
-        let chunks =
-            if is_empty { Vec::new() } else { repo.object_contents(&entry.object).await?.chunks };
-        match entry.kind {
-            EntryKind::Symlink => self.links.push(PlannedLink { path, entry, chunks }),
-            _ => self.files.push(PlannedFile { path, entry, chunks }),
-        }
-        Ok(())
-    }
-
-    fn check_target(&self, target: &Path, options: &RestoreOptions) -> Result<()> {
-        for folder in &self.folders {
-            let place = join(target, &folder.path);
-            match LocalEntry::at(&place) {
-                Err(_) => {}
-                Ok(found) if found.kind == crate::source::EntryKind::Directory => {
-                    let is_empty =
-                        std::fs::read_dir(&place).is_ok_and(|mut all| all.next().is_none());
-                    if !options.overwrite_directories && !is_empty {
-                        return Err(exists(&place, "a folder that is not empty"));
-                    }
-                }
-                // The target itself may be a link to a folder; nothing below it may.
-                Ok(_) if folder.path.as_os_str().is_empty() && place.is_dir() => {}
-                Ok(_) => return Err(exists(&place, "not a folder")),
-            }
-        }
-        Ok(())
-    }
-
     /// Every content that the plan needs, as often as it is needed.
-    fn wanted(&self) -> impl Iterator<Item = &ObjectChunk> {
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &ObjectChunk> {
         let files = self.files.iter().flat_map(|file| &file.chunks);
         files.chain(self.links.iter().flat_map(|link| &link.chunks))
     }
@@ -200,10 +94,10 @@ impl RestorePlan {
         cold.collect()
     }
 
-    /// The packs that do not exist, and the contents that no index knows.
+    /// The packs that do not exist or are cut, and the contents that no index knows.
     pub fn lost(&self) -> (Vec<String>, Vec<ContentId>) {
-        let missing = self.reads.packs.iter().filter(|pack| pack.state == PackState::Missing);
-        (missing.map(|pack| pack.pack.clone()).collect(), self.reads.missing.clone())
+        let lost = self.reads.packs.iter().filter(|p| p.state == PackState::Missing || is_cut(p));
+        (lost.map(|pack| pack.pack.clone()).collect(), self.reads.missing.clone())
     }
 
     /// Which files and links want a content, and where in each: by its index in files, then links.
@@ -238,53 +132,13 @@ pub(super) struct Target {
     pub compressed: bool,
 }
 
+/// Does the plan need bytes behind the end of the pack?
+fn is_cut(pack: &PackReads) -> bool {
+    let end = pack.ranges.last().map_or(0, |range| range.offset + range.length);
+    pack.size.is_some_and(|size| size < end)
+}
+
 /// `target` with `path` below it; the target itself for the empty path.
 pub(super) fn join(target: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { target.to_owned() } else { target.join(path) }
-}
-
-/// A name that can only be an entry of its folder: a snapshot must not write elsewhere, whoever made it.
-fn safe_name<'a>(name: &'a [u8], folder: &Path) -> Result<&'a OsStr> {
-    if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') || name.contains(&0) {
-        let name = String::from_utf8_lossy(name).into_owned();
-        let folder = folder.display();
-        return Err(SnapshotError::Invalid(format!(
-            "the snapshot holds the name {name:?} in {folder:?}, which is no name of a file"
-        )));
-    }
-    Ok(OsStr::from_bytes(name))
-}
-
-fn exists(place: &Path, what: &str) -> SnapshotError {
-    SnapshotError::Invalid(format!("{} exists and is {what}", place.display()))
-}
-
-fn check_overwrite(
-    place: &Path,
-    existing: &LocalEntry,
-    kind: EntryKind,
-    options: &RestoreOptions,
-) -> Result<()> {
-    use crate::source::EntryKind as Local;
-    match (kind, existing.kind) {
-        (EntryKind::Symlink, Local::Symlink) if options.overwrite_symlinks => Ok(()),
-        (EntryKind::Symlink, Local::Symlink) => Err(exists(place, "a link")),
-        (EntryKind::File, Local::File | Local::Symlink) if options.overwrite_files => Ok(()),
-        (EntryKind::File, Local::File | Local::Symlink) => Err(exists(place, "a file")),
-        (_, Local::Directory) => Err(exists(place, "a folder")),
-        _ => Err(exists(place, "something else")),
-    }
-}
-
-/// Is the local entry what a restore would make of it? As in Kopia: same size, times less than two seconds apart; any
-/// link will do for a link.
-fn is_same(local: &LocalEntry, entry: &DirEntry) -> bool {
-    use crate::source::EntryKind as Local;
-    match (entry.kind, local.kind) {
-        (EntryKind::Symlink, Local::Symlink) => true,
-        (EntryKind::File, Local::File) => {
-            local.size == entry.size && local.mtime.abs_diff(entry.mtime) < 2_000_000_000
-        }
-        _ => false,
-    }
 }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::StreamExt;
 use kopia_format::{ContentId, compress::decompress};
-use kopia_repo::{RepoError, Repository};
+use kopia_repo::{PackState, ReadPlan, RepoError, Repository};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,9 @@ use super::{
     plan::{PlannedLink, RestorePlan, Target, join},
 };
 use crate::error::{Result, SnapshotError};
+
+/// What there is of the texts of links: pieces by their offset, by the link's number.
+type LinkParts = Mutex<HashMap<usize, Vec<(u64, Bytes)>>>;
 
 /// What the tasks of one restore share.
 struct Shared {
@@ -40,9 +43,10 @@ impl RestorePlan {
     /// Restores into `target`.
     ///
     /// # Errors
-    /// [`SnapshotError::Archived`] when a pack must be thawed first, [`SnapshotError::Lost`] when a pack or content does
-    /// not exist and errors are not to be ignored: in both cases nothing was written. What the system or the repository
-    /// says when something can't be written or read; then what was done so far stays.
+    /// [`SnapshotError::Archived`] when a pack must be thawed first, [`SnapshotError::Lost`] when a
+    /// pack or content does not exist and errors are not to be ignored: in both cases nothing was
+    /// written. What the system or the repository says when something can't be written or read;
+    /// then what was done so far stays.
     pub async fn run(
         self,
         repo: &Repository,
@@ -54,14 +58,15 @@ impl RestorePlan {
         self.check_possible(options.ignore_errors)?;
         let targets = self.targets();
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
-        let Self { folders, files, links, skipped, reads, unsupported } = self;
+        let Self { folders, files, links, skipped, mut reads, failures } = self;
+        let unreadable = take_unreadable(&mut reads);
         let mut report = RestoreReport {
             skipped: skipped.0,
             skipped_bytes: skipped.1,
             packs_read: reads.packs.len() as u64,
             bytes_read: reads.bytes(),
             requests: reads.requests(),
-            failures: unsupported.iter().map(|path| unsupported_failure(path)).collect(),
+            failures,
             ..RestoreReport::default()
         };
         folders::make(target, &folders, options, &mut report)?;
@@ -85,10 +90,8 @@ impl RestorePlan {
             report: Mutex::new(report),
         });
         shared.make_empty_files()?;
+        shared.note_unreadable(&unreadable, &targets)?;
         shared.clone().fetch(repo, &reads, &targets, stop).await?;
-        if shared.options.ignore_errors {
-            shared.note_missing(&reads.missing, &targets);
-        }
         folders::finish(target, &folders, options)?;
         let report = shared.report.lock().expect("no holder of this lock panics").clone();
         Ok(report)
@@ -101,17 +104,43 @@ impl RestorePlan {
             return Err(SnapshotError::Archived { packs: cold });
         }
         let (packs, contents) = self.lost();
-        if !(packs.is_empty() && contents.is_empty()) && !ignore_errors {
+        let is_whole = packs.is_empty() && contents.is_empty();
+        if !is_whole && !ignore_errors {
             return Err(SnapshotError::Lost { packs, contents });
         }
-        match self.unsupported.first() {
-            Some(path) if !ignore_errors => {
-                let RestoreFailure { path, error, .. } = unsupported_failure(path);
-                Err(SnapshotError::NotRestored { path, reason: error })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
+}
+
+/// A content that can't be read, as is known before anything is fetched.
+struct Unreadable {
+    id: ContentId,
+    pack: Option<String>,
+    error: String,
+}
+
+/// Takes what can't be read out of `reads`: no request is made for it.
+fn take_unreadable(reads: &mut ReadPlan) -> Vec<Unreadable> {
+    let missing = std::mem::take(&mut reads.missing);
+    let unknown = |id| Unreadable { id, pack: None, error: format!("content {id} is in no index") };
+    let mut all: Vec<_> = missing.into_iter().map(unknown).collect();
+    reads.packs.retain(|pack| {
+        let name = &pack.pack;
+        let error = match pack.state {
+            PackState::Ready | PackState::Unknown => return true,
+            PackState::Missing => format!("pack {name} does not exist"),
+            PackState::Thawing => format!("pack {name} is archived and is being thawed"),
+            PackState::Cold => format!("pack {name} is archived"),
+        };
+        let contents = pack.ranges.iter().flat_map(|range| &range.contents);
+        all.extend(contents.map(|content| Unreadable {
+            id: content.id,
+            pack: Some(name.clone()),
+            error: error.clone(),
+        }));
+        false
+    });
+    all
 }
 
 impl Shared {
@@ -130,7 +159,7 @@ impl Shared {
     async fn fetch(
         self: Arc<Self>,
         repo: &Repository,
-        reads: &kopia_repo::ReadPlan,
+        reads: &ReadPlan,
         targets: &HashMap<ContentId, Vec<Target>>,
         stop: &CancellationToken,
     ) -> Result<()> {
@@ -141,7 +170,7 @@ impl Shared {
                 p.ranges.iter().flat_map(|r| &r.contents).map(|c| (c.id, p.pack.as_str()))
             })
             .collect();
-        let parts: Arc<Mutex<HashMap<usize, Vec<(u64, Bytes)>>>> = Arc::default();
+        let parts: Arc<LinkParts> = Arc::default();
         let mut writes: JoinSet<Result<()>> = JoinSet::new();
         let mut contents = std::pin::pin!(repo.fetch_all(reads));
         loop {
@@ -169,7 +198,7 @@ impl Shared {
         wanted: &[Target],
         content: Result<Bytes, RepoError>,
         pack: Option<&str>,
-        parts: &Mutex<HashMap<usize, Vec<(u64, Bytes)>>>,
+        parts: &LinkParts,
     ) -> Result<()> {
         for target in wanted {
             let bytes = match &content {
@@ -201,7 +230,7 @@ impl Shared {
         link: &PlannedLink,
         bytes: Result<Bytes, String>,
         pack: Option<&str>,
-        parts: &Mutex<HashMap<usize, Vec<(u64, Bytes)>>>,
+        parts: &LinkParts,
     ) -> Result<()> {
         let made = bytes.and_then(|bytes| {
             let mut all = parts.lock().expect("no holder of this lock panics");
@@ -250,25 +279,23 @@ impl Shared {
         }
     }
 
-    /// Notes the entries that want contents which no index knows.
-    fn note_missing(&self, missing: &[ContentId], targets: &HashMap<ContentId, Vec<Target>>) {
-        for id in missing {
-            for target in targets.get(id).into_iter().flatten() {
-                let error = format!("content {id} does not exist");
-                // Errors are ignored here, so there is nothing to raise.
-                let _ = self.settle(target.item, Err(error), None);
+    /// Notes the entries that want contents which can't be read.
+    fn note_unreadable(
+        &self,
+        unreadable: &[Unreadable],
+        targets: &HashMap<ContentId, Vec<Target>>,
+    ) -> Result<()> {
+        for one in unreadable {
+            for target in targets.get(&one.id).into_iter().flatten() {
+                self.settle(target.item, Err(one.error.clone()), one.pack.as_deref())?;
             }
         }
+        Ok(())
     }
 }
 
-fn unsupported_failure(path: &Path) -> RestoreFailure {
-    let path = path.to_string_lossy().into_owned();
-    let error = "the snapshot holds an entry of a kind that is not known".to_owned();
-    RestoreFailure { path, blob: None, error }
-}
-
-/// The bytes of one target: decompressed where the object layer compressed them, and exactly as long as it says.
+/// The bytes of one target: decompressed where the object layer compressed them, and exactly as
+/// long as it says.
 fn unpack(bytes: &Bytes, target: &Target) -> Result<Bytes, String> {
     let plain = if target.compressed {
         let limit = usize::try_from(target.length).map_err(|error| error.to_string())?;

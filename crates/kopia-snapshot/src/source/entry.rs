@@ -83,7 +83,8 @@ impl LocalEntry {
         }
     }
 
-    /// The entry at `path`, without following a link. Its name is the path's last part, `/` for the root.
+    /// The entry at `path`, without following a link. Its name is the path's last part, `/` for the
+    /// root.
     ///
     /// # Errors
     /// What `lstat` says.

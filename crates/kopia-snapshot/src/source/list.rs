@@ -20,11 +20,12 @@ pub struct ListedEntry {
 
 /// Lists the directory `path` and stats every entry, in the order of the file system.
 ///
-/// An entry that vanished between the two is left out. One whose metadata is denied is kept with its error.
+/// An entry that vanished between the two is left out. One whose metadata is denied is kept with
+/// its error.
 ///
 /// # Errors
-/// Go's text (`cannot create iterator: …`) when the directory can't be listed, or when an entry can't be stat'ed for
-/// another reason than a missing right: Kopia fails the whole directory then.
+/// Go's text (`cannot create iterator: …`) when the directory can't be listed, or when an entry
+/// can't be stat'ed for another reason than a missing right: Kopia fails the whole directory then.
 pub fn list_directory(path: &Path) -> Result<Vec<ListedEntry>, String> {
     let cannot_open = |error: &io::Error| {
         let cause = go_path_error("open", path, error);

@@ -1,7 +1,9 @@
-//! The local tree as a snapshot sees it: entries with Kopia's metadata, and Go's words for what goes wrong.
+//! The local tree as a snapshot sees it: entries with Kopia's metadata, and Go's words for what
+//! goes wrong.
 //!
-//! Everything here blocks; callers run it on threads made for that. A directory is listed and stat'ed in one call, so
-//! that an unchanged tree costs one thread hop a directory and not one a file.
+//! Everything here blocks; callers run it on threads made for that. A directory is listed and
+//! stat'ed in one call, so that an unchanged tree costs one thread hop a directory and not one a
+//! file.
 
 mod entry;
 mod go_error;

@@ -20,7 +20,8 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// Opens a regular file. A link or a FIFO that took its place since it was listed is not followed or waited for.
+    /// Opens a regular file. A link or a FIFO that took its place since it was listed is not
+    /// followed or waited for.
     ///
     /// # Errors
     /// Go's text: `unable to open file: unable to open local file: open PATH: …`.
@@ -40,9 +41,11 @@ impl FileReader {
     /// # Errors
     /// Go's text: `seek error: seek PATH: …`.
     pub fn part(mut self, offset: u64, length: Option<u64>) -> Result<Self, String> {
-        self.file.seek(SeekFrom::Start(offset)).map_err(|error| {
-            format!("seek error: {}", go_path_error("seek", &self.path, &error))
-        })?;
+        if offset > 0 {
+            self.file.seek(SeekFrom::Start(offset)).map_err(|error| {
+                format!("seek error: {}", go_path_error("seek", &self.path, &error))
+            })?;
+        }
         self.left = length;
         Ok(self)
     }

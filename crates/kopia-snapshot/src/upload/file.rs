@@ -1,18 +1,24 @@
 //! Uploading one file or link.
 //!
-//! A thread for blocking work reads ahead by a few pieces through a bounded channel; the object writer cuts, and its
-//! chunks are hashed and sealed on the CPU threads. A file above the policy's size for parallel upload is cut into
-//! parts first, each with a splitter of its own, exactly as Kopia does (docs/format/07-upload-restore.md §2).
+//! A file of one piece is read in one go on a thread for blocking work. From a longer one such a
+//! thread reads ahead by a few pieces through a bounded channel; the object writer cuts, and its
+//! chunks are hashed and sealed on the CPU threads. A file above the policy's size for parallel
+//! upload is cut into parts first, each with a splitter of its own, exactly as Kopia does
+//! (docs/format/07-upload-restore.md §2).
 
-use std::{path::Path, sync::atomic::Ordering::Relaxed};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use kopia_format::{ObjectId, compress::Compressor, directory::DirEntry};
 use kopia_repo::ObjectOptions;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     events::UploadEvent,
+    open::Registry,
     run::{Run, dir_entry},
 };
 use crate::{
@@ -55,22 +61,40 @@ pub(crate) struct FileStyle {
 /// Where the bytes of a stream come from.
 pub(crate) type Pieces = mpsc::Receiver<Result<Bytes, String>>;
 
-/// Uploads a file that lies at `path`.
+/// Uploads the file at `path`; while that lasts, checkpoints find it in `open`.
 pub(crate) async fn upload_file(
-    run: &Run,
+    run: &Arc<Run>,
     path: &Path,
+    relative: &str,
+    entry: &LocalEntry,
+    style: &FileStyle,
+    open: &Arc<Registry>,
+) -> Result<DirEntry, EntryError> {
+    run.tell(UploadEvent::Hashing { path: relative, size: entry.size });
+    let (object, size) = match style.parallel_above {
+        Some(part) if entry.size > part => {
+            upload_parts(run, path, entry, part, style, open).await?
+        }
+        _ => {
+            let part =
+                Part { path: path.to_owned(), offset: 0, length: None, expected: entry.size };
+            upload_part(run, part, entry, style, open).await?
+        }
+    };
+    run.tell(UploadEvent::Finished { path: relative });
+    Ok(DirEntry { size, ..dir_entry(entry, object) })
+}
+
+/// Uploads a file whose `bytes` were read already.
+pub(crate) async fn upload_bytes(
+    run: &Run,
+    bytes: Bytes,
     relative: &str,
     entry: &LocalEntry,
     style: &FileStyle,
 ) -> Result<DirEntry, EntryError> {
     run.tell(UploadEvent::Hashing { path: relative, size: entry.size });
-    let (object, size) = match style.parallel_above {
-        Some(part) if entry.size > part => upload_parts(run, path, entry.size, part, style).await?,
-        _ => {
-            let pieces = read_pieces(path, 0, None, entry.size);
-            upload_pieces(run, pieces, &entry.name.to_string_lossy(), style).await?
-        }
-    };
+    let (object, size) = upload_whole(run, bytes, entry, style).await?;
     run.tell(UploadEvent::Finished { path: relative });
     Ok(DirEntry { size, ..dir_entry(entry, object) })
 }
@@ -86,14 +110,16 @@ pub(crate) async fn upload_link(
     run.tell(UploadEvent::Hashing { path: relative, size: entry.size });
     let target = read_link(path).map_err(EntryError::Entry)?;
     let size = target.len() as u64;
-    let mut object = run.writer.object_writer(ObjectOptions {
+    let options = ObjectOptions {
         description: format!("SYMLINK:{}", entry.name.to_string_lossy()),
         metadata_compressor,
         ..ObjectOptions::default()
-    })?;
-    object.write(target).await?;
+    };
+    let id = run.writer.write_object(target, options).await?;
     run.count_hashed(size);
-    let id = object.finish().await?.0;
+    if run.is_stopped() {
+        return Err(EntryError::Stopped);
+    }
     run.tell(UploadEvent::Finished { path: relative });
     Ok(DirEntry { size, ..dir_entry(entry, id) })
 }
@@ -102,46 +128,102 @@ pub(crate) async fn upload_link(
 pub(crate) async fn upload_pieces(
     run: &Run,
     mut pieces: Pieces,
-    name: &str,
+    entry: &LocalEntry,
     style: &FileStyle,
+    open: &Arc<Registry>,
 ) -> Result<(ObjectId, u64), EntryError> {
-    let mut object = run.writer.object_writer(ObjectOptions {
-        description: format!("FILE:{name}"),
-        prefix: None,
-        compressor: style.compressor,
-        metadata_compressor: style.metadata_compressor,
-        splitter: style.splitter.clone(),
-        concurrent: true,
-    })?;
-    while let Some(piece) = pieces.recv().await {
+    let mut object = run.writer.object_writer(options(entry, style))?;
+    let mut open = open.enter_file(entry.clone());
+    loop {
+        let piece = tokio::select! {
+            piece = pieces.recv() => piece,
+            asked = open.asked() => {
+                if let Some(so_far) = object.checkpoint().await? {
+                    // Whoever asked may have been stopped.
+                    let _ = asked.send(so_far);
+                }
+                continue;
+            }
+        };
+        // Also behind the last piece: a file that crosses the limit is not in the snapshot.
         if run.is_stopped() {
             return Err(EntryError::Stopped);
         }
+        let Some(piece) = piece else { break };
         let piece = piece.map_err(EntryError::Entry)?;
         let length = piece.len() as u64;
         object.write(piece).await?;
         run.count_hashed(length);
     }
     let (id, length) = object.finish().await?;
-    run.counters.files.fetch_add(1, Relaxed);
-    run.counters.total_size.fetch_add(length, Relaxed);
+    run.count_file(length);
     Ok((id, length))
 }
 
-/// Uploads a big file in parts of `part` bytes and a last one to the end of the file, whatever that is by then.
-async fn upload_parts(
+/// Uploads a file that was read whole.
+async fn upload_whole(
     run: &Run,
-    path: &Path,
-    size: u64,
-    part: u64,
+    bytes: Bytes,
+    entry: &LocalEntry,
     style: &FileStyle,
 ) -> Result<(ObjectId, u64), EntryError> {
-    let full = if part == 0 { 0 } else { size / part };
-    let (mut parts, mut errors) = (Vec::new(), Vec::new());
+    let length = bytes.len() as u64;
+    let id = run.writer.write_object(bytes, options(entry, style)).await?;
+    run.count_hashed(length);
+    if run.is_stopped() {
+        return Err(EntryError::Stopped);
+    }
+    run.count_file(length);
+    Ok((id, length))
+}
+
+fn options(entry: &LocalEntry, style: &FileStyle) -> ObjectOptions {
+    ObjectOptions {
+        description: format!("FILE:{}", entry.name.to_string_lossy()),
+        prefix: None,
+        compressor: style.compressor,
+        metadata_compressor: style.metadata_compressor,
+        splitter: style.splitter.clone(),
+        concurrent: true,
+    }
+}
+
+/// Uploads a big file in parts of `part` bytes and a last one to the end of the file, whatever that
+/// is by then; several at once while there are permits.
+async fn upload_parts(
+    run: &Arc<Run>,
+    path: &Path,
+    entry: &LocalEntry,
+    part: u64,
+    style: &FileStyle,
+    open: &Arc<Registry>,
+) -> Result<(ObjectId, u64), EntryError> {
+    let full = entry.size.checked_div(part).unwrap_or(0);
+    let mut helpers = JoinSet::new();
+    let mut results = Vec::new();
     for number in 0..=full {
         let length = (number < full).then_some(part);
-        let pieces = read_pieces(path, number * part, length, length.unwrap_or(size % part.max(1)));
-        match upload_pieces(run, pieces, "part", style).await {
+        let expected = length.unwrap_or(entry.size - full * part);
+        let piece = Part { path: path.to_owned(), offset: number * part, length, expected };
+        if let Ok(permit) = run.helpers.clone().try_acquire_owned() {
+            let (run, open) = (run.clone(), open.clone());
+            let (entry, style) = (entry.clone(), style.clone());
+            helpers.spawn(async move {
+                let uploaded = upload_part(&run, piece, &entry, &style, &open).await;
+                drop(permit);
+                (number, uploaded)
+            });
+        } else {
+            results.push((number, upload_part(run, piece, entry, style, open).await));
+        }
+    }
+    while let Some(done) = helpers.join_next().await {
+        results.push(done.expect("uploading a part does not panic"));
+    }
+    results.sort_by_key(|(number, _)| *number);
+    let (mut parts, mut errors) = (Vec::new(), Vec::new());
+    for (_, result) in results {
+        match result {
             Ok(uploaded) => parts.push(uploaded),
             Err(EntryError::Entry(text)) => errors.push(text),
             Err(other) => return Err(other),
@@ -156,25 +238,52 @@ async fn upload_parts(
     Ok((id, total))
 }
 
-/// Reads a file on a thread for blocking work; the channel's bound is what is read ahead.
-fn read_pieces(path: &Path, offset: u64, length: Option<u64>, expected: u64) -> Pieces {
-    let (send, receive) = mpsc::channel(PIECES_AHEAD);
-    let path = path.to_owned();
+/// Which bytes of a file.
+struct Part {
+    path: PathBuf,
+    offset: u64,
+    /// `None` = to the end of the file.
+    length: Option<u64>,
+    /// How many there were when the file was listed.
+    expected: u64,
+}
+
+async fn upload_part(
+    run: &Run,
+    part: Part,
+    entry: &LocalEntry,
+    style: &FileStyle,
+    open: &Arc<Registry>,
+) -> Result<(ObjectId, u64), EntryError> {
     // One byte more than expected, so that a file that did not grow ends with its first piece.
-    let piece = usize::try_from(expected.saturating_add(1)).map_or(PIECE, |size| size.min(PIECE));
+    let piece = part.expected.saturating_add(1).min(PIECE as u64);
+    let piece = usize::try_from(piece).expect("it is at most a piece");
+    let begin = move || {
+        let mut reader = FileReader::open(&part.path)?.part(part.offset, part.length)?;
+        let first = reader.next_piece(piece)?;
+        Ok((reader, first))
+    };
+    let begun = tokio::task::spawn_blocking(begin).await.expect("reading does not panic");
+    let (reader, first) = begun.map_err(EntryError::Entry)?;
+    if first.len() < piece {
+        return upload_whole(run, first, entry, style).await;
+    }
+    upload_pieces(run, read_on(reader, first, piece), entry, style, open).await
+}
+
+/// Reads a file on a thread for blocking work; the channel's bound is what is read ahead.
+fn read_on(mut reader: FileReader, first: Bytes, size: usize) -> Pieces {
+    let (send, receive) = mpsc::channel(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let mut reader = match FileReader::open(&path).and_then(|r| r.part(offset, length)) {
-            Ok(reader) => reader,
-            Err(text) => return drop(send.blocking_send(Err(text))),
-        };
+        let mut piece = Ok(first);
         loop {
-            let read = reader.next_piece(piece);
-            let done = read.as_ref().map_or(true, |bytes| bytes.len() < piece);
-            let empty = read.as_ref().is_ok_and(Bytes::is_empty);
+            let done = piece.as_ref().map_or(true, |bytes| bytes.len() < size);
+            let empty = piece.as_ref().is_ok_and(Bytes::is_empty);
             // A receiver that is gone has given up the file.
-            if (!empty && send.blocking_send(read).is_err()) || done {
+            if (!empty && send.blocking_send(piece).is_err()) || done {
                 return;
             }
+            piece = reader.next_piece(size);
         }
     });
     receive

@@ -1,32 +1,39 @@
 //! Uploading a folder with all that is below it.
 //!
-//! A folder's entries are taken in the order of the file system. An entry that needs work is given to a task of its own
-//! while there are permits, and done in place when there are none: so the number of open folders is bounded by
-//! the depth of the tree times the parallelism, not by the size of the tree.
+//! A folder's entries are taken in the order of the file system. An entry that needs work is given
+//! to a task of its own while there are permits, and done in place when there are none: so the
+//! number of open folders is bounded by the depth of the tree times the parallelism, not by the
+//! size of the tree. Small files go together.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
 };
 
-use kopia_format::directory::{DirEntry, DirectoryBuilder};
-use tokio::task::JoinSet;
+use futures::{StreamExt, stream};
+use kopia_format::directory::DirEntry;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{
     events::UploadEvent,
-    file::{EntryError, upload_file, upload_link},
+    file::{EntryError, upload_bytes, upload_file, upload_link},
+    open::{OpenFolder, Registry},
     previous::{PreviousFolder, folders_below, unchanged},
     rules::{FolderRules, Opened},
     run::{Run, dir_entry},
+    small::{SMALL_BYTES, SmallFile, SmallFiles},
 };
 use crate::{
     error::SnapshotError,
     source::{EntryKind, ListedEntry, LocalEntry},
 };
+
+/// So many unchanged entries are taken over before other tasks get their turn.
+const ENTRIES_WITHOUT_PAUSE: usize = 1024;
 
 /// A folder to upload.
 pub(crate) struct Folder {
@@ -38,61 +45,44 @@ pub(crate) struct Folder {
     pub previous: Vec<Arc<PreviousFolder>>,
 }
 
-/// A folder while it is open: what a checkpoint can take of it.
-pub(crate) struct OpenFolder {
-    pub entry: LocalEntry,
-    pub relative: String,
-    pub metadata_compressor: Option<kopia_format::compress::Compressor>,
-    pub builder: Mutex<DirectoryBuilder>,
-    /// Open folders below, by the address of their state.
-    pub below: Mutex<BTreeMap<usize, Arc<OpenFolder>>>,
-}
-
-impl OpenFolder {
-    pub fn builder<T>(&self, change: impl FnOnce(&mut DirectoryBuilder) -> T) -> T {
-        change(&mut self.builder.lock().expect("no holder of this lock panics"))
-    }
-
-    fn below<T>(&self, change: impl FnOnce(&mut BTreeMap<usize, Arc<Self>>) -> T) -> T {
-        change(&mut self.below.lock().expect("no holder of this lock panics"))
-    }
-}
-
 /// A folder's path joined with a name.
 fn join(relative: &str, name: &str) -> String {
     if relative == "." { name.to_owned() } else { format!("{relative}/{name}") }
 }
 
-type Uploaded = Pin<Box<dyn Future<Output = Result<DirEntry, EntryError>> + Send>>;
-
-/// Uploads `folder`. `parent` is told of it while it is open.
+/// Uploads `folder` in a task of its own, which `registry` lists while it runs. Of its own because
+/// the depth of a tree must not be the depth of a stack; it ends with whoever waits for it.
 pub(crate) fn upload_folder(
     run: Arc<Run>,
     folder: Folder,
-    parent: Option<Arc<OpenFolder>>,
-    root: Option<Arc<Mutex<Option<Arc<OpenFolder>>>>>,
-) -> Uploaded {
-    Box::pin(async move {
-        let open = Arc::new(OpenFolder {
-            entry: folder.entry.clone(),
-            relative: folder.relative.clone(),
-            metadata_compressor: folder.rules.metadata_compressor(),
-            builder: Mutex::default(),
-            below: Mutex::default(),
-        });
-        let address = Arc::as_ptr(&open) as usize;
-        if let Some(parent) = &parent {
-            parent.below(|all| all.insert(address, open.clone()));
-        }
-        if let Some(root) = &root {
-            *root.lock().expect("no holder of this lock panics") = Some(open.clone());
-        }
-        let result = fill(&run, folder, &open).await;
-        if let Some(parent) = &parent {
-            parent.below(|all| all.remove(&address));
-        }
-        result
-    })
+    registry: Arc<Registry>,
+) -> Task<Result<DirEntry, EntryError>> {
+    // Without the box the future would be of a type that contains itself.
+    let filled: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+        let compressor = folder.rules.metadata_compressor();
+        let open = OpenFolder::new(folder.entry.clone(), folder.relative.clone(), compressor);
+        let _entered = registry.enter_folder(open.clone());
+        fill(&run, folder, &open).await
+    });
+    Task(tokio::spawn(filled))
+}
+
+/// A task that is stopped when nobody waits for it any more.
+pub(crate) struct Task<T>(JoinHandle<T>);
+
+impl<T> Future for Task<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let joined = Pin::new(&mut self.0).poll(context);
+        joined.map(|joined| joined.expect("a folder's task does not panic"))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn fill(
@@ -116,36 +106,33 @@ async fn fill(
         open: open.clone(),
     });
     let mut helpers = JoinSet::new();
-    for listed in opened.entries {
+    let mut small = SmallFiles::default();
+    for (number, listed) in opened.entries.into_iter().enumerate() {
         if run.is_stopped() {
             break;
+        }
+        if number % ENTRIES_WITHOUT_PAUSE == ENTRIES_WITHOUT_PAUSE - 1 {
+            tokio::task::yield_now().await;
         }
         if state.take_unchanged(&listed) {
             continue;
         }
-        match run.helpers.clone().try_acquire_owned() {
-            Ok(permit) => {
-                let state = state.clone();
-                helpers.spawn(async move {
-                    let result = state.upload_entry(listed).await;
-                    drop(permit);
-                    result
-                });
+        match state.small_file(listed) {
+            Ok(file) => {
+                if small.push(file) {
+                    state.share(Work::Small(std::mem::take(&mut small)), &mut helpers).await?;
+                }
             }
-            Err(_) => state.clone().upload_entry(listed).await?,
+            Err(listed) => state.share(Work::Entry(listed), &mut helpers).await?,
         }
-        while let Some(done) = helpers.try_join_next() {
-            done.expect("a helper task does not panic")?;
-        }
+    }
+    if !small.is_empty() {
+        state.share(Work::Small(small), &mut helpers).await?;
     }
     while let Some(done) = helpers.join_next().await {
         done.expect("a helper task does not panic")?;
     }
-    let directory = open.builder(std::mem::take).build(open.entry.mtime, run.incomplete());
-    let object = run
-        .write_directory(&state.relative, directory.to_bytes(), open.metadata_compressor)
-        .await?;
-    Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })
+    Ok(run.close_folder(open).await?)
 }
 
 fn count_excluded(run: &Run, opened: &Opened) {
@@ -175,7 +162,41 @@ struct State {
     open: Arc<OpenFolder>,
 }
 
+/// What one task does.
+enum Work {
+    Entry(ListedEntry),
+    Small(SmallFiles),
+}
+
+type Helpers = JoinSet<Result<(), EntryError>>;
+
 impl State {
+    /// Gives work to a task of its own if there is a permit, does it here if not.
+    async fn share(self: &Arc<Self>, work: Work, helpers: &mut Helpers) -> Result<(), EntryError> {
+        match self.run.helpers.clone().try_acquire_owned() {
+            Ok(permit) => {
+                let state = self.clone();
+                helpers.spawn(async move {
+                    let result = state.perform(work).await;
+                    drop(permit);
+                    result
+                });
+            }
+            Err(_) => self.perform(work).await?,
+        }
+        while let Some(done) = helpers.try_join_next() {
+            done.expect("a helper task does not panic")?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&self, work: Work) -> Result<(), EntryError> {
+        match work {
+            Work::Entry(listed) => self.upload_entry(listed).await,
+            Work::Small(files) => self.upload_small(files).await,
+        }
+    }
+
     /// Takes over an entry that an earlier snapshot has as it is now, without reading it.
     fn take_unchanged(&self, listed: &ListedEntry) -> bool {
         let Ok(entry) = &listed.entry else { return false };
@@ -197,8 +218,49 @@ impl State {
         true
     }
 
-    /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an error.
-    async fn upload_entry(self: Arc<Self>, listed: ListedEntry) -> Result<(), EntryError> {
+    /// The entry as a file that is read with others; given back if it is none.
+    fn small_file(&self, listed: ListedEntry) -> Result<SmallFile, ListedEntry> {
+        let small = |entry: &LocalEntry| entry.kind == EntryKind::File && entry.size <= SMALL_BYTES;
+        let entry = match listed.entry {
+            Ok(entry) if small(&entry) => entry,
+            entry => return Err(ListedEntry { entry, ..listed }),
+        };
+        let name = listed.name.to_string_lossy();
+        let style = self.rules.child(&name).file_style(&name, entry.size);
+        if style.parallel_above.is_some_and(|part| entry.size > part) {
+            return Err(ListedEntry { entry: Ok(entry), ..listed });
+        }
+        let relative = join(&self.relative, &name);
+        Ok(SmallFile { path: self.path.join(&listed.name), relative, entry, style })
+    }
+
+    async fn upload_small(&self, files: SmallFiles) -> Result<(), EntryError> {
+        let uploads = files.read().await.into_iter().map(|(file, read)| async move {
+            if self.run.is_stopped() {
+                return Ok(());
+            }
+            self.run.counters.non_cached_files.fetch_add(1, Relaxed);
+            let SmallFile { path, relative, entry, style } = &file;
+            let result = match read {
+                Ok(Some(bytes)) => upload_bytes(&self.run, bytes, relative, entry, style).await,
+                Ok(None) => {
+                    let open = &self.open.below;
+                    upload_file(&self.run, path, relative, entry, style, open).await
+                }
+                Err(text) => Err(EntryError::Entry(text)),
+            };
+            self.settle(relative, result, self.rules.ignores_file_errors())
+        });
+        let mut uploads = stream::iter(uploads).buffer_unordered(self.run.small_writes);
+        while let Some(done) = uploads.next().await {
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an
+    /// error.
+    async fn upload_entry(&self, listed: ListedEntry) -> Result<(), EntryError> {
         let name = listed.name.to_string_lossy().into_owned();
         let relative = join(&self.relative, &name);
         let path = self.path.join(&listed.name);
@@ -211,16 +273,14 @@ impl State {
                 } else {
                     child.ignores_file_errors()
                 };
-                self.note(&relative, &text, ignored);
-                return Ok(());
+                return self.settle(&relative, Err(EntryError::Entry(text)), ignored);
             }
         };
         let (result, ignored) = match entry.kind {
+            EntryKind::Other if child.ignores_unknown_types() => return Ok(()),
             EntryKind::Other => {
-                if !child.ignores_unknown_types() {
-                    self.note(&relative, "unknown or unsupported entry type", false);
-                }
-                return Ok(());
+                let text = "unknown or unsupported entry type".to_owned();
+                (Err(EntryError::Entry(text)), false)
             }
             EntryKind::Directory => {
                 let ignored = child.ignores_folder_errors();
@@ -234,13 +294,26 @@ impl State {
             EntryKind::File => {
                 self.run.counters.non_cached_files.fetch_add(1, Relaxed);
                 let style = child.file_style(&name, entry.size);
-                let result = upload_file(&self.run, &path, &relative, &entry, &style).await;
+                let open = &self.open.below;
+                let result = upload_file(&self.run, &path, &relative, &entry, &style, open).await;
                 (result, self.rules.ignores_file_errors())
             }
         };
+        self.settle(&relative, result, ignored)
+    }
+
+    /// Adds an entry to the folder, or notes why it is missing.
+    fn settle(
+        &self,
+        relative: &str,
+        result: Result<DirEntry, EntryError>,
+        ignored: bool,
+    ) -> Result<(), EntryError> {
         match result {
             Ok(entry) => self.open.builder(|b| b.add(entry)),
-            Err(EntryError::Entry(text)) => self.note(&relative, &text, ignored),
+            Err(EntryError::Entry(text)) => {
+                self.run.note_failure(&self.open, relative, &text, ignored);
+            }
             Err(EntryError::Stopped) => {}
             Err(fatal) => return Err(fatal),
         }
@@ -259,21 +332,7 @@ impl State {
             previous.push(Arc::new(PreviousFolder::load(&self.run.repo, &id).await?));
         }
         let folder = Folder { path, relative: relative.to_owned(), entry, rules, previous };
-        upload_folder(self.run.clone(), folder, Some(self.open.clone()), None).await
-    }
-
-    fn note(&self, path: &str, error: &str, ignored: bool) {
-        let run = &self.run;
-        if ignored {
-            run.counters.ignored_errors.fetch_add(1, Relaxed);
-        } else {
-            run.counters.errors.fetch_add(1, Relaxed);
-        }
-        run.tell(UploadEvent::Failed { path, error, ignored });
-        self.open.builder(|b| b.add_failed(path.as_bytes(), ignored, error.as_bytes()));
-        if run.options.fail_fast && !ignored {
-            run.failed_fast.store(true, Relaxed);
-        }
+        upload_folder(self.run.clone(), folder, self.open.below.clone()).await
     }
 }
 

@@ -1,30 +1,33 @@
 //! Turning a local tree into objects of a repository.
 //!
-//! [`upload`] walks a source, skips what an earlier snapshot has already, writes everything else, and gives the root
-//! entry of a snapshot manifest. It saves no manifest, but for the checkpoints of a long upload; that is
-//! [`crate::create`].
+//! [`upload`] walks a source, skips what an earlier snapshot has already, writes everything else,
+//! and gives the root entry of a snapshot manifest. It saves no manifest, but for the checkpoints
+//! of a long upload; that is [`crate::create`].
 
 mod checkpoint;
 mod events;
 mod file;
 mod folder;
+mod open;
 mod previous;
 mod rules;
 mod run;
+mod small;
 
 use std::{
+    future::Future,
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use bytes::Bytes;
 use kopia_format::{
-    directory::{DirEntry, DirSummary, DirectoryBuilder, EntryKind},
+    directory::{DirEntry, DirSummary, EntryKind},
     snapshot::{SnapshotManifest, SnapshotStats},
     time::GoTime,
 };
-use kopia_repo::{Repository, RepositoryWriter};
+use kopia_repo::RepositoryWriter;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +38,9 @@ use crate::{
     policy::tree::PolicyTree,
     source::{EntryKind as LocalKind, LocalEntry, go_error},
 };
-use folder::{Folder, OpenFolder, upload_folder};
+use file::EntryError;
+use folder::{Folder, upload_folder};
+use open::OpenFolder;
 use previous::PreviousFolder;
 use rules::FolderRules;
 use run::{Run, dir_entry};
@@ -75,7 +80,8 @@ impl Default for UploadOptions {
 pub enum UploadSource<'a> {
     /// A file or folder of this machine.
     Local(&'a Path),
-    /// A stream that becomes the file `name` in a folder that does not exist otherwise (`--stdin-file`).
+    /// A stream that becomes the file `name` in a folder that does not exist otherwise
+    /// (`--stdin-file`).
     Stream {
         /// The path of the source, which is also the name of the root.
         root: String,
@@ -118,8 +124,9 @@ pub struct UploadRequest<'a> {
 /// Uploads `source`.
 ///
 /// # Errors
-/// [`SnapshotError::Source`] when the root itself can't be read; what the repository says when it can't be written. An
-/// entry below the root that can't be read is no error: it is in the root's summary.
+/// [`SnapshotError::Source`] when the root itself can't be read; what the repository says when it
+/// can't be written. An entry below the root that can't be read is no error: it is in the root's
+/// summary.
 pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Result<Uploaded> {
     let repo = request.writer.repository().clone();
     let parallel = match request.options.parallel {
@@ -139,13 +146,16 @@ pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Res
         failed_fast: AtomicBool::new(false),
         hashed: 0.into(),
         helpers: Arc::new(Semaphore::new(parallel - 1)),
+        small_writes: parallel.min(small::WRITES_MAX),
+        open: Arc::default(),
+        checkpoints: 0.into(),
     });
     let rules = FolderRules::root(request.policy.clone())?;
     let root = match source {
         UploadSource::Stream { root, name, pieces } => {
-            upload_stream(&run, &rules, root, name, pieces).await?
+            upload_stream(&run, &request, &rules, (root, name), pieces).await?
         }
-        UploadSource::Local(path) => upload_local(&run, &request, rules, path, &repo).await?,
+        UploadSource::Local(path) => upload_local(&run, &request, rules, path).await?,
     };
     Ok(Uploaded { root, stats: run.stats(), incomplete: run.incomplete().to_owned() })
 }
@@ -155,7 +165,6 @@ async fn upload_local(
     request: &UploadRequest<'_>,
     rules: FolderRules,
     path: &Path,
-    repo: &Repository,
 ) -> Result<DirEntry> {
     let unreadable = |reason: String| SnapshotError::Source { path: path.to_owned(), reason };
     let stat = |path: &Path| LocalEntry::at(path).map_err(|e| unreadable(go_error(&e)));
@@ -172,22 +181,24 @@ async fn upload_local(
             for manifest in request.previous {
                 let Some(root) = &manifest.root_entry else { continue };
                 if root.kind == EntryKind::Directory {
-                    previous.push(Arc::new(PreviousFolder::load(repo, &root.object).await?));
+                    previous.push(Arc::new(PreviousFolder::load(&run.repo, &root.object).await?));
                 }
             }
             let folder =
                 Folder { path: path.clone(), relative: ".".into(), entry, rules, previous };
-            with_checkpoints(run, request, folder).await
+            let upload = upload_folder(run.clone(), folder, run.open.clone());
+            with_checkpoints(run, request, upload).await?.map_err(|error| error.of_root(&path))
         }
         LocalKind::File => {
             let name = entry.name.to_string_lossy().into_owned();
             let style = rules.file_style(&name, entry.size);
-            let uploaded = file::upload_file(run, &path, &name, &entry, &style).await;
+            let upload = file::upload_file(run, &path, &name, &entry, &style, &run.open);
+            let uploaded = with_checkpoints(run, request, upload).await?;
             let file = uploaded.map_err(|error| error.of_root(&path))?;
             let summary = DirSummary {
                 files: 1,
                 size: file.size,
-                max_time: file.mtime.max(0),
+                max_time: file.mtime,
                 ..DirSummary::default()
             };
             Ok(DirEntry { size: entry.size, summary: Some(summary), ..file })
@@ -198,73 +209,50 @@ async fn upload_local(
     }
 }
 
-/// Uploads the root folder and saves what there is at every interval.
-async fn with_checkpoints(
+/// Waits for `upload` and saves what there is at every interval. Both go on at the same time:
+/// folders keep filling while their state is written.
+///
+/// The timer is tokio's and not the environment's clock: one that stands in a test ends every sleep
+/// at once, and would save checkpoints as fast as it can.
+async fn with_checkpoints<T>(
     run: &Arc<Run>,
     request: &UploadRequest<'_>,
-    folder: Folder,
-) -> Result<DirEntry> {
-    let path = folder.path.clone();
-    let root = Arc::new(Mutex::new(None));
-    let mut upload = upload_folder(run.clone(), folder, None, Some(root.clone()));
-    let clock = &run.repo.env().clock;
+    upload: impl Future<Output = T>,
+) -> Result<T> {
+    let mut upload = std::pin::pin!(upload);
+    let interval = run.options.checkpoint_interval.min(CHECKPOINT_INTERVAL_MAX);
     loop {
         tokio::select! {
-            done = &mut upload => return done.map_err(|error| error.of_root(&path)),
-            () = clock.sleep(run.options.checkpoint_interval) => {
-                let open: Option<Arc<OpenFolder>> =
-                    root.lock().expect("no holder of this lock panics").clone();
-                // Both go on: the folders keep filling while their state is written.
-                let save = save_checkpoint(run, request, open);
-                tokio::pin!(save);
-                tokio::select! {
-                    done = &mut upload => return done.map_err(|error| error.of_root(&path)),
-                    saved = &mut save => saved?,
-                }
+            done = &mut upload => return Ok(done),
+            () = tokio::time::sleep(interval) => {}
+        }
+        let mut save = std::pin::pin!(checkpoint::save(run, request));
+        tokio::select! {
+            done = &mut upload => {
+                // A flush is not to be left half-way.
+                save.await?;
+                return Ok(done);
             }
+            saved = &mut save => saved?,
         }
     }
-}
-
-async fn save_checkpoint(
-    run: &Arc<Run>,
-    request: &UploadRequest<'_>,
-    open: Option<Arc<OpenFolder>>,
-) -> Result<()> {
-    let Some(open) = open else { return Ok(()) };
-    let root = checkpoint::checkpoint(run, &open).await?;
-    let manifest = SnapshotManifest {
-        root_entry: Some(root),
-        end_time: crate::now(&run.repo),
-        incomplete: "checkpoint".into(),
-        ..request.prototype.clone()
-    };
-    crate::manifests::save(&run.writer, &manifest).await?;
-    crate::retention::apply(&run.writer, &manifest.source).await?;
-    run.writer.flush().await?;
-    run.tell(UploadEvent::Checkpointed);
-    Ok(())
 }
 
 /// Makes a folder of one file of what comes through `pieces`.
 async fn upload_stream(
     run: &Arc<Run>,
+    request: &UploadRequest<'_>,
     rules: &FolderRules,
-    root: String,
-    name: String,
+    (root, name): (String, String),
     pieces: mpsc::Receiver<Result<Bytes, String>>,
 ) -> Result<DirEntry> {
     use std::sync::atomic::Ordering::Relaxed;
     run.counters.folders.fetch_add(1, Relaxed);
     run.counters.non_cached_files.fetch_add(1, Relaxed);
     run.tell(UploadEvent::Hashing { path: &name, size: 0 });
-    let child = rules.child(&name);
-    let style = child.file_style(&name, 0);
-    let uploaded = file::upload_pieces(run, pieces, &name, &style).await;
-    let (object, size) = uploaded.map_err(|error| error.of_root(Path::new(&name)))?;
-    run.tell(UploadEvent::Finished { path: &name });
-    // Kopia gives both the mode 0777 and no owner; the folder has the time of Go's zero value, cut to 64 bits.
-    let entry = |name: String, kind, mtime| LocalEntry {
+    // Kopia gives both the mode 0777 and no owner; the folder has the time of Go's zero value, cut
+    // to 64 bits.
+    let entry = |name: &str, kind, mtime| LocalEntry {
         name: name.into(),
         kind,
         mode: 0o777,
@@ -274,15 +262,24 @@ async fn upload_stream(
         gid: 0,
         device: 0,
     };
-    let now = crate::now(&run.repo).unix_nanos();
-    let mut builder = DirectoryBuilder::new();
-    let file = entry(name, LocalKind::File, now);
-    builder.add(DirEntry { size, ..dir_entry(&file, object) });
-    let folder = entry(root, LocalKind::Directory, GoTime::ZERO.unix_nanos());
-    let directory = builder.build(folder.mtime, run.incomplete());
-    let object =
-        run.write_directory(".", directory.to_bytes(), rules.metadata_compressor()).await?;
-    Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&folder, object) })
+    let file = entry(&name, LocalKind::File, crate::now(&run.repo).unix_nanos());
+    let folder = entry(&root, LocalKind::Directory, GoTime::ZERO.unix_nanos());
+    let open = OpenFolder::new(folder, ".".into(), rules.metadata_compressor());
+    let _entered = run.open.enter_folder(open.clone());
+    let style = rules.child(&name).file_style(&name, 0);
+    let upload = file::upload_pieces(run, pieces, &file, &style, &open.below);
+    match with_checkpoints(run, request, upload).await? {
+        Ok((object, size)) => {
+            open.builder(|b| b.add(DirEntry { size, ..dir_entry(&file, object) }))
+        }
+        Err(EntryError::Entry(text)) => {
+            run.note_failure(&open, &name, &text, rules.ignores_file_errors());
+        }
+        Err(EntryError::Stopped) => {}
+        Err(EntryError::Fatal(error)) => return Err(error),
+    }
+    run.tell(UploadEvent::Finished { path: &name });
+    run.close_folder(&open).await
 }
 
 impl UploadOptions {

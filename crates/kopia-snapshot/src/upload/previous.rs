@@ -46,8 +46,8 @@ pub(crate) fn folders_below(previous: &[Arc<PreviousFolder>], name: &[u8]) -> Ve
     found
 }
 
-/// The object of an entry that equals `entry` in one of the earlier directories: same time to the nanosecond, same
-/// kind and mode, same owner, same size (docs/format/07-upload-restore.md §2).
+/// The object of an entry that equals `entry` in one of the earlier directories: same time to the
+/// nanosecond, same kind and mode, same owner, same size (docs/format/07-upload-restore.md §2).
 pub(crate) fn unchanged(
     previous: &[Arc<PreviousFolder>],
     name: &[u8],

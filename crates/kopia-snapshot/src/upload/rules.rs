@@ -105,7 +105,8 @@ impl FolderRules {
         self.effective().error_handling.ignore_unknown_types.unwrap_or(true)
     }
 
-    /// How a file of this name and size is stored. These are the file's own rules, not its folder's.
+    /// How a file of this name and size is stored. These are the file's own rules, not its
+    /// folder's.
     pub fn file_style(&self, name: &str, size: u64) -> FileStyle {
         let policy = self.effective();
         let named = compress::file_compressor(policy, name.as_bytes(), size);

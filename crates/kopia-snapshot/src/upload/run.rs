@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     UploadOptions,
     events::{UploadEvent, UploadSink},
+    open::{OpenFolder, Registry},
 };
 use crate::{error::Result, source};
 
-/// Counters of a snapshot manifest's `stats`, by Kopia's own rules (docs/format/06-manifests-snapshots.md §2).
+/// Counters of a snapshot manifest's `stats`, by Kopia's own rules
+/// (docs/format/06-manifests-snapshots.md §2).
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub total_size: AtomicU64,
@@ -50,6 +52,12 @@ pub(crate) struct Run {
     pub hashed: AtomicU64,
     /// One permit for every task beside the first.
     pub helpers: Arc<Semaphore>,
+    /// Small files that one task hashes at once.
+    pub small_writes: usize,
+    /// The root, while it is open.
+    pub open: Arc<Registry>,
+    /// Checkpoints saved.
+    pub checkpoints: AtomicU64,
 }
 
 impl Run {
@@ -74,6 +82,12 @@ impl Run {
         self.sink.event(event);
     }
 
+    /// Counts a file, or a part of a big one, as uploaded.
+    pub fn count_file(&self, length: u64) {
+        self.counters.files.fetch_add(1, Relaxed);
+        self.counters.total_size.fetch_add(length, Relaxed);
+    }
+
     /// Counts bytes of files as read.
     pub fn count_hashed(&self, bytes: u64) {
         self.hashed.fetch_add(bytes, Relaxed);
@@ -95,6 +109,26 @@ impl Run {
             ..ObjectOptions::default()
         };
         Ok(self.writer.write_object(bytes.into(), options).await?)
+    }
+
+    /// Writes a folder that is full, or as full as it gets before the end.
+    pub async fn close_folder(&self, open: &OpenFolder) -> Result<DirEntry> {
+        let directory = open.builder(std::mem::take).build(open.entry.mtime, self.incomplete());
+        let bytes = directory.to_bytes();
+        let object = self.write_directory(&open.relative, bytes, open.metadata_compressor).await?;
+        Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })
+    }
+
+    /// Counts an entry that can't be read, and ends the upload if the user asked for that.
+    pub fn note_failure(&self, folder: &OpenFolder, path: &str, error: &str, ignored: bool) {
+        let counters = &self.counters;
+        let counter = if ignored { &counters.ignored_errors } else { &counters.errors };
+        counter.fetch_add(1, Relaxed);
+        self.tell(UploadEvent::Failed { path, error, ignored });
+        folder.builder(|b| b.add_failed(path.as_bytes(), ignored, error.as_bytes()));
+        if self.options.fail_fast && !ignored {
+            self.failed_fast.store(true, Relaxed);
+        }
     }
 
     /// The counters as a manifest stores them.

@@ -1,0 +1,13 @@
+//! The public API of the crate against real repositories, generated trees, and storages that fail.
+#![allow(clippy::unwrap_used)]
+
+mod archive;
+mod fixtures;
+mod incremental;
+mod kill;
+mod restore;
+mod reupload;
+mod roots;
+mod support;
+mod upload;
+mod verify;
