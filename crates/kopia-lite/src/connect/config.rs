@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
+use kopia_format::FormatError;
 use kopia_format::local_config::{LocalConfig, StorageConnection};
 use kopia_repo::CacheOptions;
 
@@ -29,7 +30,16 @@ pub fn load(file: &Path) -> anyhow::Result<LocalConfig> {
         }
         Err(error) => return Err(error.into()),
     };
-    LocalConfig::parse(&bytes).with_context(|| format!("connection file {}", file.display()))
+    LocalConfig::parse(&bytes).map_err(|error| {
+        let message = format!("connection file {}", file.display());
+        match error {
+            // Of a storage that not even Kopia knows.
+            FormatError::Unsupported { .. } => {
+                anyhow::Error::new(error).context(Failure::new(Exit::NotConnected, message))
+            }
+            _ => anyhow::Error::new(error).context(message),
+        }
+    })
 }
 
 /// The storage part of a connection.

@@ -35,8 +35,8 @@ enum Provider {
     S3 {
         #[command(flatten)]
         flags: Box<S3Flags>,
-        /// See the repository as it was at this time (RFC 3339); read-only.
-        #[arg(long, value_name = "TIME")]
+        /// Kopia's view of the past: refused, not supported yet.
+        #[arg(long, hide = true, value_name = "TIME")]
         point_in_time: Option<String>,
     },
     /// In a folder.

@@ -42,8 +42,8 @@ impl SpeedFlags {
     /// The limits under Kopia's names; what is not given is left out.
     fn as_options(self) -> serde_json::Map<String, serde_json::Value> {
         let limits = [
-            ("maxDownloadSpeedBytesPerSecond", self.max_download_speed),
             ("maxUploadSpeedBytesPerSecond", self.max_upload_speed),
+            ("maxDownloadSpeedBytesPerSecond", self.max_download_speed),
         ];
         let given = limits.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
         given.map(|(name, limit)| (name.to_owned(), limit.into())).collect()

@@ -1,0 +1,188 @@
+//! The connection file, the password, and the environment, as both programs share them.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::env::{PASSWORD, TestEnv};
+
+/// A connection file as Kopia 0.23.1 writes it.
+fn kopias(path: &str, more: &str) -> String {
+    format!(
+        r#"{{
+  "storage": {{
+    "type": "filesystem",
+    "config": {{
+      "path": "{path}",
+      "fileMode": 384,
+      "dirMode": 448,
+      "dirShards": null{more}
+    }}
+  }},
+  "caching": {{
+    "cacheDirectory": "../../cache/kopia/0123456789abcdef",
+    "maxCacheSize": 5242880000,
+    "maxMetadataCacheSize": 5242880000,
+    "maxListCacheDuration": 30
+  }},
+  "hostname": "h",
+  "username": "u",
+  "description": "Repository in Filesystem: {path}",
+  "enableActions": false,
+  "formatBlobCacheDuration": 900000000000
+}}"#
+    )
+}
+
+#[test]
+fn what_we_write_is_what_kopia_writes() {
+    let env = TestEnv::with_repository();
+    let written = fs_err::read_to_string(env.config_file()).unwrap();
+    let folder = written.split("cache/kopia/").nth(1).unwrap()[..16].to_owned();
+    let wanted = kopias(&env.text("repo"), "").replace("0123456789abcdef", &folder);
+    assert_eq!(written, wanted);
+    let mode =
+        |path: &std::path::Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&env.config_file()), 0o600);
+    assert_eq!(mode(env.config_file().parent().unwrap()), 0o700);
+    let mut stored = env.config_file().into_os_string();
+    stored.push(".kopia-password");
+    assert_eq!(fs_err::read(&stored).unwrap(), b"Zml4dHVyZQ==");
+    assert_eq!(mode(stored.as_ref()), 0o600);
+}
+
+#[test]
+fn what_kopia_writes_we_read_with_nothing_more() {
+    let made = TestEnv::with_repository();
+    let source = made.plant();
+    made.ok(&format!("snapshot create {source}"));
+    let env = TestEnv::new().with("KOPIA_PASSWORD", "");
+    let file = env.write("config/kopia/repository.config", kopias(&made.text("repo"), ""));
+    env.write("config/kopia/repository.config.kopia-password", "Zml4dHVyZQ==");
+    assert!(env.ok("snapshot list").contains(" 300 KB drwxr-xr-x "));
+    assert!(env.path("cache/kopia/0123456789abcdef/kopia-lite").is_dir(), "relative to the file");
+    env.ok(&format!("snapshot create {source}"));
+    // Named by a path, a name in the folder, and the environment.
+    fs_err::rename(&file, env.path("config/kopia/work.config")).unwrap();
+    fs_err::rename(
+        env.path("config/kopia/repository.config.kopia-password"),
+        env.path("config/kopia/work.config.kopia-password"),
+    )
+    .unwrap();
+    env.fails(10, "snapshot list");
+    env.ok("snapshot list --config-file=work.config");
+    env.ok("--config-file config/kopia/work.config snapshot list");
+    let env = env.with("KOPIA_CONFIG_PATH", "work.config");
+    env.ok("snapshot list");
+}
+
+#[test]
+fn the_environment_moves_the_cache() {
+    let env = TestEnv::with_repository();
+    let cache = env.text("elsewhere");
+    let env = env.with("KOPIA_CACHE_DIRECTORY", cache.clone());
+    env.ok("snapshot list");
+    assert!(env.path("elsewhere/kopia-lite").is_dir());
+    assert_eq!(env.ok("cache info --path").trim(), cache);
+}
+
+#[test]
+fn a_wrong_password_is_exit_12_and_says_where() {
+    let env = TestEnv::with_repository();
+    let path = env.text("repo");
+    let wanted = format!("wrong password for the repository at Filesystem: {path}");
+    assert!(env.fails(12, "snapshot list -p wrong").contains(&wanted));
+    let error = env.json_error(12, "snapshot list --password=wrong --json");
+    assert_eq!(error["kind"], "wrong-password");
+    assert!(error["message"].as_str().unwrap().contains(&wanted), "{error}");
+    let text = env.fails(12, &format!("repository connect filesystem --path={path} -p wrong"));
+    assert!(text.contains(&wanted), "{text}");
+    let mut stored = env.config_file().into_os_string();
+    stored.push(".kopia-password");
+    assert!(!std::path::Path::new(&stored).exists(), "a failed connect forgets the password");
+}
+
+#[test]
+fn the_password_comes_from_flag_environment_or_file() {
+    let env = TestEnv::with_repository().with("KOPIA_PASSWORD", "");
+    env.ok("snapshot list");
+    let path = env.text("repo");
+    let connect = format!("repository connect filesystem --path={path}");
+    let text = env.fails(12, &connect);
+    assert!(text.contains("no password: tried --password, KOPIA_PASSWORD, and"), "{text}");
+    let run = env.run([
+        "repository",
+        "connect",
+        "filesystem",
+        "--path",
+        &path,
+        "-p",
+        " fixture\n",
+        "--no-persist-credentials",
+    ]);
+    assert_eq!(run.code, 0, "white space around it is cut off: {run:#?}");
+    env.fails(12, "snapshot list");
+    let env = env.with("KOPIA_PASSWORD", PASSWORD);
+    env.ok("snapshot list");
+}
+
+#[test]
+fn connections_that_are_not_ours_to_use_say_so() {
+    let env = TestEnv::new();
+    let server = r#"{"apiServer":{"url":"https://x"},"hostname":"h","username":"u"}"#;
+    let storage = |kind: &str| {
+        format!(r#"{{"storage":{{"type":"{kind}","config":{{}}}},"hostname":"h","username":"u"}}"#)
+    };
+    for (text, code, wanted) in [
+        (
+            server.to_owned(),
+            10,
+            "belongs to a connection to a Kopia server; connect to the storage directly",
+        ),
+        (storage("b2"), 10, "b2 is not a storage that kopia-lite knows; Kopia does"),
+        (storage("martian"), 10, "unsupported kind of storage: martian"),
+        (r#"{"hostname":"h","username":"u"}"#.to_owned(), 10, "names no storage"),
+        ("junk".to_owned(), 1, "not JSON"),
+        (
+            kopias("/x", r#","readsPerSecond":-1"#),
+            1,
+            "the limit readsPerSecond can't be negative: -1",
+        ),
+        (
+            kopias("/x", r#","concurrentReads":-1"#),
+            1,
+            "the limit concurrentReads can't be negative: -1",
+        ),
+    ] {
+        env.write("config/kopia/repository.config", text);
+        let said = env.fails(code, "snapshot list");
+        assert!(said.contains(wanted), "{said}");
+    }
+    env.write("config/kopia/repository.config", "junk");
+    env.ok("repository disconnect");
+    assert!(!env.config_file().exists(), "what can't be read can be forgotten");
+}
+
+#[test]
+fn unknown_fields_of_the_file_survive_and_limits_are_kept() {
+    let env = TestEnv::with_repository();
+    let path = env.text("repo");
+    let limits = "--max-upload-speed=200000 --max-download-speed=1e6";
+    env.ok(&format!("repository connect filesystem --path={path} {limits}"));
+    let config = env.config();
+    assert_eq!(config["storage"]["config"]["maxUploadSpeedBytesPerSecond"], 200_000);
+    assert_eq!(config["storage"]["config"]["maxDownloadSpeedBytesPerSecond"], 1_000_000);
+    let source = env.plant();
+    let begun = std::time::Instant::now();
+    env.ok(&format!("snapshot create {source}"));
+    let took = begun.elapsed();
+    // 300 KB leave a debt of 100 KB, which whatever is written next pays: half a second.
+    assert!(took.as_millis() >= 500, "{took:?}");
+    // Limits of the connection take the place of the storage's.
+    let mut config = env.config();
+    config["throttlingLimits"] = serde_json::json!({"maxUploadSpeedBytesPerSecond": 1e9});
+    fs_err::write(env.config_file(), config.to_string()).unwrap();
+    env.write("src/sub/b.bin", crate::env::noise(7, 600_000));
+    let begun = std::time::Instant::now();
+    env.ok(&format!("snapshot create {source}"));
+    let took = begun.elapsed();
+    assert!(took.as_millis() < 2_500, "{took:?}");
+}

@@ -1,0 +1,23 @@
+//! The program as its users meet it: commands, texts, JSON, exit codes.
+//!
+//! One binary, so that it links once. Each test has a home of its own ([`env::TestEnv`]); S3 is a server inside this
+//! process. What a test expects of texts and JSON was printed by Kopia 0.23.1.
+#![allow(clippy::unwrap_used)]
+
+mod blobs;
+mod classes;
+mod client;
+mod cold;
+mod connection;
+mod contents;
+mod denied;
+mod env;
+mod fixtures;
+mod grammar;
+mod interrupt;
+mod policy;
+mod repository;
+mod restore;
+mod s3;
+mod snapshot;
+mod storage_config;

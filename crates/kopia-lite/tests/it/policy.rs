@@ -1,0 +1,130 @@
+//! `policy show | list | set | delete`.
+
+use crate::env::{TestEnv, keys, masked};
+
+#[test]
+fn show_says_where_each_value_comes_from() {
+    let env = TestEnv::with_repository();
+    env.ok("policy set /data --keep-latest=7 --add-ignore=*.tmp --compression=zstd");
+    let text = env.ok("policy show /data");
+    for line in [
+        "Policy for u@h:/data:",
+        "  Latest snapshots:                        7   (defined for this target)",
+        "  Hourly snapshots:                       48   inherited from (global)",
+        "  Ignore rules:                                (defined for this target)",
+        "    *.tmp",
+        "  Read ignore rules from files:                inherited from (global)",
+        "    .kopiaignore",
+        "  Parallel upload above size:         2.1 GB   inherited from (global)",
+        "  Compressor:                           zstd   (defined for this target)",
+        "No actions defined.",
+    ] {
+        assert!(text.lines().any(|it| it == line), "no {line:?} in\n{text}");
+    }
+    let json = env.json("policy show /data --json");
+    assert_eq!(
+        keys(&json),
+        [
+            "retention",
+            "files",
+            "errorHandling",
+            "scheduling",
+            "compression",
+            "metadataCompression",
+            "splitter",
+            "actions",
+            "osSnapshots",
+            "logging",
+            "upload"
+        ]
+    );
+    assert_eq!(json["retention"]["keepLatest"], 7);
+    assert_eq!(json["compression"]["compressorName"], "zstd");
+    assert!(env.fails(1, "policy show").contains("must pass either --global or a list"));
+}
+
+#[test]
+fn set_says_each_change_and_changes_nothing_else() {
+    let env = TestEnv::with_repository();
+    let before = env.json("policy show --global --json");
+    let said = env.says(
+        "policy set --global --keep-latest=3 --add-ignore=b --add-ignore=a --max-file-size=10MB",
+    );
+    assert_eq!(
+        said,
+        "Setting policy for (global)\n \
+         - setting \"number of latest backups to keep\" to 3.\n \
+         - setting \"maximum file size\" to 10000000.\n \
+         - adding \"b\" to \"ignore rules\"\n \
+         - adding \"a\" to \"ignore rules\"\n"
+    );
+    let mut after = env.json("policy show --global --json");
+    assert_eq!(after["files"]["ignore"], serde_json::json!(["a", "b"]));
+    assert!(after.get("noParent").is_none(), "{after}");
+    after["files"] = before["files"].clone();
+    after["retention"]["keepLatest"] = before["retention"]["keepLatest"].clone();
+    assert_eq!(after, before);
+    let said = env.says("policy set --global --keep-latest=inherit --clear-ignore");
+    assert!(said.contains("resetting \"number of latest backups to keep\" to a default"), "{said}");
+    assert!(said.contains("removing all from \"ignore rules\""), "{said}");
+}
+
+#[test]
+fn set_takes_every_group() {
+    let env = TestEnv::with_repository();
+    env.ok("policy set /p --one-file-system=true --ignore-cache-dirs=false --add-dot-ignore=.x \
+         --compression-min-size=10 --compression-max-size=100 --add-only-compress=.txt \
+         --metadata-compression=none --ignore-file-errors=true --ignore-dir-errors=true \
+         --max-parallel-file-reads=3 --parallel-upload-above-size-mib=100 --splitter=FIXED-1M");
+    env.ok("policy set /p --snapshot-interval=1h --snapshot-time=12:00,1:30 --run-missed=false");
+    let json = env.json("policy list --json");
+    let own = json.as_array().unwrap().iter().find(|it| it["target"]["path"] == "/p").unwrap();
+    assert_eq!(keys(own)[..2], ["id", "target"]);
+    assert_eq!(own["files"]["oneFileSystem"], true);
+    assert_eq!(own["compression"]["onlyCompress"], serde_json::json!([".txt"]));
+    assert_eq!(own["metadataCompression"]["compressorName"], "none");
+    assert_eq!(own["upload"]["parallelUploadAboveSize"], 100 << 20);
+    assert_eq!(own["splitter"]["algorithm"], "FIXED-1M");
+    assert_eq!(own["scheduling"]["intervalSeconds"], 3600);
+    assert_eq!(own["scheduling"]["timeOfDay"][0], serde_json::json!({"hour": 1, "min": 30}));
+    assert!(own.get("noParent").is_none());
+    env.ok("policy set /p --inherit=false");
+    let json = env.json("policy list --json");
+    let own = json.as_array().unwrap().iter().find(|it| it["target"]["path"] == "/p").unwrap();
+    assert_eq!(own["noParent"], true);
+    let list = masked(&env.ok("policy list"));
+    assert_eq!(list, "ID (global)\nID u@h:/p\n");
+}
+
+#[test]
+fn set_refuses_what_cannot_be() {
+    let env = TestEnv::with_repository();
+    for (flags, wanted) in [
+        ("--compression=bogus", "unsupported compressor: bogus"),
+        ("--splitter=bogus", "is no splitter"),
+        ("--keep-latest=x", "can't parse the number of latest backups to keep"),
+        ("--max-file-size=x", "can't parse the \"maximum file size\""),
+        ("--snapshot-time=25:00", "must be HH:mm"),
+        ("--manual --snapshot-interval=1h", "cannot set manual field when scheduling"),
+        ("--ignore-file-errors=maybe", "is not true, false or inherit"),
+        ("--max-parallel-snapshots=2", "can't be set on a path"),
+        ("", "no changes specified"),
+    ] {
+        let text = env.fails(1, &format!("policy set /p {flags}"));
+        assert!(text.contains(wanted), "{flags}: {text}");
+    }
+    assert_eq!(masked(&env.ok("policy list")), "ID (global)\n");
+}
+
+#[test]
+fn delete_forgets_a_policy() {
+    let env = TestEnv::with_repository();
+    env.ok("policy set u@h --keep-annual=9");
+    env.ok("policy set @h --keep-annual=8");
+    assert!(env.ok("policy show u@h").contains("  Annual snapshots:                        9 "));
+    assert!(env.ok("policy show @h").contains("  Annual snapshots:                        8 "));
+    assert_eq!(env.says("policy delete u@h -n"), "Would remove policy for u@h.\n");
+    assert_eq!(env.says("policy delete u@h"), "Removing policy on \"u@h\"...\n");
+    assert!(env.says("policy delete u@h").contains("There is no policy for u@h."));
+    assert!(env.ok("policy show u@h").contains("  Annual snapshots:                        8 "));
+}
