@@ -209,7 +209,9 @@ async fn write_both(
         let options = put_options(config, &id);
         match blobs {
             Blobs::New => put_new(storage, &id, bytes.into(), options).await?,
-            Blobs::Changed => drop(storage.put(&id, bytes.into(), &options).await?),
+            Blobs::Changed => {
+                storage.put(&id, bytes.into(), &options).await?;
+            }
         }
     }
     Ok(())

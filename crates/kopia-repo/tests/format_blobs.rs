@@ -193,7 +193,8 @@ async fn of_two_who_create_at_the_same_time_one_fails_and_the_other_has_a_reposi
     let memory = Arc::new(MemoryStorage::new());
     let create = |password: &'static str| {
         let storage = memory.clone();
-        async move { Repository::create(storage, &secret(password), CreateOptions::default()).await }
+        let options = CreateOptions::default();
+        async move { Repository::create(storage, &secret(password), options).await }
     };
     // Both look before one of them has derived its key.
     let (one, two) = tokio::join!(create("one"), create("two"));

@@ -30,8 +30,8 @@ pub(crate) struct Writing {
     pub moved: Arc<Notify>,
     /// One flush at a time.
     pub flushing: tokio::sync::Mutex<()>,
-    /// One writing of index blobs at a time. Apart from `flushing`, which is held while packs go up,
-    /// so that the index is also written during a long flush.
+    /// One writing of index blobs at a time. Apart from `flushing`, which is held while packs go
+    /// up, so that the index is also written during a long flush.
     pub indexing: tokio::sync::Mutex<()>,
     pub manifests: crate::manifests::PendingManifests,
     pub uploaded_bytes: AtomicU64,
