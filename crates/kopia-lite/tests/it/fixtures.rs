@@ -72,7 +72,8 @@ fn differences(name: &str) -> Vec<String> {
             _ => (ours, theirs),
         };
         // As text, since the order of fields counts, too.
-        if ours.to_string() != theirs.to_string() {
+        let (ours, theirs) = (ours.to_string(), theirs.to_string());
+        if ours != theirs {
             wrong.push(format!("{name}: {line}:\n ours {ours}\ntheirs {theirs}"));
         }
     }
