@@ -21,7 +21,7 @@ fn contents_are_listed_in_three_widths() {
     let line = long.lines().next().unwrap();
     let words: Vec<_> = line.split(' ').collect();
     assert_eq!((words[0], words[2]), ("ID", "TIME"), "{line}");
-    assert!(words[3].starts_with("qID-s") && words[4].contains('+'), "{line}");
+    assert!(words[3].starts_with("ID-s") && words[4].contains('+'), "{line}");
     assert_eq!(words[5], "zstd-fastest", "{line}");
     let wide = env.ok("content list -c --non-prefixed");
     assert!(

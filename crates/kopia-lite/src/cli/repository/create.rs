@@ -81,6 +81,7 @@ struct FormatFlags {
 #[derive(Debug, Subcommand)]
 enum Provider {
     /// In a bucket on S3.
+    #[command(mut_arg("bucket", |bucket| bucket.required(true)))]
     S3 {
         #[command(flatten)]
         flags: Box<S3Flags>,
