@@ -70,6 +70,6 @@ fn all_else_works_while_packs_are_cold() {
     let run = s3.line(&format!("restore {newest} {} --ignore-errors", s3.text("partly")));
     assert_eq!(run.code, 0, "{run:#?}");
     assert!(s3.path("partly/new.bin").exists() && !s3.path("partly/sub/b.bin").exists());
-    let text = s3.fails(4, &format!("show {id}/a.txt"));
+    let text = s3.fails(4, &format!("show {newest}/a.txt"));
     assert!(text.contains("archived"), "{text}");
 }

@@ -31,7 +31,7 @@ fn contents_are_listed_in_three_widths() {
     let human = env.ok("content list -c -h -s");
     assert!(human.contains(" length 56 KB packed "), "{human}");
     assert!(
-        human.lines().last().unwrap().starts_with(&format!("Total: {count} contents, ")),
+        human.lines().last().unwrap().starts_with(&format!("Total: {count}  contents, ")),
         "{human}"
     );
     let json = env.json("content list --json --prefixed");

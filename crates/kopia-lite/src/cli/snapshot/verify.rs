@@ -10,7 +10,7 @@ use kopia_format::{
 use kopia_repo::Repository;
 use kopia_snapshot::{
     manifests,
-    roots::{Lookup, Pick},
+    roots::Pick,
     tree::made_up_entry,
     verify::{VerifyOptions, VerifyReport, VerifyStats, verify},
 };
@@ -88,16 +88,8 @@ impl Verify {
             found = manifests::find(repo, &[]).await?;
         }
         let mut roots: Vec<_> = found.iter().filter_map(|m| root_of(app, m)).collect();
-        let folder = snapshot::current_folder()?;
-        let lookup = Lookup {
-            username: repo.username(),
-            hostname: repo.hostname(),
-            folder: &folder,
-            pick: Pick::Latest(0),
-            consistent_attributes: false,
-        };
         for (number, text) in named.enumerate() {
-            let root = lookup.find(repo, text).await?;
+            let root = snapshot::find_root(repo, text, Pick::Latest(0), false).await?;
             let kind = if number < self.directory_id.len() {
                 EntryKind::Directory
             } else {
