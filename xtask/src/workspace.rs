@@ -58,6 +58,9 @@ pub struct Dependency {
     pub name: String,
     /// `None` = normal; else `dev` or `build`.
     pub kind: Option<String>,
+    /// The name that this package gives it.
+    #[serde(default)]
+    pub rename: Option<String>,
     /// The folder, for crates of this workspace.
     pub path: Option<PathBuf>,
 }
@@ -65,6 +68,7 @@ pub struct Dependency {
 /// A library, program, test or example.
 #[derive(Debug, Deserialize)]
 pub struct Target {
+    name: String,
     pub kind: Vec<String>,
 }
 
@@ -118,6 +122,13 @@ impl Package {
     pub fn major_minor(&self) -> (u64, u64) {
         let mut parts = self.version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+
+    /// The name of its library.
+    pub fn library(&self) -> Option<&str> {
+        let is_library = |kind: &String| kind.contains("lib") || kind == "proc-macro";
+        let mut targets = self.targets.iter();
+        targets.find(|it| it.kind.iter().any(is_library)).map(|it| it.name.as_str())
     }
 
     /// Has it a target of this kind?

@@ -4,10 +4,14 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use blob_core::{BlobStorage, DynStorage};
 
+/// More than two pages of S3, and not a whole number of them.
+const BLOBS_TO_LIST: usize = 2500;
+
 /// A storage without blobs, and what belongs to it.
 pub struct Fresh {
     storage: DynStorage,
     advance: Option<Box<dyn Fn(Duration) + Send + Sync>>,
+    blobs_to_list: usize,
     /// Dropped with the storage: a temporary folder, a server.
     _kept: Vec<Box<dyn Any + Send + Sync>>,
 }
@@ -15,7 +19,7 @@ pub struct Fresh {
 impl Fresh {
     /// A storage that holds no blob.
     pub fn new(storage: DynStorage) -> Self {
-        Self { storage, advance: None, _kept: Vec::new() }
+        Self { storage, advance: None, blobs_to_list: BLOBS_TO_LIST, _kept: Vec::new() }
     }
 
     /// Keeps `value` until the storage is done with.
@@ -30,6 +34,19 @@ impl Fresh {
     pub fn with_clock(mut self, advance: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         self.advance = Some(Box::new(advance));
         self
+    }
+
+    /// How many blobs a long list has: 2,500 if nothing else is said, which is more than two pages
+    /// of S3. A storage whose lists have no pages may do with fewer.
+    #[must_use]
+    pub fn with_blobs_to_list(mut self, count: usize) -> Self {
+        self.blobs_to_list = count;
+        self
+    }
+
+    /// How many blobs a long list has.
+    pub fn blobs_to_list(&self) -> usize {
+        self.blobs_to_list
     }
 
     /// The storage.

@@ -6,6 +6,7 @@
 
 use std::{
     fs::Metadata,
+    io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -17,7 +18,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     error::{from_io, is_absent},
@@ -37,12 +38,23 @@ pub(crate) fn list(
     let begin = async move {
         let (sender, mut receiver) = mpsc::channel(AHEAD);
         let walk = Arc::new(Walk::new(root, prefix, sender));
+        let mut working = JoinSet::new();
         for _ in 0..workers.max(1) {
             let walk = walk.clone();
-            // Its end shows in the channel's end.
-            drop(tokio::task::spawn_blocking(move || walk.work()));
+            working.spawn_blocking(move || walk.work());
         }
-        stream::poll_fn(move |context| receiver.poll_recv(context))
+        drop(walk);
+        let found = stream::poll_fn(move |context| receiver.poll_recv(context));
+        // The end of the channel alone is no proof: a list that lost a worker is not the whole list.
+        let end = stream::unfold(working, async |mut working| {
+            while let Some(done) = working.join_next().await {
+                if let Err(error) = done {
+                    return Some((Err(from_io("list", None, io::Error::other(error))), working));
+                }
+            }
+            None
+        });
+        found.chain(end)
     };
     stream::once(begin).flatten().boxed()
 }
@@ -83,7 +95,9 @@ impl Walk {
 
     fn work(&self) {
         while let Some(folder) = self.next() {
+            let reading = Reading(self);
             let read = self.read(&folder);
+            std::mem::forget(reading);
             let mut queue = self.queue();
             queue.busy -= 1;
             match read {
@@ -165,6 +179,16 @@ impl Walk {
         let id = whole.strip_suffix(SUFFIX.as_bytes())?;
         let id = BlobId::new(std::str::from_utf8(id).ok()?).ok()?;
         id.starts_with(&self.prefix).then_some(id)
+    }
+}
+
+/// A folder being read. Dropped only by a panic, which must not leave the other workers waiting.
+struct Reading<'a>(&'a Walk);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.queue().ended = true;
+        self.0.changed.notify_all();
     }
 }
 

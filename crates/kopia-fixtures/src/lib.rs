@@ -170,3 +170,7 @@ mod tests {
         assert_eq!(spec_bytes("zeros:3"), [0; 3]);
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeTests;

@@ -21,6 +21,10 @@ use crate::{
     exit::{Exit, Failure},
 };
 
+/// The longest that the format blobs may be taken from memory: whoever locks a repository for an upgrade waits so long
+/// for everybody to have seen the lock (docs/format/02-format-blob.md §5.1).
+const FORMAT_REFRESH_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// What is said of a connection besides its storage.
 #[derive(Debug, Clone, Default)]
 pub struct ClientOptions {
@@ -59,7 +63,7 @@ impl ClientOptions {
             format_refresh: u64::try_from(refresh)
                 .ok()
                 .filter(|n| *n > 0)
-                .map(Duration::from_nanos),
+                .map(|nanos| Duration::from_nanos(nanos).min(FORMAT_REFRESH_MAX)),
             limits,
         })
     }

@@ -9,3 +9,7 @@ pub mod compose;
 pub mod connect;
 pub mod exit;
 pub mod ui;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeTests;

@@ -6,6 +6,7 @@
 //! writes are manifests, written by the application.
 
 use blob_core::{BlobError, BlobId, DynStorage, Lock, LockMode, PutAttributes, PutOptions};
+use bytes::Bytes;
 use kopia_format::{
     blobcfg::BlobConfig,
     cipher::NONCE_LEN,
@@ -71,7 +72,7 @@ impl Repository {
         let mut blob = FormatBlob::new(TOOL, version, &unique_id, &options.key_derivation);
         let key = derive(&blob, password).await?;
         blob.encrypt(&format, &key, nonce(env))?;
-        write_both(&storage, &blob, &config, &key, &options.env).await
+        write_both(&storage, &blob, &config, &key, env, Blobs::New).await
     }
 
     /// Seals the same keys with another password.
@@ -96,7 +97,8 @@ impl Repository {
         let mut blob = loaded.blob.clone();
         let key = derive(&blob, new).await?;
         blob.encrypt(&loaded.format, &key, nonce(self.env()))?;
-        write_both(self.storage(), &blob, &loaded.blob_config, &key, self.env()).await?;
+        let config = &loaded.blob_config;
+        write_both(self.storage(), &blob, config, &key, self.env(), Blobs::Changed).await?;
         self.shared().format.set_key(key);
         self.shared().format.reload().await?;
         Ok(())
@@ -122,7 +124,7 @@ impl Repository {
         let mut blob = loaded.blob.clone();
         let key = self.shared().format.key();
         blob.encrypt(&format, &key, nonce(self.env()))?;
-        write_both(self.storage(), &blob, &config, &key, self.env()).await?;
+        write_both(self.storage(), &blob, &config, &key, self.env(), Blobs::Changed).await?;
         self.shared().format.reload().await?;
         Ok(())
     }
@@ -186,17 +188,55 @@ async fn derive(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey>
     }
 }
 
+/// Are the format blobs made, or made anew?
+#[derive(Clone, Copy)]
+enum Blobs {
+    New,
+    Changed,
+}
+
 async fn write_both(
     storage: &DynStorage,
     blob: &FormatBlob,
     config: &BlobConfig,
     key: &FormatKey,
     env: &Env,
+    blobs: Blobs,
 ) -> Result<()> {
     let sealed = config.encrypt(key, &blob.unique_id, nonce(env));
     for (id, bytes) in [(BLOBCFG_BLOB, sealed), (FORMAT_BLOB, blob.to_bytes())] {
         let id = fixed_id(id);
-        storage.put(&id, bytes.into(), &put_options(config, &id)).await?;
+        let options = put_options(config, &id);
+        match blobs {
+            Blobs::New => put_new(storage, &id, bytes.into(), options).await?,
+            Blobs::Changed => {
+                storage.put(&id, bytes.into(), &options).await?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Of two clients that create a repository at the same time one must fail: the second one would
+/// take from the first one the keys that its packs are sealed with.
+async fn put_new(
+    storage: &DynStorage,
+    id: &BlobId,
+    bytes: Bytes,
+    options: PutOptions,
+) -> Result<()> {
+    let new = PutOptions { if_absent: true, ..options.clone() };
+    match storage.put(id, bytes.clone().into(), &new).await {
+        Ok(_) => Ok(()),
+        Err(BlobError::AlreadyExists { id }) => {
+            let storage = storage.info().name.clone();
+            Err(RepoError::AlreadyExists { storage, blob: id })
+        }
+        // A storage that can't tell; it was empty a moment ago.
+        Err(BlobError::Unsupported { .. } | BlobError::InvalidOption { .. }) => {
+            storage.put(id, bytes.into(), &options).await?;
+            Ok(())
+        }
+        Err(other) => Err(other.into()),
+    }
 }

@@ -250,3 +250,81 @@ impl RepoError {
         }
     }
 }
+
+/// What every content of a range is told that could not be fetched.
+impl RepoError {
+    /// The same error once more. Causes can't be cloned, so where there is one its text is kept;
+    /// errors that reading a pack never gives are put as text too.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Blob(error) => Self::Blob(blob_error_again(error)),
+            Self::Format(error) => Self::Format(error.clone()),
+            Self::WrongPassword => Self::WrongPassword,
+            Self::PasswordChanged => Self::PasswordChanged,
+            Self::RepositoryReplaced => Self::RepositoryReplaced,
+            Self::NoRepository { storage } => Self::NoRepository { storage: storage.clone() },
+            Self::FormatBlobLost { storage } => Self::FormatBlobLost { storage: storage.clone() },
+            Self::FormatBlobDamaged { blob, reason, way_out } => {
+                Self::FormatBlobDamaged { blob: blob.clone(), reason: reason.clone(), way_out }
+            }
+            Self::TooNew { reason } => Self::TooNew { reason: reason.clone() },
+            Self::UpgradeLocked { owner, since, message } => Self::UpgradeLocked {
+                owner: owner.clone(),
+                since: *since,
+                message: message.clone(),
+            },
+            Self::PackMissing { id, pack } => Self::PackMissing { id: *id, pack: pack.clone() },
+            Self::ContentArchived { id, pack, class, state } => Self::ContentArchived {
+                id: *id,
+                pack: pack.clone(),
+                class: class.clone(),
+                state: *state,
+            },
+            other => Self::Blob(BlobError::Other {
+                op: "get",
+                id: None,
+                source: other.to_string().into(),
+            }),
+        }
+    }
+}
+
+fn blob_error_again(error: &BlobError) -> BlobError {
+    match error {
+        BlobError::NotFound { id } => BlobError::NotFound { id: id.clone() },
+        BlobError::Archived { id, class, state } => {
+            BlobError::Archived { id: id.clone(), class: class.clone(), state: *state }
+        }
+        BlobError::InvalidRange { id, range, size } => {
+            BlobError::InvalidRange { id: id.clone(), range: *range, size: *size }
+        }
+        BlobError::Damaged { id, reason } => {
+            BlobError::Damaged { id: id.clone(), reason: reason.clone() }
+        }
+        BlobError::AccessDenied { op, id, reason } => {
+            BlobError::AccessDenied { op, id: id.clone(), reason: reason.clone() }
+        }
+        BlobError::Credentials { reason } => BlobError::Credentials { reason: reason.clone() },
+        BlobError::NoStorage { storage, reason } => {
+            BlobError::NoStorage { storage: storage.clone(), reason: reason.clone() }
+        }
+        BlobError::Unsupported { op, storage } => {
+            BlobError::Unsupported { op, storage: storage.clone() }
+        }
+        BlobError::ClockSkew { server, client } => {
+            BlobError::ClockSkew { server: server.clone(), client: client.clone() }
+        }
+        BlobError::Throttled { after } => BlobError::Throttled { after: *after },
+        BlobError::Transient { op, source } => {
+            BlobError::Transient { op, source: source.to_string().into() }
+        }
+        BlobError::Other { op, id, source } => {
+            BlobError::Other { op, id: id.clone(), source: source.to_string().into() }
+        }
+        other => BlobError::Other {
+            op: "get",
+            id: other.id().cloned(),
+            source: other.to_string().into(),
+        },
+    }
+}

@@ -1,8 +1,8 @@
 //! Reading by plan: each range with one request, each content opened as it comes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use blob_core::ReadRange;
+use blob_core::{BlobError, ReadRange};
 use bytes::Bytes;
 use dataplane::task;
 use futures::{Stream, StreamExt, stream};
@@ -12,6 +12,9 @@ use crate::{
     PackReads, RangeRead, ReadPlan, RepoError, Repository, Result, contents::read::read_error,
     read_plan::PlannedContent, state::blob_id,
 };
+
+/// Contents of one pack that are read by themselves at once.
+const EACH_AT_ONCE: usize = 4;
 
 /// A content and its bytes, or why they can't be had.
 pub type Fetched = (ContentId, Result<Bytes>);
@@ -23,16 +26,46 @@ impl Repository {
         let entries: Vec<_> = range.contents.iter().map(|c| c.as_entry(&pack.pack)).collect();
         match self.fetch_range(pack, range).await {
             Ok(bytes) => self.open_all(range, &entries, &bytes).await,
-            // The error belongs to each of them; it can't be cloned, so each asks for itself, which
-            // also finds what lies before the end of a pack that was cut.
-            Err(Failure::Each) => {
-                let reads = entries
-                    .iter()
-                    .map(|entry| async move { (entry.id, self.shared().read_entry(entry).await) });
-                futures::future::join_all(reads).await
+            Err(Failure::Each) => self.read_each(&entries).await,
+            Err(Failure::All(error)) => {
+                entries.iter().map(|entry| (entry.id, Err(about(entry, &error)))).collect()
             }
-            Err(Failure::All(make)) => entries.iter().map(|e| (e.id, Err(make(e)))).collect(),
         }
+    }
+
+    /// Reads each by itself. The first one goes ahead: it may bring a whole pack into the cache.
+    /// When the storage fails, the contents after that are not asked for: each request is tried
+    /// many times, and an outage would use up what all requests may be tried again.
+    async fn read_each(&self, entries: &[IndexEntry]) -> Vec<Fetched> {
+        let outage = OnceLock::new();
+        let mut reads = Vec::with_capacity(entries.len());
+        for entry in entries {
+            reads.push(self.read_unless(&outage, entry));
+        }
+        let mut reads = reads.into_iter();
+        let mut all = Vec::with_capacity(entries.len());
+        if let Some(first) = reads.next() {
+            all.push(first.await);
+        }
+        let mut rest = stream::iter(reads).buffered(EACH_AT_ONCE);
+        while let Some(read) = rest.next().await {
+            all.push(read);
+        }
+        all
+    }
+
+    async fn read_unless(&self, outage: &OnceLock<RepoError>, entry: &IndexEntry) -> Fetched {
+        if let Some(error) = outage.get() {
+            return (entry.id, Err(about(entry, error)));
+        }
+        let read = self.shared().read_entry(entry).await;
+        if let Err(error) = &read
+            && !is_of_one_content(error)
+        {
+            // Another one may have set it: one is enough.
+            let _ = outage.set(about(entry, error));
+        }
+        (entry.id, read)
     }
 
     /// Fetches all that `plan` names, a few ranges at a time, and gives the contents as they come.
@@ -61,34 +94,22 @@ impl Repository {
     }
 
     async fn fetch_range(&self, pack: &PackReads, range: &RangeRead) -> Result<Bytes, Failure> {
-        self.shared().format.ensure_fresh().await.map_err(|_| Failure::Each)?;
+        self.shared().format.ensure_fresh().await.map_err(Failure::All)?;
         let cached = range.contents.len() == 1 || pack.pack.starts_with('q');
         if cached && self.cache().is_some() {
             // One content is read through the cache; a metadata pack is fetched whole anyway.
             return Err(Failure::Each);
         }
-        let id = blob_id(&pack.pack).map_err(|_| Failure::Each)?;
+        let id = blob_id(&pack.pack).map_err(Failure::All)?;
         let wanted = ReadRange::Bytes { offset: range.offset, length: range.length };
         match self.storage().get(&id, wanted).await {
             Ok(bytes) => {
                 self.shared().meters.fetched(bytes.len());
                 Ok(bytes)
             }
-            Err(blob_core::BlobError::NotFound { .. }) => {
-                let pack = id.clone();
-                Err(Failure::All(Box::new(move |entry| RepoError::PackMissing {
-                    id: entry.id,
-                    pack: pack.clone(),
-                })))
-            }
-            Err(blob_core::BlobError::Archived { class, state, .. }) => {
-                Err(Failure::All(Box::new(move |entry| {
-                    let (id, class) = (id.clone(), class.clone());
-                    let error = blob_core::BlobError::Archived { id: id.clone(), class, state };
-                    read_error(error, entry, &id)
-                })))
-            }
-            Err(_) => Err(Failure::Each),
+            // What lies before the end of a pack that was cut is still to be had.
+            Err(BlobError::InvalidRange { .. }) => Err(Failure::Each),
+            Err(error) => Err(Failure::All(error.into())),
         }
     }
 
@@ -120,7 +141,29 @@ enum Failure {
     /// Each content is to be read by itself.
     Each,
     /// The same is true of every content.
-    All(Box<dyn Fn(&IndexEntry) -> RepoError + Send + Sync>),
+    All(RepoError),
+}
+
+/// Does it say nothing about other contents of the pack?
+fn is_of_one_content(error: &RepoError) -> bool {
+    matches!(
+        error,
+        RepoError::ContentNotFound { .. }
+            | RepoError::ContentDamaged { .. }
+            | RepoError::PackTruncated { .. }
+    )
+}
+
+/// What befell a whole pack, as the error of one content.
+fn about(entry: &IndexEntry, error: &RepoError) -> RepoError {
+    match (error.again(), blob_id(&entry.pack)) {
+        (RepoError::Blob(error), Ok(pack)) => read_error(error, entry, &pack),
+        (RepoError::PackMissing { pack, .. }, _) => RepoError::PackMissing { id: entry.id, pack },
+        (RepoError::ContentArchived { pack, class, state, .. }, _) => {
+            RepoError::ContentArchived { id: entry.id, pack, class, state }
+        }
+        (other, _) => other,
+    }
 }
 
 impl PlannedContent {

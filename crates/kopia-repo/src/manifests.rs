@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The prefix of contents with manifests.
-const PREFIX: u8 = b'm';
+pub(crate) const PREFIX: u8 = b'm';
 /// How often loading starts anew when contents vanish meanwhile.
 const ATTEMPTS: u32 = 10;
 /// With fewer contents, merging them is not worth it. Kopia's value.
@@ -198,11 +198,7 @@ impl RepositoryWriter {
         labels: &[(&str, &str)],
         payload: &T,
     ) -> Result<ManifestId> {
-        let id = ManifestId::generate(random(self.shared().env()));
-        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let entry = ManifestEntry::new(id.clone(), labels, self.now(), &payload)?;
-        self.writing.manifests.put(entry);
-        Ok(id)
+        self.put_entry(labels, self.now(), payload)
     }
 
     /// Puts a manifest in place of all that have the same labels: policies, maintenance parameters.
@@ -222,7 +218,26 @@ impl RepositoryWriter {
         if self.now().duration_since(newest) < REPLACE_PAUSE {
             self.shared().env().clock.sleep(REPLACE_PAUSE).await;
         }
-        self.put_manifest(labels, payload).await
+        self.put_entry(labels, self.later_time(newest), payload)
+    }
+
+    fn put_entry<T: Serialize + ?Sized>(
+        &self,
+        labels: &[(&str, &str)],
+        modified: GoTime,
+        payload: &T,
+    ) -> Result<ManifestId> {
+        let id = ManifestId::generate(random(self.shared().env()));
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let entry = ManifestEntry::new(id.clone(), labels, modified, &payload)?;
+        self.writing.manifests.put(entry);
+        Ok(id)
+    }
+
+    /// Now; or a moment after `modified`, if the clock of whoever wrote that is ahead of ours: of
+    /// two entries the later one counts, and what is written last must.
+    fn later_time(&self, modified: GoTime) -> GoTime {
+        self.now().max(modified.saturating_add(Duration::from_nanos(1)))
     }
 
     /// Deletes a manifest. False if there is none of that ID.
@@ -231,8 +246,9 @@ impl RepositoryWriter {
     /// What reading manifests may give.
     pub async fn delete_manifest(&self, id: &ManifestId) -> Result<bool> {
         match self.get_manifest(id).await {
-            Ok(_) => {
-                self.writing.manifests.put(ManifestEntry::tombstone(id.clone(), self.now()));
+            Ok(old) => {
+                let now = self.later_time(old.modified);
+                self.writing.manifests.put(ManifestEntry::tombstone(id.clone(), now));
                 Ok(true)
             }
             Err(RepoError::ManifestNotFound { .. }) => Ok(false),

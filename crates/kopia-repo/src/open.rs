@@ -46,7 +46,7 @@ impl Repository {
         let cache = match &options.cache {
             Some(cache) => {
                 let key = loaded.format.cache_key(&loaded.blob.unique_id, &format.key())?;
-                Some(Cache::open(cache, key.as_bytes()).await?)
+                Cache::open(cache, key.as_bytes()).await?
             }
             None => None,
         };
@@ -140,7 +140,7 @@ impl Repository {
         &self.0.budget
     }
 
-    /// The cache, if there is one.
+    /// The cache, if one was asked for and its folder could be made.
     pub fn cache(&self) -> Option<&Cache> {
         self.0.cache.as_ref()
     }

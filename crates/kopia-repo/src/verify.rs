@@ -188,7 +188,7 @@ impl Verification<'_> {
                     sink(VerifyEvent::Problem { id, error: &error });
                 }
             }
-            if self.report.contents_read % 1_000 == 0 {
+            if self.report.contents_read.is_multiple_of(1_000) {
                 sink(VerifyEvent::Progress(&self.report));
             }
         }

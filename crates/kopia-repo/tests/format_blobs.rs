@@ -6,9 +6,11 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use blob_core::{
-    BlobStorage, Lock, LockMode, ManualClock, MemoryStorage, PutOptions, ReadRange, StorageStack,
-    Timestamp, layers::ReadOnly,
+    BlobError, BlobStorage, Lock, LockMode, ManualClock, MemoryStorage, PutOptions, ReadRange,
+    StorageStack, Timestamp,
+    layers::{Operation, ReadOnly},
 };
+use blob_testkit::{Fault, FaultyStorage, Rule};
 use common::{create_in, create_with, fresh, ids, noise, reopen, secret};
 use kopia_format::time::GoTime;
 use kopia_repo::{CreateOptions, Env, OpenOptions, RepoError, Repository, Retention};
@@ -184,4 +186,40 @@ async fn another_repository_in_its_place_is_noticed() {
         storage.put(&id, bytes.into(), &PutOptions::default()).await.unwrap();
     }
     assert!(matches!(repository.refresh().await, Err(RepoError::RepositoryReplaced)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_create_at_the_same_time_one_fails_and_the_other_has_a_repository() {
+    let memory = Arc::new(MemoryStorage::new());
+    let create = |password: &'static str| {
+        let storage = memory.clone();
+        let options = CreateOptions::default();
+        async move { Repository::create(storage, &secret(password), options).await }
+    };
+    // Both look before one of them has derived its key.
+    let (one, two) = tokio::join!(create("one"), create("two"));
+    let (winner, failed) = match (one, two) {
+        (Ok(()), Err(error)) => ("one", error),
+        (Err(error), Ok(())) => ("two", error),
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(failed, RepoError::AlreadyExists { .. }), "{failed}");
+    let opened = Repository::open(memory, &secret(winner), OpenOptions::default()).await;
+    let writer = opened.unwrap().writer().unwrap();
+    writer.put_manifest(&[("type", "note")], "x").await.unwrap();
+    writer.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_storage_that_cannot_put_only_what_is_new_takes_a_repository_all_the_same() {
+    let faulty = FaultyStorage::over(Arc::new(MemoryStorage::new()));
+    let unsupported =
+        || BlobError::Unsupported { op: "a put of what is new", storage: "old".into() };
+    for blob in ["kopia.blobcfg", "kopia.repository"] {
+        let rule = Rule::new(Fault::before(unsupported)).on(Operation::Put).of(blob);
+        faulty.rule(rule.times(1));
+    }
+    let create = CreateOptions::default();
+    Repository::create(faulty.clone(), &secret("x"), create).await.unwrap();
+    Repository::open(faulty, &secret("x"), OpenOptions::default()).await.unwrap();
 }

@@ -3,8 +3,11 @@
 
 mod common;
 
-use common::{fresh, ids, reopen};
-use kopia_repo::{EntryFilter, RepoError};
+use std::sync::Arc;
+
+use blob_core::{ManualClock, MemoryStorage, Timestamp};
+use common::{at, create_with, fresh, ids, reopen, secret};
+use kopia_repo::{CreateOptions, EntryFilter, RepoError, Repository};
 
 #[tokio::test]
 async fn a_manifest_is_found_by_any_of_its_labels_oldest_first() {
@@ -85,4 +88,26 @@ async fn many_contents_of_manifests_are_merged_into_one() {
     let mut after = reopen(storage).await.manifests().all().await.unwrap();
     assert_eq!(after.pop().unwrap().id, pending);
     assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn what_is_written_last_counts_even_if_another_clock_was_ahead() {
+    let storage = Arc::new(MemoryStorage::new());
+    let noon = 1_800_000_000;
+    let clock = |secs| Arc::new(ManualClock::at(Timestamp::from_secs(secs)));
+    let ahead = create_with(storage.clone(), CreateOptions::default(), at(&clock(noon + 3_600)));
+    let writer = ahead.await.writer().unwrap();
+    let note = writer.put_manifest(&[("type", "note")], "x").await.unwrap();
+    writer.put_manifest(&[("type", "policy")], "of the future").await.unwrap();
+    writer.flush().await.unwrap();
+
+    let opened = Repository::open(storage.clone(), &secret("fixture"), at(&clock(noon))).await;
+    let writer = opened.unwrap().writer().unwrap();
+    assert!(writer.delete_manifest(&note).await.unwrap());
+    let policy = writer.replace_manifest(&[("type", "policy")], "of now").await.unwrap();
+    writer.flush().await.unwrap();
+    let all = reopen(storage).await.manifests().all().await.unwrap();
+    assert_eq!(all.len(), 1, "the deleted ones stay away");
+    assert_eq!(all[0].id, policy);
+    assert!(all[0].modified.secs() >= noon + 3_600, "later than what it replaces");
 }

@@ -5,8 +5,10 @@ mod common;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use blob_core::{MemoryStorage, StorageClass, layers::Operation};
-use blob_testkit::CountingStorage;
+use blob_core::{
+    BlobError, BlobStorage, MemoryStorage, PutOptions, ReadRange, StorageClass, layers::Operation,
+};
+use blob_testkit::{CountingStorage, Fault, FaultyStorage, Rule};
 use common::{create_with, fresh, ids, noise, reopen, secret, text};
 use futures::StreamExt;
 use kopia_format::{ContentId, ObjectId};
@@ -211,4 +213,72 @@ async fn statistics_add_up() {
         stats.by_size.last().map(|(bound, amount)| (*bound, amount.count)),
         Some((100_000, 20))
     );
+}
+
+#[tokio::test]
+async fn an_outage_costs_a_range_a_few_requests_and_not_one_for_each_content() {
+    let (memory, _, folders, files) = filled().await;
+    let faulty = FaultyStorage::over(memory);
+    let counting = CountingStorage::over(faulty.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let plain = reopen(counting.clone()).await;
+    let options = caching(folder.path());
+    let cached = Repository::open(counting.clone(), &secret("fixture"), options).await.unwrap();
+    let denied = || BlobError::AccessDenied { op: "get", id: None, reason: "by script".into() };
+    for make in [Fault::transient, denied] {
+        faulty.heal();
+        for pack in ["p", "q"] {
+            faulty.rule(Rule::new(Fault::before(make)).on(Operation::Get).of(pack));
+        }
+        for (repository, contents) in [(&plain, &files), (&plain, &folders), (&cached, &folders)] {
+            counting.clear();
+            let plan = repository.read_plan(contents.iter().copied()).await.unwrap();
+            let read: Vec<_> = repository.fetch_all(&plan).collect().await;
+            assert_eq!(read.len(), 20);
+            for (_, bytes) in read {
+                let Err(RepoError::Blob(error)) = bytes else { panic!("{bytes:?}") };
+                assert_eq!(error.to_string(), make().to_string());
+            }
+            assert_eq!(counting.count(Operation::Get), 1);
+        }
+    }
+    // The cache has kept none of it.
+    faulty.heal();
+    assert_eq!(cached.content(&folders[0]).await.unwrap(), noise(0, 2_000));
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_pack_that_was_cut_is_still_read() {
+    let (memory, counting, _, files) = filled().await;
+    let repository = reopen(counting.clone()).await;
+    let pack = ids(&memory, "p").remove(0);
+    let entry = repository.content_entry(&files[10]).await.unwrap().unwrap();
+    let whole = memory.get(&pack, ReadRange::Full).await.unwrap();
+    let part = whole.slice(..entry.offset as usize + 1_000);
+    memory.put(&pack, part.into(), &PutOptions::default()).await.unwrap();
+    let plan = repository.read_plan(files.iter().copied()).await.unwrap();
+    counting.clear();
+    let read: Vec<_> = repository.fetch_all(&plan).collect().await;
+    for (id, bytes) in read {
+        let number = files.iter().position(|file| *file == id).unwrap();
+        match bytes {
+            Ok(bytes) => assert_eq!((number < 10, bytes), (true, noise(number as u64, 30_000))),
+            Err(RepoError::PackTruncated { .. }) => assert!(number >= 10),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(counting.at_once_max() <= 4, "one after the other, nearly");
+}
+
+#[tokio::test]
+async fn without_a_cache_folder_the_storage_is_asked() {
+    let (_, counting, folders, _) = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "no folder").unwrap();
+    let opened = Repository::open(counting.clone(), &secret("fixture"), caching(&file)).await;
+    let repository = opened.unwrap();
+    assert!(repository.cache().is_none());
+    assert_eq!(repository.content(&folders[3]).await.unwrap(), noise(3, 2_000));
+    assert_eq!(repository.manifests().all().await.unwrap().len(), 1);
 }

@@ -371,3 +371,40 @@ async fn an_index_of_pieces_may_itself_be_cut() {
     let mut reader = repository.open_object(&object).await.unwrap();
     assert_eq!(reader.read_at(19_999_950, 100).await.unwrap(), noise(1, 100)[50..]);
 }
+
+#[tokio::test]
+async fn a_content_that_is_moved_and_then_deleted_is_deleted() {
+    let (storage, repository) = fresh().await;
+    let writer = repository.writer().unwrap();
+    let id = writer.put_content(noise(1, 500), None, None).await.unwrap();
+    writer.flush().await.unwrap();
+    writer.rewrite_content(&id).await.unwrap();
+    assert!(writer.delete_content(&id).await.unwrap());
+    assert!(!writer.delete_content(&id).await.unwrap(), "it is deleted already");
+    writer.flush().await.unwrap();
+    let entry = repository.content_entry(&id).await.unwrap().unwrap();
+    assert!(entry.deleted);
+    assert_eq!(ids(&storage, "p"), [entry.pack.parse().unwrap()], "the old pack is the only one");
+
+    // Of what was deleted and written anew, the old deletion is all that is left.
+    writer.put_content(noise(1, 500), None, None).await.unwrap();
+    assert!(writer.delete_content(&id).await.unwrap());
+    assert_eq!(writer.flush().await.unwrap(), Default::default());
+    assert_eq!(state(&repository, &id).await, Some(true));
+    assert_eq!(repository.content(&id).await.unwrap(), noise(1, 500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_in_a_closed_pack_that_is_moved_and_then_deleted_is_deleted() {
+    let storage = Arc::new(MemoryStorage::new());
+    let options = CreateOptions { max_pack_size: 10 << 20, ..CreateOptions::default() };
+    let repository = create_in(storage.clone(), options).await;
+    let writer = repository.writer().unwrap();
+    let id = writer.put_content(noise(1, 500), None, None).await.unwrap();
+    writer.put_content(common::plain(1, 10 << 20), None, None).await.unwrap();
+    writer.rewrite_content(&id).await.unwrap();
+    assert!(writer.delete_content(&id).await.unwrap());
+    writer.flush().await.unwrap();
+    assert_eq!(ids(&storage, "p").len(), 1);
+    assert_eq!(state(&repository, &id).await, Some(true));
+}

@@ -31,7 +31,7 @@ pub enum Input {
     Stream {
         /// The file's name.
         name: String,
-        /// Its bytes.
+        /// Its bytes, and an empty piece at their end.
         pieces: mpsc::Receiver<Result<Bytes, String>>,
     },
 }

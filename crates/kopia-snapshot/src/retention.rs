@@ -1,5 +1,7 @@
 //! Deleting the snapshots of a source that its policy keeps no longer.
 
+use std::collections::BTreeMap;
+
 use jiff::tz::TimeZone;
 use kopia_format::{
     policy::Policy,
@@ -22,11 +24,13 @@ pub fn reasons(
 /// Deletes the manifests of `source` that have no reason to be kept and no pin. Sees what `writer`
 /// has not flushed yet; visible to others after a flush. The data goes with the next maintenance.
 ///
+/// A source without a path, or without a user, stands for all sources of that user or host; each is judged by itself.
+///
 /// # Errors
 /// What the repository says.
 pub async fn apply(writer: &RepositoryWriter, source: &Source) -> Result<Vec<SnapshotManifest>> {
     let all = manifests::of_source_pending(writer, source).await?;
-    let expired = expired(writer.repository(), source, &all).await?;
+    let expired = expired(writer.repository(), all).await?;
     for manifest in &expired {
         writer.delete_manifest(&manifest.id).await?;
     }
@@ -38,17 +42,21 @@ pub async fn apply(writer: &RepositoryWriter, source: &Source) -> Result<Vec<Sna
 /// # Errors
 /// What the repository says.
 pub async fn plan(repo: &Repository, source: &Source) -> Result<Vec<SnapshotManifest>> {
-    let all = manifests::of_source(repo, source).await?;
-    expired(repo, source, &all).await
+    expired(repo, manifests::of_source(repo, source).await?).await
 }
 
-async fn expired(
-    repo: &Repository,
-    source: &Source,
-    all: &[SnapshotManifest],
-) -> Result<Vec<SnapshotManifest>> {
-    let effective = policies::effective(repo, source).await?;
+/// Snapshots of different sources never compete for a place, and each source has its own policy.
+async fn expired(repo: &Repository, all: Vec<SnapshotManifest>) -> Result<Vec<SnapshotManifest>> {
+    let mut by_source: BTreeMap<Source, Vec<SnapshotManifest>> = BTreeMap::new();
+    for manifest in all {
+        by_source.entry(manifest.source.clone()).or_default().push(manifest);
+    }
     let zone = TimeZone::system();
-    let expired = retention::expired(&effective.policy.retention, all, &zone);
-    Ok(expired.into_iter().cloned().collect())
+    let mut found = Vec::new();
+    for (source, group) in by_source {
+        let effective = policies::effective(repo, &source).await?;
+        let expired = retention::expired(&effective.policy.retention, &group, &zone);
+        found.extend(expired.into_iter().cloned());
+    }
+    Ok(found)
 }

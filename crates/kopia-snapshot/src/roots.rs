@@ -6,7 +6,7 @@
 
 use kopia_format::{
     ManifestId, ObjectId,
-    directory::DirEntry,
+    directory::{DirEntry, EntryKind},
     snapshot::{SnapshotManifest, Source},
     time::GoTime,
 };
@@ -96,7 +96,12 @@ impl Lookup<'_> {
                 return below(repo, manifest, path).await.map(Some);
             }
             if repo.content_entry(&object.content_id()).await?.is_some() {
-                let entry = descend(repo, made_up_entry(object), path).await?;
+                let mut start = made_up_entry(object);
+                if start.kind == EntryKind::File {
+                    // No directory tells its length, so its own contents have to.
+                    start.size = length_of(repo, &object).await?;
+                }
+                let entry = descend(repo, start, path).await?;
                 return Ok(Some(Root { entry, manifest: None, path: path.to_owned() }));
             }
         }
@@ -212,6 +217,14 @@ async fn below(repo: &Repository, manifest: SnapshotManifest, path: &str) -> Res
         .ok_or_else(|| SnapshotError::Invalid(format!("snapshot {} has no root", manifest.id)))?;
     let entry = descend(repo, root, path).await?;
     Ok(Root { entry, manifest: Some(manifest), path: path.to_owned() })
+}
+
+/// The length of an object in bytes; read only where no index tells it.
+async fn length_of(repo: &Repository, object: &ObjectId) -> Result<u64> {
+    match repo.object_contents(object).await?.length() {
+        Some(length) => Ok(length),
+        None => Ok(repo.open_object(object).await?.len()),
+    }
 }
 
 /// The one snapshot whose manifest or root ID begins with `digits`.

@@ -1,10 +1,13 @@
 //! Rules of this tree that no other tool checks.
 //!
 //! Every module says at its top what is in it; files stay readable in one sitting; links lead
-//! somewhere; nothing names a folder of one machine; every library has a README and an example; the
-//! top level holds what belongs there and no more. Reasons: CONTRIBUTING.md.
+//! somewhere, and so do citations; no dependency is declared in vain; nothing names a folder of one
+//! machine; every library has a README and an example; the top level holds what belongs there and
+//! no more. Reasons: CONTRIBUTING.md.
 
+mod citations;
 mod links;
+mod unused;
 
 use std::{
     collections::BTreeSet,
@@ -43,6 +46,7 @@ const DATA: &[&str] = &["crates/kopia-fixtures/fixtures", "crates/kopia-fixtures
 /// Checks all files that git knows or would add.
 pub fn check(workspace: &Workspace) -> anyhow::Result<Outcome> {
     let files = files()?;
+    let documents = citations::Documents::read(&files);
     let mut wrong = Vec::new();
     for path in &files {
         let name = path.display().to_string();
@@ -55,12 +59,15 @@ pub fn check(workspace: &Workspace) -> anyhow::Result<Outcome> {
         }
         if !DATA.iter().any(|data| path.starts_with(data)) {
             wrong.extend(machine_paths(&name, &text));
+            wrong.extend(documents.check(&name, &text));
             if path.extension().is_some_and(|ext| ext == "md") {
                 wrong.extend(links::check(path, &text));
+                wrong.extend(citations::check_files(path, &text));
             }
         }
     }
     wrong.extend(packages(workspace, &files));
+    wrong.extend(unused::check(workspace, &files));
     wrong.sort();
     ensure!(wrong.is_empty(), "{} things are untidy:\n{}", wrong.len(), wrong.join("\n"));
     Ok(Outcome::Done(format!("{} files", files.len())))

@@ -6,13 +6,10 @@ use blob_core::BlobId;
 
 use super::{Fresh, Verdict, ensure, id, list, pattern, put_many, writable};
 
-/// More than two pages of S3, and not a whole number of them.
-const MANY: usize = 2500;
-
 pub(super) async fn a_list_gives_every_blob_once(fresh: &Fresh) -> Verdict {
     let storage = writable(fresh)?;
     ensure!(list(storage, "").await?.is_empty(), "the fresh storage has blobs in it already");
-    let blobs: Vec<_> = (0..MANY)
+    let blobs: Vec<_> = (0..fresh.blobs_to_list())
         .map(|n| {
             // Names of the lengths and beginnings of Kopia's packs and indexes.
             let kind = ["p", "q", "xn0_", "xn12_", "_log_"][n % 5];

@@ -52,6 +52,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value for the whole process")]
 enum Command {
     /// Create, connect and look at repositories.
     #[command(subcommand, visible_alias = "repo")]

@@ -27,7 +27,7 @@ pub enum Command {
     /// Check a file, or the bucket's.
     Check(Check),
     /// Upload or change the bucket's file.
-    Set(Set),
+    Set(Box<Set>),
     /// Say which entry decides about a blob, and why.
     Explain(Explain),
 }

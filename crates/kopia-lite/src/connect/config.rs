@@ -50,14 +50,15 @@ pub fn storage_of<'a>(
     connection: &'a LocalConfig,
     file: &Path,
 ) -> anyhow::Result<&'a StorageConnection> {
-    let what = if connection.api_server.is_some() {
-        "belongs to a connection to a Kopia server; connect to the storage directly"
-    } else {
-        "names no storage"
+    let what = match (&connection.api_server, &connection.storage) {
+        (None, Some(storage)) => return Ok(storage),
+        // Kopia, too, goes by the server where a file names both.
+        (Some(_), _) => {
+            "belongs to a connection to a Kopia server; connect to the storage directly"
+        }
+        (None, None) => "names no storage",
     };
-    connection.storage.as_ref().ok_or_else(|| {
-        Failure::new(Exit::NotConnected, format!("{} {what}", file.display())).into()
-    })
+    Err(Failure::new(Exit::NotConnected, format!("{} {what}", file.display())).into())
 }
 
 /// Writes the connection file: whole or not at all, readable by this user alone.

@@ -94,12 +94,13 @@ fn stored(config_file: &Path) -> anyhow::Result<Option<SecretString>> {
 /// # Errors
 /// The file cannot be written.
 pub fn store(config_file: &Path, password: &SecretString) -> io::Result<()> {
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut out = options.open(file(config_file))?;
+    let folder = config_file.parent().unwrap_or(Path::new("."));
+    // A temporary file is readable by this user alone from the beginning, whatever was there before.
+    let mut out = tempfile::NamedTempFile::new_in(folder)?;
     out.write_all(BASE64_STANDARD.encode(password.expose_secret()).as_bytes())?;
-    out.sync_all()
+    out.as_file().sync_all()?;
+    out.persist(file(config_file))?;
+    Ok(())
 }
 
 /// Forgets the password of a connection; none kept is fine.

@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn every_size_falls_into_one_class() {
         let mut histogram = Histogram::default();
-        [0, 9, 10, 99_999_999, 100_000_000].map(|size| histogram.add(size, size));
+        for size in [0, 9, 10, 99_999_999, 100_000_000] {
+            histogram.add(size, size);
+        }
         let text = histogram.render(|size| size.to_string());
         assert!(text.contains("        2 between 0 and 10 (total 9)"), "{text}");
         assert!(text.contains("        1 between 10 and 100 (total 10)"), "{text}");

@@ -75,20 +75,23 @@ pub struct Cache {
 }
 
 impl Cache {
-    pub(crate) async fn open(options: &CacheOptions, key: &[u8]) -> Result<Self> {
+    /// `None` if there can't be a folder: all is read from the storage then, every time.
+    pub(crate) async fn open(options: &CacheOptions, key: &[u8]) -> Result<Option<Self>> {
         let root = options.directory.join("kopia-lite");
         let mac = ContentHasher::new("HMAC-SHA256", key)?;
         let files = Files::new(root.clone(), mac);
-        blocking(&files, |files| files.make_folder())
-            .await
-            .map_err(|source| RepoError::Cache { path: root, source })?;
+        if let Err(error) = blocking(&files, |files| files.make_folder()).await {
+            tracing::warn!(folder = %root.display(), %error,
+                "the cache folder can't be made; going on without a cache");
+            return Ok(None);
+        }
         let kept = [
             Limit::new(options.metadata_bytes_max),
             Limit::new(options.content_bytes_max),
             Limit::new(options.metadata_bytes_max),
         ];
         let whole_packs = Semaphore::new(limits::WHOLE_PACKS_FETCHING);
-        Ok(Self { files, limits: kept, flights: Flights::default(), whole_packs })
+        Ok(Some(Self { files, limits: kept, flights: Flights::default(), whole_packs }))
     }
 
     /// The folder.

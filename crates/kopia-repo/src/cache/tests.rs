@@ -1,3 +1,5 @@
+//! The cache on a disk of its own: what stays, what goes, what is not believed.
+
 use super::*;
 
 async fn cache(folder: &std::path::Path, bytes_max: u64) -> Cache {
@@ -6,7 +8,7 @@ async fn cache(folder: &std::path::Path, bytes_max: u64) -> Cache {
         content_bytes_max: bytes_max,
         metadata_bytes_max: bytes_max,
     };
-    Cache::open(&options, &[7; 16]).await.unwrap()
+    Cache::open(&options, &[7; 16]).await.unwrap().expect("the folder can be made")
 }
 
 fn only_file(cache: &Cache, kind: Kind) -> PathBuf {

@@ -3,7 +3,8 @@
 //! The order is kill-safe at every arrow (docs/format/03 §8): session marker → packs → index blobs
 //! → marker deleted. Whatever fails stays pending and is done again by the next flush, packs with
 //! the same names and bytes. An index blob is also written while writing goes on, ten minutes after
-//! the last one, so that a long session is not lost whole.
+//! the last one, so that a long session is not lost whole; it names packs of data and folders only,
+//! since manifests and deletions take effect together with all that was written before them.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -11,14 +12,14 @@ use std::{
 };
 
 use dataplane::task;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kopia_format::{
     ContentId,
     index::{IndexBuilder, IndexEntry, SHARD_LEN_MAX},
 };
 
 use super::{
-    pack::{Claim, Stage},
+    pack::{Claim, ClosedPack, Stage},
     pending::Ready,
 };
 use crate::{RepoError, RepositoryWriter, Result};
@@ -60,10 +61,14 @@ impl RepositoryWriter {
         let _turn = self.writing.flushing.lock().await;
         self.shared().format.ensure_fresh().await?;
         let manifests = self.flush_manifests().await?;
-        self.writing.pending().end_session();
+        let packs = self.writing.pending().end_session();
         let mut report = FlushReport::default();
-        self.upload_all(&mut report).await?;
-        self.write_indexes(&mut report).await?;
+        self.upload_all(packs, &mut report).await?;
+        {
+            let _turn = self.writing.indexing.lock().await;
+            let all = self.writing.pending().ready();
+            self.write_indexes(all, &mut report).await?;
+        }
         self.end_sessions().await?;
         self.writing.manifests.committed(&manifests);
         Ok(report)
@@ -81,47 +86,50 @@ impl RepositoryWriter {
         }
         let writer = self.clone();
         task::owned(async move {
-            // If a flush is running, it does this work.
-            match writer.writing.flushing.try_lock() {
-                Ok(_turn) => writer.write_indexes(&mut FlushReport::default()).await,
+            // Whoever is at it does this work too.
+            match writer.writing.indexing.try_lock() {
+                Ok(_turn) => {
+                    let early = writer.writing.pending().ready_early();
+                    writer.write_indexes(early, &mut FlushReport::default()).await
+                }
                 Err(_) => Ok(()),
             }
         })
         .await
     }
 
-    /// Waits until few enough packs are on their way; tries again what failed.
+    /// Tries packs again whose upload failed, and waits until few enough are on their way. So a
+    /// failure reaches a caller with the next content, as in Kopia, and not when all room is taken.
     async fn wait_for_room(&self) -> Result<()> {
         loop {
             let moved = self.writing.moved.notified();
             let packs = self.writing.pending().not_uploaded();
-            if packs.len() < self.shared().packs_waiting_max() {
-                return Ok(());
-            }
-            // Packs are claimed as soon as they are closed, so one that waits here has failed
-            // before.
-            match packs.iter().find_map(|pack| pack.claim()) {
+            let is_full = packs.len() >= self.shared().packs_waiting_max();
+            let mut urgent = packs.iter().filter(|pack| is_full || pack.has_failed());
+            match urgent.find_map(|pack| pack.claim()) {
                 Some(claim) => {
                     let writer = self.clone();
                     task::owned(async move { writer.upload(claim).await }).await?;
                 }
-                None => moved.await,
+                None if is_full => moved.await,
+                None => return Ok(()),
             }
         }
     }
 
-    /// Uploads closed packs beside the caller.
+    /// Uploads closed packs beside the caller. Those that failed before are left to
+    /// [`wait_for_room`](Self::wait_for_room), where the error has somewhere to go.
     pub(crate) fn start_uploads(&self) {
         let packs = self.writing.pending().not_uploaded();
-        let claims: Vec<_> = packs.iter().filter_map(|pack| pack.claim()).collect();
+        let fresh = packs.iter().filter(|pack| !pack.has_failed());
+        let claims: Vec<_> = fresh.filter_map(|pack| pack.claim()).collect();
         let mut uploads = self.writing.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         while uploads.try_join_next().is_some() {}
         for claim in claims {
             let writer = self.clone();
             uploads.spawn(async move {
-                if let Err(error) = writer.upload(claim).await {
-                    tracing::debug!(%error, "a pack was not uploaded; it will be tried again");
-                }
+                // It is logged, and tried again before the next content.
+                let _ = writer.upload(claim).await;
             });
         }
     }
@@ -129,18 +137,30 @@ impl RepositoryWriter {
     async fn upload(&self, claim: Claim) -> Result<u64> {
         let pack = Arc::clone(claim.pack());
         let uploaded = claim.upload(self.shared()).await;
-        if let Ok(bytes) = uploaded {
-            self.writing.pending().uploaded(&pack);
-            self.writing.uploaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+        match &uploaded {
+            Ok(bytes) => {
+                self.writing.pending().uploaded(&pack);
+                self.writing.uploaded_bytes.fetch_add(*bytes, Ordering::Relaxed);
+            }
+            Err(error) => {
+                tracing::warn!(pack = %pack.id, %error,
+                    "a pack was not uploaded; it will be tried again");
+            }
         }
         uploaded
     }
 
-    /// Uploads every closed pack, in parallel; ends when all are in the storage.
-    async fn upload_all(&self, report: &mut FlushReport) -> Result<()> {
+    /// Uploads these packs, in parallel; ends when all are in the storage. Those that are closed
+    /// meanwhile are not waited for: while somebody writes faster than packs go up there is always
+    /// one more.
+    async fn upload_all(
+        &self,
+        mut packs: Vec<Arc<ClosedPack>>,
+        report: &mut FlushReport,
+    ) -> Result<()> {
         loop {
             let moved = self.writing.moved.notified();
-            let packs = self.writing.pending().not_uploaded();
+            packs.retain(|pack| pack.stage() != Stage::Uploaded);
             if packs.is_empty() {
                 return Ok(());
             }
@@ -154,26 +174,41 @@ impl RepositoryWriter {
             }
             let parallel = self.shared().packs_waiting_max();
             let uploads: Vec<_> = claims.into_iter().map(|claim| self.upload(claim)).collect();
-            let sent: Vec<u64> =
-                stream::iter(uploads).buffer_unordered(parallel).try_collect().await?;
-            report.packs += sent.len() as u64;
-            report.pack_bytes += sent.iter().sum::<u64>();
+            let mut uploads = stream::iter(uploads).buffer_unordered(parallel);
+            let mut failed = None;
+            // One that fails does not break off the others: they would be sent again.
+            while let Some(sent) = uploads.next().await {
+                match sent {
+                    Ok(bytes) => {
+                        report.packs += 1;
+                        report.pack_bytes += bytes;
+                    }
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
     }
 
-    /// Writes index blobs for all that is in the storage, and takes it over into the committed
-    /// index.
-    async fn write_indexes(&self, report: &mut FlushReport) -> Result<()> {
-        let all = self.writing.pending().ready();
+    /// Writes index blobs, one session after the other, and takes what they name over into the
+    /// committed index.
+    async fn write_indexes(
+        &self,
+        all: impl IntoIterator<Item = Ready>,
+        report: &mut FlushReport,
+    ) -> Result<()> {
         for ready in all {
             ready.session.ensure_marker(self.shared()).await?;
             let blobs = self.write_index(&ready).await?;
             report.contents += ready.entries().count() as u64;
             report.index_blobs += blobs.0;
             report.index_bytes += blobs.1;
-            let now = self.shared().env().clock.now();
-            self.writing.pending().indexed(&ready, now);
+            self.writing.pending().indexed(&ready);
         }
+        let now = self.shared().env().clock.now();
+        self.writing.pending().all_indexed(now);
         Ok(())
     }
 

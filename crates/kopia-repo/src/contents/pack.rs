@@ -4,7 +4,10 @@
 //! §5.2). From then on its bytes never change: a put that failed is done again with the same name
 //! and the same bytes, so a first try that reached the storage after all does no harm.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use blob_core::{BlobId, Payload};
 use bytes::Bytes;
@@ -20,6 +23,7 @@ use super::session::Session;
 use crate::{
     Result,
     create::put_options,
+    manifests,
     state::{Shared, blob_id, random},
 };
 
@@ -62,6 +66,7 @@ impl OpenPack {
             entries: self.entries,
             bytes: Mutex::new(Some(PackBytes::Filled(self.builder))),
             stage: Mutex::new(Stage::Waiting),
+            failed: AtomicBool::new(false),
             moved,
         }
     }
@@ -92,6 +97,7 @@ pub(crate) struct ClosedPack {
     pub entries: Vec<IndexEntry>,
     bytes: Mutex<Option<PackBytes>>,
     stage: Mutex<Stage>,
+    failed: AtomicBool,
     moved: Arc<Notify>,
 }
 
@@ -115,6 +121,16 @@ impl ClosedPack {
         *lock(&self.stage)
     }
 
+    /// Has an upload of it failed? One that was broken off has not.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Are there manifests in it?
+    pub(crate) fn has_manifests(&self) -> bool {
+        self.entries.iter().any(|entry| entry.id.prefix() == Some(manifests::PREFIX))
+    }
+
     /// Takes on the upload, unless somebody else has.
     pub(crate) fn claim(self: &Arc<Self>) -> Option<Claim> {
         let mut stage = lock(&self.stage);
@@ -132,6 +148,14 @@ impl Claim {
 
     /// Puts the pack, after the marker of its session. Gives the bytes sent.
     pub(crate) async fn upload(self, shared: &Arc<Shared>) -> Result<u64> {
+        let uploaded = self.put(shared).await;
+        if uploaded.is_err() {
+            self.0.failed.store(true, Ordering::Relaxed);
+        }
+        uploaded
+    }
+
+    async fn put(&self, shared: &Arc<Shared>) -> Result<u64> {
         self.0.session.ensure_marker(shared).await?;
         let payload = self.finished(shared).await?;
         let (id, length) = (blob_id(&self.0.id)?, payload.len());

@@ -59,6 +59,10 @@ impl Ready {
     pub(crate) fn entries(&self) -> impl Iterator<Item = &IndexEntry> {
         self.packs.iter().flat_map(|pack| &pack.entries).chain(&self.loose)
     }
+
+    fn is_empty(&self) -> bool {
+        self.packs.is_empty() && self.loose.is_empty()
+    }
 }
 
 impl PendingContents {
@@ -129,11 +133,19 @@ impl PendingContents {
         true
     }
 
+    /// The newest entry of a content in a pack that is closed and named by no index.
+    pub(crate) fn in_closed_pack(&self, id: &ContentId) -> Option<IndexEntry> {
+        let packs = self.closed.iter().rev();
+        packs.flat_map(|pack| pack.entries.iter().rev()).find(|entry| entry.id == *id).cloned()
+    }
+
     /// Closes everything open and ends the session: what comes later belongs to the next flush.
-    pub(crate) fn end_session(&mut self) {
+    /// Gives the packs that this flush has to wait for.
+    pub(crate) fn end_session(&mut self) -> Vec<Arc<ClosedPack>> {
         self.close(0);
         self.close(1);
         self.ended.extend(self.session.take());
+        self.not_uploaded()
     }
 
     /// Packs that wait to be uploaded or are being uploaded.
@@ -153,30 +165,46 @@ impl PendingContents {
         }
     }
 
-    /// What an index blob may name now, by session: contents of uploaded packs, and pointers.
+    /// What index blobs name at the end of a flush: everything of the sessions that have ended,
+    /// oldest first, since a later one may build on an earlier one. Up to the first pack that is
+    /// not in the storage; a flush gets here only when there is none.
     pub(crate) fn ready(&self) -> Vec<Ready> {
-        let mut all: Vec<Ready> = Vec::new();
-        for pack in self.closed.iter().filter(|pack| pack.stage() == Stage::Uploaded) {
-            of_session(&mut all, &pack.session).packs.push(Arc::clone(pack));
-        }
-        let waiting = self.packs_not_there();
-        for (session, entry) in &self.loose {
-            // A pointer into a pack that is not there yet must wait for it.
-            if !waiting.contains(&entry.pack) {
-                of_session(&mut all, session).loose.push(entry.clone());
-            }
-        }
-        all
+        let whole = |session: &&Arc<Session>| {
+            self.packs_of(session).all(|pack| pack.stage() == Stage::Uploaded)
+        };
+        let ended = self.ended.iter().take_while(whole);
+        let all = ended.map(|session| Ready {
+            session: Arc::clone(session),
+            packs: self.packs_of(session).map(Arc::clone).collect(),
+            loose: self.loose_of(session).cloned().collect(),
+        });
+        all.filter(|ready| !ready.is_empty()).collect()
     }
 
-    fn packs_not_there(&self) -> HashSet<Arc<str>> {
-        let open = self.open.iter().flatten().map(|pack| Arc::clone(&pack.id));
-        let closed = self.closed.iter().filter(|pack| pack.stage() != Stage::Uploaded);
-        open.chain(closed.map(|pack| Arc::clone(&pack.id))).collect()
+    /// What an index blob may name while writing goes on, before any flush: packs of the running
+    /// session that make nothing visible. Not its manifests, since what they name may be in a pack
+    /// that is not in the storage; and no deletions, since what they make room for (manifests,
+    /// merged) may not be either. Sessions that have ended are left to the flush, which looks
+    /// whether they are whole.
+    pub(crate) fn ready_early(&self) -> Option<Ready> {
+        let session = self.session.as_ref()?;
+        let uploaded = self.packs_of(session).filter(|pack| pack.stage() == Stage::Uploaded);
+        let packs = uploaded.filter(|pack| !pack.has_manifests()).map(Arc::clone).collect();
+        let ready = Ready { session: Arc::clone(session), packs, loose: Vec::new() };
+        (!ready.is_empty()).then_some(ready)
+    }
+
+    fn packs_of(&self, session: &Session) -> impl Iterator<Item = &Arc<ClosedPack>> {
+        self.closed.iter().filter(|pack| pack.session.id == session.id)
+    }
+
+    fn loose_of(&self, session: &Session) -> impl Iterator<Item = &IndexEntry> {
+        let of_session = self.loose.iter().filter(|(of, _)| of.id == session.id);
+        of_session.map(|(_, entry)| entry)
     }
 
     /// An index blob names these: they are no longer pending.
-    pub(crate) fn indexed(&mut self, ready: &Ready, now: Timestamp) {
+    pub(crate) fn indexed(&mut self, ready: &Ready) {
         for entry in ready.entries() {
             let newest = self.entries.get(&entry.id).map(|pending| identity(&pending.entry));
             if newest == Some(identity(entry)) {
@@ -186,6 +214,10 @@ impl PendingContents {
         self.closed.retain(|pack| !ready.packs.iter().any(|done| Arc::ptr_eq(done, pack)));
         let done: HashSet<_> = ready.loose.iter().map(identity).collect();
         self.loose.retain(|(_, entry)| !done.contains(&identity(entry)));
+    }
+
+    /// Index blobs name all that they may: the next ones have time.
+    pub(crate) fn all_indexed(&mut self, now: Timestamp) {
         let left = self.open.iter().any(Option::is_some)
             || !(self.closed.is_empty() && self.loose.is_empty());
         self.since = left.then_some(now);
@@ -194,8 +226,7 @@ impl PendingContents {
     /// Sessions that have nothing left to be named: their markers may go.
     pub(crate) fn finished_sessions(&self) -> Vec<Arc<Session>> {
         let busy = |session: &Session| {
-            self.closed.iter().any(|pack| pack.session.id == session.id)
-                || self.loose.iter().any(|(of, _)| of.id == session.id)
+            self.packs_of(session).next().is_some() || self.loose_of(session).next().is_some()
         };
         self.ended.iter().filter(|session| !busy(session)).map(Arc::clone).collect()
     }
@@ -204,16 +235,6 @@ impl PendingContents {
     pub(crate) fn forget_session(&mut self, session: &Session) {
         self.ended.retain(|ended| ended.id != session.id);
     }
-}
-
-fn of_session<'a>(all: &'a mut Vec<Ready>, session: &Arc<Session>) -> &'a mut Ready {
-    let known = all.iter().position(|ready| ready.session.id == session.id);
-    let place = known.unwrap_or_else(|| {
-        let session = Arc::clone(session);
-        all.push(Ready { session, packs: Vec::new(), loose: Vec::new() });
-        all.len() - 1
-    });
-    &mut all[place]
 }
 
 /// What tells two entries apart.

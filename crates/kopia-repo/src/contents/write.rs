@@ -30,6 +30,9 @@ pub(crate) struct Writing {
     pub moved: Arc<Notify>,
     /// One flush at a time.
     pub flushing: tokio::sync::Mutex<()>,
+    /// One writing of index blobs at a time. Apart from `flushing`, which is held while packs go
+    /// up, so that the index is also written during a long flush.
+    pub indexing: tokio::sync::Mutex<()>,
     pub manifests: crate::manifests::PendingManifests,
     pub uploaded_bytes: AtomicU64,
 }
@@ -66,6 +69,7 @@ impl Writing {
             uploads: Mutex::new(JoinSet::new()),
             moved,
             flushing: tokio::sync::Mutex::new(()),
+            indexing: tokio::sync::Mutex::new(()),
             manifests: Default::default(),
             uploaded_bytes: AtomicU64::new(0),
         }
@@ -184,10 +188,17 @@ impl RepositoryWriter {
         if entry.deleted {
             return Ok(false);
         }
+        let timestamp = self.later_than(entry.timestamp);
         let mut pending = self.writing.pending();
-        if !pending.take_back(id) {
-            let timestamp = self.later_than(entry.timestamp);
-            pending.point(self.shared(), IndexEntry { deleted: true, timestamp, ..entry });
+        let committed = self.shared().index.view().find(id)?;
+        let left = if pending.take_back(id) {
+            // It may have been moved there, and is still where it was before.
+            pending.in_closed_pack(id).or(committed)
+        } else {
+            Some(entry)
+        };
+        if let Some(left) = left.filter(|left| !left.deleted) {
+            pending.point(self.shared(), IndexEntry { deleted: true, timestamp, ..left });
         }
         Ok(true)
     }

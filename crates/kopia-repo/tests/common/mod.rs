@@ -1,13 +1,15 @@
 //! What the tests of this crate share.
 #![allow(dead_code)]
 
+pub mod gate;
+
 use std::{path::Path, sync::Arc};
 
-use blob_core::{BlobId, DynStorage, MemoryStorage};
+use blob_core::{BlobId, DynStorage, ManualClock, MemoryStorage};
 use fs_backend::{FilesystemOptions, FilesystemStorage};
 use kopia_fixtures::Unpacked;
 use kopia_repo::{
-    CreateOptions, EntryFilter, OpenOptions, RepoError, Repository, VerifyEvent, VerifyOptions,
+    CreateOptions, EntryFilter, Env, OpenOptions, RepoError, Repository, VerifyEvent, VerifyOptions,
 };
 use secrecy::SecretString;
 
@@ -89,4 +91,15 @@ pub fn ids(storage: &MemoryStorage, prefix: &str) -> Vec<BlobId> {
     ids.retain(|id| id.starts_with(prefix));
     ids.sort();
     ids
+}
+
+/// A clock that stands still until it is moved, for `options`.
+pub fn at(clock: &Arc<ManualClock>) -> OpenOptions {
+    let env = Env { clock: clock.clone(), ..Env::default() };
+    OpenOptions { env, ..OpenOptions::default() }
+}
+
+/// `length` bytes that are quickly made; different ones for each `seed`.
+pub fn plain(seed: u8, length: usize) -> bytes::Bytes {
+    vec![seed; length].into()
 }

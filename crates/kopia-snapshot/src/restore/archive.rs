@@ -19,15 +19,16 @@ use flate2::{Compression, write::GzEncoder};
 use futures::StreamExt;
 use kopia_format::{ContentId, compress::decompress, directory::DirEntry, time::mode_to_unix};
 use kopia_repo::{
-    ObjectChunk, PackReads, RangeRead, ReadPlan, Repository, read_plan::GAP_BYTES_MAX,
+    ObjectChunk, PackReads, RangeRead, ReadPlan, RepoError, Repository, read_plan::GAP_BYTES_MAX,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
-    events::{RestoreEvent, RestoreReport, RestoreSink},
+    events::{RestoreEvent, RestoreFailure, RestoreReport, RestoreSink},
     folders::local,
+    place::beside,
     plan::{PlannedFile, RestorePlan},
 };
 use crate::error::{Result, SnapshotError};
@@ -71,8 +72,14 @@ impl RestorePlan {
         stop: &CancellationToken,
     ) -> Result<RestoreReport> {
         self.check_possible(false)?;
+        if let Some(RestoreFailure { path, error, .. }) = self.failures.first() {
+            let (path, reason) = (path.clone(), error.clone());
+            return Err(SnapshotError::NotRestored { path, reason });
+        }
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
-        let file = File::create(path).map_err(|source| local(path, source))?;
+        // Under another name until it is whole: half an archive must not look like one.
+        let half = beside(path);
+        let file = File::create(&half).map_err(|source| local(&half, source))?;
         let (send, parts) = mpsc::channel(1);
         let writing = tokio::task::spawn_blocking(move || write_archive(file, kind, parts));
         let mut report = RestoreReport {
@@ -84,9 +91,14 @@ impl RestorePlan {
         let fed = self.feed(repo, send, &mut report, &*sink, stop).await;
         let written = writing.await.expect("writing an archive does not panic");
         // A writer that gave up is why feeding it failed, so its word comes first.
-        written.map_err(|source| local(path, source))?;
-        fed?;
-        Ok(report)
+        let done = written.map_err(|source| local(path, source)).and(fed);
+        let done =
+            done.and_then(|()| std::fs::rename(&half, path).map_err(|source| local(path, source)));
+        if done.is_err() {
+            // Nothing depends on it: the failure itself is reported.
+            let _ = std::fs::remove_file(&half);
+        }
+        done.map(|()| report)
     }
 
     async fn feed(
@@ -174,7 +186,8 @@ impl<'a> InOrder<'a> {
             self.fetch_window().await?;
         }
         self.left_in_window -= 1;
-        let bytes = self.window.get(&chunk.content).cloned().unwrap_or_default();
+        let id = chunk.content;
+        let bytes = self.window.get(&id).cloned().ok_or(RepoError::ContentNotFound { id })?;
         if !chunk.compressed {
             return Ok(bytes);
         }

@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use kopia_format::directory::DirEntry;
@@ -93,6 +96,9 @@ impl Placed {
 
     fn open(&self, options: &RestoreOptions) -> io::Result<(File, PathBuf)> {
         let mut state = self.state.lock().expect("no holder of this lock panics");
+        if state.failed {
+            return Err(io::Error::other("a content of the file is missing"));
+        }
         if let Some(at) = &state.open_at {
             return Ok((open_existing(at)?, at.clone()));
         }
@@ -117,12 +123,11 @@ impl Placed {
     }
 }
 
-/// A name beside `path` for a file that is not whole yet.
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // The names of a folder are short enough for most files; a long one gives up its end.
-    let short: String = name.chars().take(60).collect();
-    path.with_file_name(format!(".{short}.kopia-lite-{}", std::process::id()))
+/// A name beside `path` for a file that is not whole yet: one that no other file of this process gets.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Relaxed);
+    path.with_file_name(format!(".kopia-lite-{}-{number}", std::process::id()))
 }
 
 /// Creates or empties the file; a link in its place is replaced, never followed.

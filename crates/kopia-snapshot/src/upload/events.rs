@@ -51,6 +51,13 @@ pub enum UploadEvent<'a> {
         /// Did the policy say to ignore it?
         ignored: bool,
     },
+    /// A folder of an earlier snapshot can't be read: what is in it is read again.
+    PreviousUnreadable {
+        /// Which.
+        path: &'a str,
+        /// Why.
+        error: &'a str,
+    },
     /// A checkpoint was saved.
     Checkpointed,
 }

@@ -149,8 +149,12 @@ pub(crate) async fn upload_pieces(
         if run.is_stopped() {
             return Err(EntryError::Stopped);
         }
-        let Some(piece) = piece else { break };
-        let piece = piece.map_err(EntryError::Entry)?;
+        // A channel that ends without the empty piece has lost its reader: the file is not whole.
+        let lost = || Err("reading ended before the end was reached".to_owned());
+        let piece = piece.unwrap_or_else(lost).map_err(EntryError::Entry)?;
+        if piece.is_empty() {
+            break;
+        }
         let length = piece.len() as u64;
         object.write(piece).await?;
         run.count_hashed(length);
@@ -277,13 +281,14 @@ fn read_on(mut reader: FileReader, first: Bytes, size: usize) -> Pieces {
     tokio::task::spawn_blocking(move || {
         let mut piece = Ok(first);
         loop {
-            let done = piece.as_ref().map_or(true, |bytes| bytes.len() < size);
+            let failed = piece.is_err();
+            let short = piece.as_ref().is_ok_and(|bytes| bytes.len() < size);
             let empty = piece.as_ref().is_ok_and(Bytes::is_empty);
             // A receiver that is gone has given up the file.
-            if (!empty && send.blocking_send(piece).is_err()) || done {
+            if send.blocking_send(piece).is_err() || failed || empty {
                 return;
             }
-            piece = reader.next_piece(size);
+            piece = if short { Ok(Bytes::new()) } else { reader.next_piece(size) };
         }
     });
     receive

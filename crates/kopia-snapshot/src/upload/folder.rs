@@ -22,7 +22,7 @@ use super::{
     events::UploadEvent,
     file::{EntryError, upload_bytes, upload_file, upload_link},
     open::{OpenFolder, Registry},
-    previous::{PreviousFolder, folders_below, unchanged},
+    previous::{self, PreviousFolder, folders_below, unchanged},
     rules::{FolderRules, Opened},
     run::{Run, dir_entry},
     small::{SMALL_BYTES, SmallFile, SmallFiles},
@@ -329,7 +329,7 @@ impl State {
     ) -> Result<DirEntry, EntryError> {
         let mut previous = Vec::new();
         for id in folders_below(&self.previous, entry.name.as_bytes()) {
-            previous.push(Arc::new(PreviousFolder::load(&self.run.repo, &id).await?));
+            previous.extend(previous::load(&self.run, relative, &id).await);
         }
         let folder = Folder { path, relative: relative.to_owned(), entry, rules, previous };
         upload_folder(self.run.clone(), folder, self.open.below.clone()).await

@@ -41,7 +41,6 @@ use crate::{
 use file::EntryError;
 use folder::{Folder, upload_folder};
 use open::OpenFolder;
-use previous::PreviousFolder;
 use rules::FolderRules;
 use run::{Run, dir_entry};
 
@@ -87,7 +86,7 @@ pub enum UploadSource<'a> {
         root: String,
         /// The file's name.
         name: String,
-        /// The bytes; an error ends the upload of the file.
+        /// The bytes, and an empty piece at their end; an error ends the upload of the file.
         pieces: mpsc::Receiver<Result<Bytes, String>>,
     },
 }
@@ -181,7 +180,7 @@ async fn upload_local(
             for manifest in request.previous {
                 let Some(root) = &manifest.root_entry else { continue };
                 if root.kind == EntryKind::Directory {
-                    previous.push(Arc::new(PreviousFolder::load(&run.repo, &root.object).await?));
+                    previous.extend(previous::load(run, ".", &root.object).await);
                 }
             }
             let folder =

@@ -8,6 +8,7 @@ use kopia_format::{
 };
 use kopia_repo::Repository;
 
+use super::{events::UploadEvent, run::Run};
 use crate::{
     error::{Result, SnapshotError},
     source::{self, LocalEntry},
@@ -20,9 +21,19 @@ pub(crate) struct PreviousFolder {
     by_name: HashMap<Vec<u8>, DirEntry>,
 }
 
+/// Reads the directory `id` of an earlier snapshot. One that can't be read only saves no work: the snapshot goes on.
+pub(crate) async fn load(run: &Run, path: &str, id: &ObjectId) -> Option<Arc<PreviousFolder>> {
+    match PreviousFolder::load(&run.repo, id).await {
+        Ok(folder) => Some(Arc::new(folder)),
+        Err(error) => {
+            run.tell(UploadEvent::PreviousUnreadable { path, error: &error.to_string() });
+            None
+        }
+    }
+}
+
 impl PreviousFolder {
-    /// Reads the directory object `id`.
-    pub async fn load(repo: &Repository, id: &ObjectId) -> Result<Self> {
+    async fn load(repo: &Repository, id: &ObjectId) -> Result<Self> {
         let bytes = repo.read_object(id, DIRECTORY_BYTES_MAX).await?;
         let directory = Directory::parse(&bytes)
             .map_err(SnapshotError::format(format!("directory object {id}")))?;

@@ -113,7 +113,8 @@ impl Run {
 
     /// Writes a folder that is full, or as full as it gets before the end.
     pub async fn close_folder(&self, open: &OpenFolder) -> Result<DirEntry> {
-        let directory = open.builder(std::mem::take).build(open.entry.mtime, self.incomplete());
+        let directory =
+            open.builder(|builder| builder.clone()).build(open.entry.mtime, self.incomplete());
         let bytes = directory.to_bytes();
         let object = self.write_directory(&open.relative, bytes, open.metadata_compressor).await?;
         Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })

@@ -326,7 +326,7 @@ async fn a_checkpoint_keeps_what_there_is_of_a_file_that_is_being_read() {
         let kept = then.repo.read_object(&entry.object, 24 << 20).await.unwrap();
         assert_eq!(kept.len() as u64, entry.size);
         assert!(!kept.is_empty() && bytes.starts_with(&kept), "{} bytes", kept.len());
-        drop(send);
+        send.send(Ok(bytes::Bytes::new())).await.unwrap();
     };
     let (created, ()) = tokio::join!(memory.create(request), feed);
     let root = created.unwrap().manifest.root_entry.unwrap();
@@ -472,4 +472,26 @@ async fn a_source_of_no_machine_is_marked_as_manual_once() {
     let own: Vec<_> = all.iter().filter(|stored| stored.target == source).collect();
     assert_eq!(own.len(), 1);
     assert!(own[0].policy.scheduling.manual);
+}
+
+#[tokio::test]
+async fn a_damaged_directory_of_the_snapshot_before_only_costs_reading() {
+    let (memory, folder) = (Memory::new().await, tempfile::tempdir().unwrap());
+    plant_ten(folder.path());
+    let first = memory.snapshot(folder.path()).await;
+    let root = first.manifest.root_object().unwrap().content_id();
+    let entry = memory.repo.content_entry(&root).await.unwrap().unwrap();
+    let pack = entry.pack.parse().unwrap();
+    let at = usize::try_from(entry.offset).unwrap() + 20;
+    assert!(memory.blobs.damage(&pack, |bytes| bytes[at] ^= 1));
+    let memory = memory.reopened().await;
+    write(folder.path().join("new"), "so that the root is another one");
+    let second = memory.snapshot(folder.path()).await;
+    assert!(second.saved && second.manifest.is_complete());
+    assert_eq!(second.manifest.stats.cached_files, 0, "nothing is known of the files");
+    let target = tempfile::tempdir().unwrap();
+    let options = RestoreOptions::default();
+    let root = second.manifest.root_entry.unwrap();
+    memory.restore(&root, target.path(), &options).await.unwrap();
+    assert_eq!(std::fs::read(target.path().join("new")).unwrap().len(), 31);
 }

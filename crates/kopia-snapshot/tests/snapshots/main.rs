@@ -6,6 +6,7 @@ mod fixtures;
 mod incremental;
 mod kill;
 mod restore;
+mod retention;
 mod reupload;
 mod roots;
 mod support;

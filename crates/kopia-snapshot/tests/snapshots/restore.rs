@@ -321,9 +321,23 @@ async fn an_atomic_restore_never_shows_half_a_file() {
         plan.unwrap().run(&case.memory.repo, target, &options, sink.clone(), &stop).await.unwrap();
         assert!(case.is_whole());
         let seen = sink.seen.lock().unwrap();
-        let beside = seen.keys().any(|name| name.starts_with(".big"));
+        let beside = seen.keys().any(|name| name.starts_with(".kopia-lite-"));
         assert_eq!(beside, write_files_atomically, "{seen:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_whose_names_begin_alike_do_not_meet_on_their_way() {
+    let long = "n".repeat(80);
+    let make = |root: &Path| {
+        for number in 0..8 {
+            write(root.join(format!("{long}{number}")), noise(number, 5 << 20));
+        }
+    };
+    let case = Case::of(make).await;
+    let options = RestoreOptions { write_files_atomically: true, ..RestoreOptions::default() };
+    case.restore(&options).await.unwrap();
+    assert!(case.is_whole());
 }
 
 #[tokio::test]

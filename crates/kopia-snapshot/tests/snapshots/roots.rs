@@ -151,6 +151,7 @@ async fn an_object_that_no_snapshot_has_as_its_root_gets_made_up_attributes() {
     assert_eq!((file.entry.name.as_slice(), file.entry.size), (&b"g"[..], 1));
     let bare = case.find(&file.entry.object.to_string()).await.unwrap();
     assert_eq!((bare.entry.mode, bare.entry.mtime, bare.entry.is_dir()), (0o644, 0, false));
+    assert_eq!(bare.entry.size, 1, "a restore by object ID needs the length");
 }
 
 #[tokio::test]

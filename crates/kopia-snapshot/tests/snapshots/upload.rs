@@ -371,7 +371,8 @@ async fn a_single_file_is_a_root_of_its_own() {
 async fn stream(memory: &Memory, pieces: Vec<Result<Bytes, String>>) -> Created {
     let (send, receive) = mpsc::channel(1);
     tokio::spawn(async move {
-        for piece in pieces {
+        // The empty piece is the end.
+        for piece in pieces.into_iter().chain([Ok(Bytes::new())]) {
             // The receiver goes when a piece is an error.
             let _ = send.send(piece).await;
         }

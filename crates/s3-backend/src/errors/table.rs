@@ -77,7 +77,6 @@ const TABLE: &[Row] = &[
     (404, CODE_ANY, OF_BLOB, Meaning::NotFound),
     (404, CODE_ANY, OP_ANY, Meaning::NoStorage),
     (412, CODE_ANY, PUT, Meaning::AlreadyExists),
-    (STATUS_ANY, "ConditionalRequestConflict", PUT, Meaning::AlreadyExists),
     (416, CODE_ANY, OP_ANY, Meaning::InvalidRange),
     (STATUS_ANY, "InvalidRange", OP_ANY, Meaning::InvalidRange),
 
@@ -139,6 +138,8 @@ const TABLE: &[Row] = &[
     (STATUS_ANY, "RequestTimeout", OP_ANY, Meaning::Transient),
     (STATUS_ANY, "InternalError", OP_ANY, Meaning::Transient),
     (STATUS_ANY, "OperationAborted", OP_ANY, Meaning::Transient),
+    // Two conditional puts, or one and a delete, at the same time: who won is known at another try.
+    (STATUS_ANY, "ConditionalRequestConflict", PUT, Meaning::Transient),
     // Bytes that were damaged on the way; what we sent was right.
     (STATUS_ANY, "BadDigest", OP_ANY, Meaning::Transient),
     (STATUS_ANY, "IncompleteBody", OP_ANY, Meaning::Transient),
@@ -216,7 +217,7 @@ mod tests {
             (Put, 403, "ObjectNotInActiveTierError", M::Archived),
             (Put, 400, "InvalidStorageClass", M::Option("storage class")),
             (Put, 412, "PreconditionFailed", M::AlreadyExists),
-            (Put, 409, "ConditionalRequestConflict", M::AlreadyExists),
+            (Put, 409, "ConditionalRequestConflict", M::Transient),
             (Put, 409, "OperationAborted", M::Transient),
             (Put, 400, "BadDigest", M::Transient),
             (Put, 400, "InvalidDigest", M::Other),

@@ -11,6 +11,7 @@ mod connection;
 mod garbled;
 mod keys;
 mod listing;
+mod lost_answers;
 mod redirects;
 mod refusals;
 mod support;

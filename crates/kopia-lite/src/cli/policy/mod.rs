@@ -67,7 +67,7 @@ impl Targets {
     /// # Errors
     /// None was, or one of them is no target.
     fn resolve(&self, repo: &Repository) -> anyhow::Result<Vec<Source>> {
-        if self.global == !self.targets.is_empty() {
+        if self.global != self.targets.is_empty() {
             bail!("must pass either --global or a list of path targets");
         }
         if self.global {

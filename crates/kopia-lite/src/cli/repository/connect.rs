@@ -115,11 +115,8 @@ pub(super) async fn connect(
     named: Named,
     password: &SecretString,
 ) -> anyhow::Result<Client> {
-    let options = ClientOptions {
-        read_only: flags.is_read_only(),
-        limits: storage_limits(&named.connection)?,
-        ..ClientOptions::default()
-    };
+    let options =
+        ClientOptions { limits: storage_limits(&named.connection)?, ..flags.client_options() };
     let opened = Client::open(named.backend, password, options).await;
     let client = match opened {
         Ok(client) => client,

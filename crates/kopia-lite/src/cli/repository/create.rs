@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cli::{App, policy, storage_config},
-    compose::{Client, ClientBuilder},
+    compose::{Client, ClientBuilder, ClientOptions},
     connect::{backends, password},
     exit::{Exit, Failure},
     ui::text,
@@ -134,6 +134,7 @@ impl Create {
         let options = self.format.options()?;
         let named = self.open_storage().await?;
         ensure_empty(&named).await?;
+        self.upload_storage_config(&named).await?;
         let password = app.password(password::Purpose::Create)?;
         app.info("Initializing repository with:");
         if self.format.format_version != 0 {
@@ -154,7 +155,8 @@ impl Create {
         }
         if self.flags.is_read_only() {
             // The first manifests are written all the same, by a connection that may.
-            let client = builder.open(&password).await?;
+            let options = ClientOptions { read_only: false, ..self.flags.client_options() };
+            let client = builder.options(options).open(&password).await?;
             populate(app, &client).await?;
             connect(app, &self.flags, named, &password).await?;
             return Ok(Exit::Done);
@@ -164,18 +166,23 @@ impl Create {
         Ok(Exit::Done)
     }
 
+    /// Uploads the file of `--storage-config`: only now, since it would count for a repository that is there already.
+    async fn upload_storage_config(&self, named: &Named) -> anyhow::Result<()> {
+        match &self.provider {
+            Provider::S3 { storage_config: Some(file), force_storage_config, .. } => {
+                let text = fs_err::read(file)?;
+                storage_config::upload_new(&named.backend, &text, *force_storage_config).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn open_storage(&self) -> anyhow::Result<Named> {
         match &self.provider {
-            Provider::S3 { flags, storage_config, force_storage_config } => {
+            Provider::S3 { flags, .. } => {
                 let options = flags.options()?;
                 let connection = storage_connection("s3", &options)?;
-                let named = Named { backend: backends::s3(options)?, connection };
-                if let Some(file) = storage_config {
-                    let text = fs_err::read(file)?;
-                    let force = *force_storage_config;
-                    storage_config::upload_new(&named.backend, &text, force).await?;
-                }
-                Ok(named)
+                Ok(Named { backend: backends::s3(options)?, connection })
             }
             Provider::Filesystem(flags) => {
                 let options = flags.options()?;

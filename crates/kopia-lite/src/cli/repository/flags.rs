@@ -12,7 +12,7 @@ use kopia_format::{
 };
 use s3_backend::{S3Options, ThrottlingLimits};
 
-use crate::connect::paths;
+use crate::{compose::ClientOptions, connect::paths};
 
 /// Go's durations, and days and weeks besides.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
@@ -238,6 +238,16 @@ impl ConnectFlags {
     /// Is the connection to be read-only?
     pub fn is_read_only(&self) -> bool {
         self.readonly
+    }
+
+    /// Who the client is and what it may do, before there is a connection file.
+    pub fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            hostname: self.override_hostname.clone().unwrap_or_default(),
+            username: self.override_username.clone().unwrap_or_default(),
+            read_only: self.readonly,
+            ..ClientOptions::default()
+        }
     }
 
     /// The connection file that these flags ask for, without its storage.

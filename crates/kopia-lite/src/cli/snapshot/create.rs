@@ -71,7 +71,7 @@ pub struct Create {
     /// Taken for Kopia's sake: kopia-lite sends no reports.
     #[arg(long, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
     send_snapshot_report: bool,
-    /// Taken for Kopia's sake: kopia-lite runs no actions.
+    /// Do without the actions of policies, which kopia-lite does not run.
     #[arg(long, hide = true)]
     force_disable_actions: bool,
     #[command(flatten)]
@@ -138,6 +138,9 @@ impl Create {
         mut request: CreateRequest,
     ) -> anyhow::Result<bool> {
         let source = request.source.clone();
+        if !self.force_disable_actions {
+            super::actions::check(app, writer.repository(), &source).await?;
+        }
         app.info(format!("Snapshotting {source} ..."));
         let progress = Arc::new(UploadProgress::new(app.globals.progress));
         request.sink = progress.clone();
@@ -205,7 +208,7 @@ impl Create {
             parallel: self.parallel,
             force_hash_percent: self.force_hash,
             fail_fast: self.fail_fast,
-            upload_limit: (self.upload_limit_mb > 0).then(|| self.upload_limit_mb << 20),
+            upload_limit: (self.upload_limit_mb > 0).then_some(self.upload_limit_mb << 20),
             checkpoint_interval: interval,
         })
     }
@@ -254,13 +257,13 @@ fn read_stdin() -> mpsc::Receiver<Result<Bytes, String>> {
         loop {
             let mut piece = bytes::BytesMut::with_capacity(1 << 20);
             let read = stdin.read_buf(&mut piece).await;
+            // The empty piece says that this is the end, and not a reader that went away.
+            let last = !matches!(read, Ok(1..));
             let piece = match read {
-                Ok(0) => return,
                 Ok(_) => Ok(piece.freeze()),
                 Err(error) => Err(format!("read /dev/stdin: {error}")),
             };
-            let failed = piece.is_err();
-            if send.send(piece).await.is_err() || failed {
+            if send.send(piece).await.is_err() || last {
                 return;
             }
         }

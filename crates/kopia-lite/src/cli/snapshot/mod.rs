@@ -1,5 +1,6 @@
 //! `snapshot`: create, list, restore, delete, expire, verify, pin.
 
+mod actions;
 mod create;
 mod delete;
 mod expire;

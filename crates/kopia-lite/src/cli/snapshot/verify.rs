@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use clap::Args;
 use kopia_format::{
     directory::{DirEntry, EntryKind},
@@ -82,7 +83,12 @@ impl Verify {
         }
         for text in &self.sources {
             let source = snapshot::parse_source(repo, text)?;
-            found.extend(manifests::of_source(repo, &source).await?);
+            let snapshots = manifests::of_source(repo, &source).await?;
+            if snapshots.is_empty() {
+                // A name that was mistyped must not verify nothing for years.
+                bail!("there are no snapshots of {source}: nothing was verified");
+            }
+            found.extend(snapshots);
         }
         if is_bare && self.directory_id.is_empty() && self.file_id.is_empty() {
             found = manifests::find(repo, &[]).await?;
