@@ -43,7 +43,8 @@ enum Mode {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag
 pub struct Restore {
-    /// What to restore (a snapshot or object ID, with a path behind it, a source, latest) and where to.
+    /// What to restore (a snapshot or object ID, with a path behind it, a source, latest) and where
+    /// to.
     #[arg(required = true, num_args = 1..=2, value_names = ["SOURCE", "TARGET"])]
     paths: Vec<String>,
     /// Take folders that exist and are not empty.
@@ -143,8 +144,9 @@ impl Restore {
             .with_context(|| format!("cannot restore {source}"))
     }
 
-    /// Where to restore to: the second argument. Without one, a path comes back where it was taken, and an ID into a
-    /// folder of that name here, as in Kopia: nothing is overwritten that nobody named.
+    /// Where to restore to: the second argument. Without one, a path comes back where it was taken,
+    /// and an ID into a folder of that name here, as in Kopia: nothing is overwritten that nobody
+    /// named.
     fn target(&self, repo: &Repository, root: &Root) -> anyhow::Result<PathBuf> {
         if let Some(target) = self.paths.get(1) {
             return Ok(paths::absolute(Path::new(target))?);

@@ -192,7 +192,8 @@ impl Check {
     }
 }
 
-/// Upload or change the bucket's file: that of the connection, or with `--bucket` and what belongs to it another one.
+/// Upload or change the bucket's file: that of the connection, or with `--bucket` and what belongs
+/// to it another one.
 #[derive(Debug, Args)]
 #[command(mut_args(|arg| needs_bucket(arg)))]
 pub struct Set {

@@ -9,7 +9,8 @@ use storageconfig::LoadError;
 
 use crate::exit::{Exit, Failure};
 
-/// The exit code that an error asks for: what the app itself said, else that of the outermost cause that has one.
+/// The exit code that an error asks for: what the app itself said, else that of the outermost cause
+/// that has one.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit;

@@ -166,7 +166,8 @@ impl Create {
         Ok(Exit::Done)
     }
 
-    /// Uploads the file of `--storage-config`: only now, since it would count for a repository that is there already.
+    /// Uploads the file of `--storage-config`: only now, since it would count for a repository that
+    /// is there already.
     async fn upload_storage_config(&self, named: &Named) -> anyhow::Result<()> {
         match &self.provider {
             Provider::S3 { storage_config: Some(file), force_storage_config, .. } => {

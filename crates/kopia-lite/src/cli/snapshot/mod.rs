@@ -140,7 +140,8 @@ pub async fn find_root(
     Ok(found?)
 }
 
-/// Does a source begin with an object or snapshot ID, or digits that could be one, as Kopia looks at it?
+/// Does a source begin with an object or snapshot ID, or digits that could be one, as Kopia looks
+/// at it?
 pub fn is_id(source: &str) -> bool {
     let first = source.split('/').next().unwrap_or_default();
     !first.is_empty() && first.parse::<ObjectId>().is_ok()

@@ -31,7 +31,8 @@ pub struct Verify {
     /// Read so many of a hundred files in full.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     verify_files_percent: f64,
-    /// End after so many problems; all are collected unless it is given. 0 = at the first, as in Kopia.
+    /// End after so many problems; all are collected unless it is given. 0 = at the first, as in
+    /// Kopia.
     #[arg(long, value_name = "N")]
     max_errors: Option<usize>,
     /// Verify the snapshots of these sources.
