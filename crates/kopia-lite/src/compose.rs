@@ -1,8 +1,8 @@
 //! How it all is put together: backend, layers, policy, repository.
 //!
-//! The storage-class policy is one layer among others (requirement C5): [`ClientBuilder::policy`] takes any
-//! [`PutPolicy`], [`ClientBuilder::no_policy`] none, and without either the repository's `.storageconfig` decides where
-//! the storage keeps one. Nothing else changes.
+//! The storage-class policy is one layer among others (requirement C5): [`ClientBuilder::policy`]
+//! takes any [`PutPolicy`], [`ClientBuilder::no_policy`] none, and without either the repository's
+//! `.storageconfig` decides where the storage keeps one. Nothing else changes.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -21,8 +21,8 @@ use crate::{
     exit::{Exit, Failure},
 };
 
-/// The longest that the format blobs may be taken from memory: whoever locks a repository for an upgrade waits so long
-/// for everybody to have seen the lock (docs/format/02-format-blob.md §5.1).
+/// The longest that the format blobs may be taken from memory: whoever locks a repository for an
+/// upgrade waits so long for everybody to have seen the lock (docs/format/02-format-blob.md §5.1).
 const FORMAT_REFRESH_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// What is said of a connection besides its storage.

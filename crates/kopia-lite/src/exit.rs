@@ -1,7 +1,7 @@
 //! Exit codes.
 //!
-//! Kopia knows 0 and 1. Ours are non-zero wherever Kopia's are and say more; the table is part of `--help` and of
-//! the guide, and a script may rely on it.
+//! Kopia knows 0 and 1. Ours are non-zero wherever Kopia's are and say more; the table is part of
+//! `--help` and of the guide, and a script may rely on it.
 
 use std::{fmt, process};
 

@@ -130,7 +130,7 @@ async fn find(
     Ok(None)
 }
 
-/// Writes the file: always of class `STANDARD`, whatever its own rules say, and as JSON.
+/// Writes the file as JSON and without a class, whatever its own rules say: it must stay readable.
 ///
 /// Give it the storage below the policy layer, or an entry that refuses its writes refuses its own
 /// correction.
@@ -154,7 +154,7 @@ pub async fn store(
         }
     }
     let options = PutOptions {
-        attributes: PutAttributes { class: Some(StorageClass::STANDARD), ..Default::default() },
+        attributes: PutAttributes::default(),
         if_absent: before.is_none(),
         content_type: Some("application/json"),
     };

@@ -45,7 +45,7 @@ async fn the_seeds_example_decides_from_the_first_blob_and_no_file_sends_no_clas
         StorageClass::STANDARD_IA,
     ];
     assert_eq!(classes(&bare, Arc::new(config)).await, expected.map(Some));
-    assert_eq!(bare.attributes(&id(FILE_NAME)).unwrap().class, Some(StorageClass::STANDARD));
+    assert_eq!(bare.attributes(&id(FILE_NAME)).unwrap().class, None);
 }
 
 #[tokio::test]

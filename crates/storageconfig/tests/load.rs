@@ -170,7 +170,7 @@ async fn a_file_is_stored_as_standard_json_and_never_over_a_change_of_somebody_e
     let puts = storage.puts.lock().unwrap();
     assert_eq!(puts.len(), 2);
     for put in &*puts {
-        assert_eq!(put.attributes.class, Some(StorageClass::STANDARD));
+        assert_eq!(put.attributes.class, None);
         assert_eq!(put.content_type, Some("application/json"));
     }
     assert_eq!((puts[0].if_absent, puts[1].if_absent), (true, false));

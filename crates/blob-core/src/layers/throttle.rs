@@ -42,8 +42,8 @@ pub struct ThrottleLimits {
 /// allows, and over a longer time the rate still holds. Bytes whose number is known before are paid
 /// before; a read to the end of a blob pays when it has them.
 ///
-/// Put it outside [`Limit`](super::Limit) and inside [`Retry`](super::Retry): a call that waits here
-/// holds no place there, and every attempt pays.
+/// Put it outside [`Limit`](super::Limit) and inside [`Retry`](super::Retry): a call that waits
+/// here holds no place there, and every attempt pays.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     limits: ThrottleLimits,

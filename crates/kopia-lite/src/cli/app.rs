@@ -128,7 +128,8 @@ impl App {
     /// Opens the repository of the connection.
     ///
     /// # Errors
-    /// There is no connection, it is read-only and `access` is not, or the repository can't be opened.
+    /// There is no connection, it is read-only and `access` is not, or the repository can't be
+    /// opened.
     pub async fn open(&self, access: Access) -> anyhow::Result<Client> {
         let connection = self.connection()?;
         if access == Access::Write && connection.readonly {

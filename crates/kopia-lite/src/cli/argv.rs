@@ -1,13 +1,15 @@
 //! The grammar that Kopia's flags have and clap's have not.
 //!
-//! Every boolean flag `--x` has a twin `--no-x`. Here `--no-x` is turned into `--x=false` before clap sees it, and
-//! every boolean of the command tree is made to take an optional value, so that one definition serves both.
+//! Every boolean flag `--x` has a twin `--no-x`. Here `--no-x` is turned into `--x=false` before
+//! clap sees it, and every boolean of the command tree is made to take an optional value, so that
+//! one definition serves both.
 
 use std::{collections::HashSet, ffi::OsString};
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
-/// Is the argument a flag whose value is a boolean, and that is false or true where it is not given?
+/// Is the argument a flag whose value is a boolean, and that is false or true where it is not
+/// given?
 fn is_boolean(arg: &Arg) -> bool {
     let sets = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::Set);
     has_boolean(arg) && sets
@@ -18,7 +20,8 @@ fn has_boolean(arg: &Arg) -> bool {
     arg.get_long().is_some() && arg.get_value_parser().type_id() == boolean
 }
 
-/// Makes every boolean flag of `command` and of all commands below it take `--x`, `--x=true` and `--x=false`.
+/// Makes every boolean flag of `command` and of all commands below it take `--x`, `--x=true` and
+/// `--x=false`.
 pub fn with_optional_values(command: Command) -> Command {
     command
         .mut_args(|arg| {
@@ -40,7 +43,8 @@ pub fn with_optional_values(command: Command) -> Command {
         .mut_subcommands(with_optional_values)
 }
 
-/// Help and usage as clap writes them, with `--[no-]x` for what it shows as `--x[=<>]`: as wide, and true.
+/// Help and usage as clap writes them, with `--[no-]x` for what it shows as `--x[=<>]`: as wide,
+/// and true.
 pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -72,7 +76,8 @@ fn collect_longs(command: &Command, all: &mut HashSet<String>, booleans: &mut Ha
     }
 }
 
-/// Rewrites `--no-x` to `--x=false` where `x` is a boolean of `command` and `no-x` is not a flag of its own.
+/// Rewrites `--no-x` to `--x=false` where `x` is a boolean of `command` and `no-x` is not a flag of
+/// its own.
 pub fn normalise(command: &Command, args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let (mut all, mut booleans) = (HashSet::new(), HashSet::new());
     collect_longs(command, &mut all, &mut booleans);

@@ -223,7 +223,10 @@ impl Stats {
         if self.json.json {
             let all = methods.iter().map(|(id, (count, original, packed))| {
                 let name = method_name(*id);
-                json!({"compression": name, "count": count, "bytes": original, "packedBytes": packed})
+                json!({
+                    "compression": name, "count": count,
+                    "bytes": original, "packedBytes": packed,
+                })
             });
             self.json.print(&json!({
                 "count": count, "bytes": original, "packedBytes": packed,

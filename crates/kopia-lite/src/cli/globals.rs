@@ -83,8 +83,9 @@ pub struct Globals {
     silent: Silent,
 }
 
-/// Kopia's flags for things that kopia-lite does not have: taken, so that scripts run. The first five ask for no more
-/// than what is so anyway: no log files, no log blobs, no maintenance, no waiting for an upgrade.
+/// Kopia's flags for things that kopia-lite does not have: taken, so that scripts run. The first
+/// five ask for no more than what is so anyway: no log files, no log blobs, no maintenance, no
+/// waiting for an upgrade.
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag
 struct Silent {

@@ -6,10 +6,7 @@ use kopia_format::{
     time::GoTime,
 };
 use kopia_repo::Repository;
-use kopia_snapshot::{
-    roots::{Lookup, Pick},
-    tree::read_directory,
-};
+use kopia_snapshot::{roots::Pick, tree::read_directory};
 use serde_json::Value;
 
 use super::{App, app::Access, snapshot};
@@ -50,15 +47,8 @@ impl List {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
         let repo = &client.repo;
-        let folder = snapshot::current_folder()?;
-        let lookup = Lookup {
-            username: repo.username(),
-            hostname: repo.hostname(),
-            folder: &folder,
-            pick: Pick::Latest(0),
-            consistent_attributes: false,
-        };
-        let root = lookup.find(repo, &self.object_path).await?.entry;
+        let root =
+            snapshot::find_root(repo, &self.object_path, Pick::Latest(0), false).await?.entry;
         if root.kind != EntryKind::Directory {
             let message = format!("{} is not a directory object", self.object_path);
             return Err(Failure::new(Exit::Failed, message).into());

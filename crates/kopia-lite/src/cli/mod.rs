@@ -42,7 +42,7 @@ Exit codes:
 /// Backs up to and restores from Kopia repositories, on S3 and on filesystems.
 #[derive(Debug, Parser)]
 #[command(name = "kopia-lite", version = VERSION, after_help = AFTER_HELP)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(subcommand_required = true)]
 #[command(infer_long_args = false, disable_help_subcommand = false)]
 struct Cli {
     #[command(flatten)]
@@ -119,10 +119,16 @@ pub fn definition() -> clap::Command {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args = argv::normalise(&definition(), args);
     let wants_json = args.iter().any(|arg| arg == "--json");
-    let parsed =
-        definition().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = definition()
+        .try_get_matches_from(&args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
+        Err(_) if args.len() <= 1 => {
+            // No command at all asks for help, as in Kopia.
+            text::line(argv::shown(&definition().render_help().to_string()).trim_end());
+            return Exit::Done;
+        }
         Err(error) => return not_parsed(&error, wants_json),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -162,8 +168,7 @@ fn not_parsed(error: &clap::Error, wants_json: bool) -> Exit {
             text::line(VERSION);
             Exit::Done
         }
-        // No command at all asks for help, as in Kopia.
-        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelp => {
             text::raw(shown.as_bytes());
             Exit::Done
         }

@@ -8,11 +8,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use jiff::ZonedDateTime;
-use kopia_format::ObjectId;
 use kopia_repo::Repository;
 use kopia_snapshot::{
     restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport},
-    roots::{Lookup, Root},
+    roots::Root,
 };
 use serde_json::json;
 
@@ -44,7 +43,8 @@ enum Mode {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag
 pub struct Restore {
-    /// What to restore (a snapshot or object ID, with a path behind it, a source, latest) and where to.
+    /// What to restore (a snapshot or object ID, with a path behind it, a source, latest) and where
+    /// to.
     #[arg(required = true, num_args = 1..=2, value_names = ["SOURCE", "TARGET"])]
     paths: Vec<String>,
     /// Take folders that exist and are not empty.
@@ -137,26 +137,22 @@ impl Restore {
     }
 
     async fn root(&self, repo: &Repository) -> anyhow::Result<Root> {
-        let folder = snapshot::current_folder()?;
-        let lookup = Lookup {
-            username: repo.username(),
-            hostname: repo.hostname(),
-            folder: &folder,
-            pick: times::pick(&self.snapshot_time, &ZonedDateTime::now())?,
-            consistent_attributes: self.consistent_attributes,
-        };
         let source = &self.paths[0];
-        lookup.find(repo, source).await.with_context(|| format!("cannot restore {source}"))
+        let pick = times::pick(&self.snapshot_time, &ZonedDateTime::now())?;
+        snapshot::find_root(repo, source, pick, self.consistent_attributes)
+            .await
+            .with_context(|| format!("cannot restore {source}"))
     }
 
-    /// Where to restore to: the second argument. Without one, a path comes back where it was taken, and an ID into a
-    /// folder of that name here, as in Kopia: nothing is overwritten that nobody named.
+    /// Where to restore to: the second argument. Without one, a path comes back where it was taken,
+    /// and an ID into a folder of that name here, as in Kopia: nothing is overwritten that nobody
+    /// named.
     fn target(&self, repo: &Repository, root: &Root) -> anyhow::Result<PathBuf> {
         if let Some(target) = self.paths.get(1) {
             return Ok(paths::absolute(Path::new(target))?);
         }
         let source = &self.paths[0];
-        if is_id(source) {
+        if snapshot::is_id(source) {
             return Ok(paths::absolute(Path::new(source))?);
         }
         let Some(manifest) = root.manifest.as_ref().filter(|_| !source.starts_with("latest"))
@@ -229,7 +225,8 @@ impl Restore {
                 }
             });
         }
-        let Some(manifest) = root.manifest.as_ref().filter(|_| !is_id(&self.paths[0])) else {
+        let Some(manifest) = root.manifest.as_ref().filter(|_| !snapshot::is_id(&self.paths[0]))
+        else {
             return;
         };
         app.info(format!(
@@ -286,12 +283,6 @@ impl Restore {
             (true, true) => Exit::Done,
         })
     }
-}
-
-/// Does a source begin with an object or snapshot ID, or digits that could be one, as Kopia looks at it?
-fn is_id(source: &str) -> bool {
-    let first = source.split('/').next().unwrap_or_default();
-    !first.is_empty() && first.parse::<ObjectId>().is_ok()
 }
 
 /// Lists at most so many failures.

@@ -1,7 +1,7 @@
 //! `show`: the bytes of an object.
 
 use clap::Args;
-use kopia_snapshot::roots::{Lookup, Pick};
+use kopia_snapshot::roots::Pick;
 
 use super::{App, app::Access, snapshot};
 use crate::{exit::Exit, ui::text};
@@ -17,15 +17,7 @@ impl Show {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
         let repo = &client.repo;
-        let folder = snapshot::current_folder()?;
-        let lookup = Lookup {
-            username: repo.username(),
-            hostname: repo.hostname(),
-            folder: &folder,
-            pick: Pick::Latest(0),
-            consistent_attributes: false,
-        };
-        let root = lookup.find(repo, &self.object_path).await?;
+        let root = snapshot::find_root(repo, &self.object_path, Pick::Latest(0), false).await?;
         let mut object = repo.open_object(&root.entry.object).await?;
         while let Some(piece) = object.next_chunk().await? {
             text::raw(&piece);

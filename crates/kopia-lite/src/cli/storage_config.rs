@@ -192,8 +192,10 @@ impl Check {
     }
 }
 
-/// Upload or change the bucket's file.
+/// Upload or change the bucket's file: that of the connection, or with `--bucket` and what belongs
+/// to it another one.
 #[derive(Debug, Args)]
+#[command(mut_args(|arg| needs_bucket(arg)))]
 pub struct Set {
     /// Upload this file as it is.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["add", "default", "remove", "clear"])]
@@ -217,13 +219,13 @@ pub struct Set {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    storage: Option<S3Flags>,
+    storage: S3Flags,
 }
 
 impl Set {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let storage = match &self.storage {
-            Some(flags) => bare(backends::s3(flags.options()?)?).await?,
+        let storage = match &self.storage.bucket {
+            Some(_) => bare(backends::s3(self.storage.options()?)?).await?,
             None => storage(app).await?,
         };
         let before = read_lenient(&storage).await?;
@@ -268,6 +270,15 @@ impl Set {
             None => StorageConfig::new(),
         };
         Ok(config.edited(&edits)?.to_bytes())
+    }
+}
+
+/// Flags that name another storage than the connection's mean nothing without its bucket.
+fn needs_bucket(arg: clap::Arg) -> clap::Arg {
+    match arg.get_long() {
+        Some("endpoint" | "region" | "prefix" | "disable-tls" | "disable-tls-verification")
+        | Some("root-ca-pem-path") => arg.requires("bucket"),
+        _ => arg,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Times that a user types (docs/guide/restoring.md).
 //!
-//! A time without a zone is local. `--snapshot-time` takes words, spans and dates; a date means its end, so that
-//! `2026-11-24` finds what was there on that day.
+//! A time without a zone is local. `--snapshot-time` takes words, spans and dates; a date means its
+//! end, so that `2026-11-24` finds what was there on that day.
 
 use anyhow::{Context, bail};
 use jiff::{Span, ToSpan, ZonedDateTime, civil, tz::TimeZone};

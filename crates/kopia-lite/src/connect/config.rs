@@ -1,4 +1,5 @@
-//! Reading and writing the connection file, `repository.config` (docs/format/02-format-blob.md §11).
+//! Reading and writing the connection file, `repository.config` (docs/format/02-format-blob.md
+//! §11).
 
 use std::{
     io::{self, Write},

@@ -9,7 +9,8 @@ pub fn default_hostname() -> String {
     if first.is_empty() { "nohost".to_owned() } else { first.to_owned() }
 }
 
-/// The user that the process runs as, by the user database; the environment where that has no such user.
+/// The user that the process runs as, by the user database; the environment where that has no such
+/// user.
 pub fn default_username() -> String {
     let uid = rustix::process::getuid().as_raw().to_string();
     let users = fs_err::read_to_string("/etc/passwd").unwrap_or_default();

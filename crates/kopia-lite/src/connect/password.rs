@@ -1,7 +1,8 @@
 //! Where the password comes from, and where it is kept (docs/format/02-format-blob.md §12).
 //!
-//! Order: flag or `KOPIA_PASSWORD`, then the file beside the connection file, then the terminal. A new repository asks
-//! twice. Without a terminal there is no question but an error that names what was tried.
+//! Order: flag or `KOPIA_PASSWORD`, then the file beside the connection file, then the terminal. A
+//! new repository asks twice. Without a terminal there is no question but an error that names what
+//! was tried.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -95,7 +96,8 @@ fn stored(config_file: &Path) -> anyhow::Result<Option<SecretString>> {
 /// The file cannot be written.
 pub fn store(config_file: &Path, password: &SecretString) -> io::Result<()> {
     let folder = config_file.parent().unwrap_or(Path::new("."));
-    // A temporary file is readable by this user alone from the beginning, whatever was there before.
+    // A temporary file is readable by this user alone from the beginning, whatever was there
+    // before.
     let mut out = tempfile::NamedTempFile::new_in(folder)?;
     out.write_all(BASE64_STANDARD.encode(password.expose_secret()).as_bytes())?;
     out.as_file().sync_all()?;
@@ -114,7 +116,8 @@ pub fn forget(config_file: &Path) -> io::Result<()> {
     }
 }
 
-/// Asks on the terminal, without showing what is typed. The question goes to stderr: stdout is for results.
+/// Asks on the terminal, without showing what is typed. The question goes to stderr: stdout is for
+/// results.
 fn ask(question: &str) -> anyhow::Result<SecretString> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let stdin = io::stdin();

@@ -1,4 +1,5 @@
-//! Where Kopia keeps its connection files and caches on this machine (docs/format/02-format-blob.md §11).
+//! Where Kopia keeps its connection files and caches on this machine (docs/format/02-format-blob.md
+//! §11).
 
 use std::{
     env,
@@ -39,20 +40,23 @@ pub fn cache_folder() -> PathBuf {
     base.join("kopia")
 }
 
-/// The connection file that `--config-file` names: a bare name lies in [`config_folder`], anything else is a path.
+/// The connection file that `--config-file` names: a bare name lies in [`config_folder`], anything
+/// else is a path.
 pub fn config_file(name: &Path) -> PathBuf {
     let is_bare = name.components().count() == 1 && name.file_name() == Some(name.as_os_str());
     if is_bare { config_folder().join(name) } else { name.to_owned() }
 }
 
-/// The cache folder that a new connection gets: it depends on the repository and on the connection file's path.
+/// The cache folder that a new connection gets: it depends on the repository and on the connection
+/// file's path.
 pub fn default_cache_directory(unique_id: &[u8], config_file: &Path) -> PathBuf {
     let mut key = unique_id.to_vec();
     key.extend_from_slice(config_file.to_string_lossy().as_bytes());
     cache_folder().join(prefix_of_sha256(&key))
 }
 
-/// `path` as seen from the folder of `config_file`, as Kopia writes cache folders; absolute where there is no way.
+/// `path` as seen from the folder of `config_file`, as Kopia writes cache folders; absolute where
+/// there is no way.
 pub fn relative_to_config(path: &Path, config_file: &Path) -> PathBuf {
     let Some(base) = config_file.parent() else { return path.to_owned() };
     if path.is_absolute() != base.is_absolute() {
@@ -65,7 +69,8 @@ pub fn relative_to_config(path: &Path, config_file: &Path) -> PathBuf {
     if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative }
 }
 
-/// A path without `.` and `..`, by its text alone: links are not followed, as Go's `filepath.Clean` does.
+/// A path without `.` and `..`, by its text alone: links are not followed, as Go's `filepath.Clean`
+/// does.
 pub fn clean(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {

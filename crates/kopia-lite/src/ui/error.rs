@@ -9,15 +9,18 @@ use storageconfig::LoadError;
 
 use crate::exit::{Exit, Failure};
 
-/// The exit code that an error asks for: that of the innermost cause that has one.
+/// The exit code that an error asks for: what the app itself said, else that of the outermost cause
+/// that has one.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit;
+    }
     error
         .chain()
         .find_map(|cause| {
             cause
-                .downcast_ref::<Failure>()
-                .map(|failure| failure.exit)
-                .or_else(|| cause.downcast_ref::<SnapshotError>().and_then(of_snapshot))
+                .downcast_ref::<SnapshotError>()
+                .and_then(of_snapshot)
                 .or_else(|| cause.downcast_ref::<RepoError>().and_then(of_repo))
                 .or_else(|| cause.downcast_ref::<BlobError>().and_then(of_blob))
                 .or_else(|| cause.downcast_ref::<LoadError>().and_then(of_load))
@@ -88,15 +91,13 @@ pub fn describe(error: &anyhow::Error, exit: Exit, wants_json: bool) -> String {
         return format!("ERROR {message}");
     }
     let (code, kind) = exit.describe();
-    let details = error
-        .chain()
-        .find_map(|cause| {
-            cause
-                .downcast_ref::<Failure>()
-                .map(|failure| failure.details.clone())
-                .or_else(|| cause.downcast_ref::<SnapshotError>().map(details_of))
-        })
-        .unwrap_or_default();
+    let details = match error.downcast_ref::<Failure>() {
+        Some(failure) => failure.details.clone(),
+        None => error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<SnapshotError>().map(details_of))
+            .unwrap_or_default(),
+    };
     json!({"error": {"code": code, "kind": kind, "message": message, "details": details}})
         .to_string()
 }
@@ -181,11 +182,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_code_comes_from_the_innermost_cause_that_has_one() {
+    fn the_exit_code_is_the_apps_or_comes_from_a_cause_that_has_one() {
         let error = anyhow::Error::new(RepoError::WrongPassword).context("cannot open");
         assert_eq!(exit_of(&error), Exit::Password);
         let failure: anyhow::Result<()> = Err(Failure::new(Exit::NotConnected, "no").into());
         assert_eq!(exit_of(&failure.context("outer").unwrap_err()), Exit::NotConnected);
+        let said = anyhow::anyhow!("inner").context(Failure::new(Exit::Locked, "said"));
+        assert_eq!(exit_of(&said.context("outer")), Exit::Locked);
         assert_eq!(exit_of(&anyhow::anyhow!("plain")), Exit::Failed);
     }
 

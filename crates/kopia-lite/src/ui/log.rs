@@ -1,7 +1,7 @@
 //! What the libraries say while they work, on stderr.
 //!
-//! Libraries print nothing; they emit events. Warnings are shown, everything with `--log-level=debug`. Other people's
-//! crates are left out: they talk about bytes.
+//! Libraries print nothing; they emit events. Warnings are shown, everything with
+//! `--log-level=debug`. Other people's crates are left out: they talk about bytes.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};

@@ -5,7 +5,8 @@ use kopia_format::{
     time::{MODE_SETGID, MODE_SETUID, MODE_STICKY},
 };
 
-/// The mode of an entry as Go prints it: letters for what it is and for special bits, then nine for permissions.
+/// The mode of an entry as Go prints it: letters for what it is and for special bits, then nine for
+/// permissions.
 pub fn of(entry: &DirEntry) -> String {
     let mut out = String::new();
     match entry.kind {

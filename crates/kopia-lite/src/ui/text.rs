@@ -1,7 +1,7 @@
 //! Writing results to stdout and notes to stderr.
 //!
-//! Results go to stdout, everything else to stderr, as with Kopia. A reader that goes away (`| head`) ends the process
-//! quietly instead of with a panic.
+//! Results go to stdout, everything else to stderr, as with Kopia. A reader that goes away (`|
+//! head`) ends the process quietly instead of with a panic.
 
 use std::{
     fmt::Display,

@@ -3,7 +3,8 @@
 use jiff::{Timestamp, tz::TimeZone};
 use kopia_format::time::GoTime;
 
-/// The zone that times are shown in: `local`, `utc`, `original` (as stored, which for snapshots is UTC) or a name.
+/// The zone that times are shown in: `local`, `utc`, `original` (as stored, which for snapshots is
+/// UTC) or a name.
 #[derive(Debug, Clone)]
 pub struct Zone(TimeZone);
 
@@ -39,7 +40,8 @@ impl Zone {
     }
 }
 
-/// Whole seconds in Go's form, `1h2m3s`, as Kopia ends `Created snapshot … in 5s`: what is begun is not counted.
+/// Whole seconds in Go's form, `1h2m3s`, as Kopia ends `Created snapshot … in 5s`: what is begun is
+/// not counted.
 pub fn truncated(duration: std::time::Duration) -> String {
     let secs = duration.as_secs();
     let (hours, minutes, secs) = (secs / 3600, secs / 60 % 60, secs % 60);

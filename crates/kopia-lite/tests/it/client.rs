@@ -22,7 +22,8 @@ fn password() -> SecretString {
     "a password".into()
 }
 
-/// Writes a content through a client that `with` was done to, and gives the class of its pack and of its index.
+/// Writes a content through a client that `with` was done to, and gives the class of its pack and
+/// of its index.
 async fn classes_of(
     with: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> [Option<StorageClass>; 2] {

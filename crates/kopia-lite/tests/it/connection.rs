@@ -104,6 +104,7 @@ fn a_wrong_password_is_exit_12_and_says_where() {
 fn the_password_comes_from_flag_environment_or_file() {
     let env = TestEnv::with_repository().with("KOPIA_PASSWORD", "");
     env.ok("snapshot list");
+    env.ok("repository disconnect");
     let path = env.text("repo");
     let connect = format!("repository connect filesystem --path={path}");
     let text = env.fails(12, &connect);

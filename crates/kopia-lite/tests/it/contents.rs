@@ -21,7 +21,7 @@ fn contents_are_listed_in_three_widths() {
     let line = long.lines().next().unwrap();
     let words: Vec<_> = line.split(' ').collect();
     assert_eq!((words[0], words[2]), ("ID", "TIME"), "{line}");
-    assert!(words[3].starts_with("qID-s") && words[4].contains('+'), "{line}");
+    assert!(words[3].starts_with("ID-s") && words[4].contains('+'), "{line}");
     assert_eq!(words[5], "zstd-fastest", "{line}");
     let wide = env.ok("content list -c --non-prefixed");
     assert!(
@@ -31,7 +31,7 @@ fn contents_are_listed_in_three_widths() {
     let human = env.ok("content list -c -h -s");
     assert!(human.contains(" length 56 KB packed "), "{human}");
     assert!(
-        human.lines().last().unwrap().starts_with(&format!("Total: {count} contents, ")),
+        human.lines().last().unwrap().starts_with(&format!("Total: {count}  contents, ")),
         "{human}"
     );
     let json = env.json("content list --json --prefixed");

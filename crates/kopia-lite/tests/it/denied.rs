@@ -1,4 +1,5 @@
-//! What a 403 for `.storageconfig` means: surface of the rows 15 and 16 of the storage-config cases.
+//! What a 403 for `.storageconfig` means: surface of the rows 15 and 16 of the storage-config
+//! cases.
 
 use s3_testkit::{Action, Kind};
 

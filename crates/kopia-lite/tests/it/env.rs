@@ -268,7 +268,8 @@ pub fn masked(text: &str) -> String {
     out
 }
 
-/// The length of the time that `text` begins with: `2006-01-02 15:04:05.000 UTC`, `2006-01-02T15:04:05Z`.
+/// The length of the time that `text` begins with: `2006-01-02 15:04:05.000 UTC`,
+/// `2006-01-02T15:04:05Z`.
 fn time_at(text: &str) -> Option<usize> {
     let form = b"0000-00-00?00:00:00";
     let bytes = text.as_bytes().get(..form.len())?;

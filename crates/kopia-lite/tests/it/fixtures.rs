@@ -10,11 +10,15 @@ use serde_json::Value;
 use crate::env::TestEnv;
 
 /// A connection to the fixture's folder, as Kopia wrote it when the fixture was made.
-fn connected(path: &str, password: &str) -> TestEnv {
-    let env = TestEnv::new().with("KOPIA_PASSWORD", password);
+fn connected(fixture: &kopia_fixtures::Unpacked) -> TestEnv {
+    let env = TestEnv::new().with("KOPIA_PASSWORD", fixture.password());
+    let mut storage = match has(&fixture.name, "status.json") {
+        true => fixture.output("status.json")["storage"]["config"].clone(),
+        false => serde_json::json!({"fileMode": 384, "dirMode": 448, "dirShards": null}),
+    };
+    storage["path"] = fixture.path().to_str().unwrap().into();
     let config = serde_json::json!({
-        "storage": {"type": "filesystem", "config": {
-            "path": path, "fileMode": 384, "dirMode": 448, "dirShards": null}},
+        "storage": {"type": "filesystem", "config": storage},
         "caching": {},
         "hostname": "host",
         "username": "user",
@@ -44,7 +48,7 @@ fn has(name: &str, file: &str) -> bool {
 /// Compares one fixture; gives what is different.
 fn differences(name: &str) -> Vec<String> {
     let fixture = kopia_fixtures::repo(name);
-    let env = connected(fixture.path().to_str().unwrap(), fixture.password());
+    let env = connected(&fixture);
     // Many fixtures differ in a hash or a splitter alone.
     let is_one_of_many = name.starts_with("hash-") || name.starts_with("splitter-");
     let commands = [
@@ -138,16 +142,16 @@ fn those_that_do_not_open_say_why_and_end_with_the_right_code() {
         ("upgrade-locked", 11, "is locked for an upgrade by \"owner-1\""),
     ] {
         let fixture = kopia_fixtures::repo(name);
-        let env = connected(fixture.path().to_str().unwrap(), fixture.password());
+        let env = connected(&fixture);
         let text = env.fails(code, "snapshot list");
         assert!(text.contains(wanted), "{name}: {text}");
     }
     let fixture = kopia_fixtures::repo("upgrade-locked");
-    let env = connected(fixture.path().to_str().unwrap(), fixture.password());
+    let env = connected(&fixture);
     let env = env.with("KOPIA_REPO_UPGRADE_OWNER_ID", "owner-1");
     env.ok("snapshot list");
     let fixture = kopia_fixtures::repo("required-feature-warn");
-    let env = connected(fixture.path().to_str().unwrap(), fixture.password());
+    let env = connected(&fixture);
     let run = env.line("snapshot list");
     assert!(run.code == 0 && run.stderr.contains("no feature future-feature-2"), "{run:#?}");
 }
@@ -161,7 +165,7 @@ fn damage_is_found_by_verification_and_repaired_where_it_can_be() {
         ("damaged-flip-ecc", 0, "error correction repaired a damaged content"),
     ] {
         let fixture = kopia_fixtures::repo(name);
-        let env = connected(fixture.path().to_str().unwrap(), fixture.password());
+        let env = connected(&fixture);
         let run = env.line("content verify --full");
         assert_eq!(run.code, code, "{name}: {run:#?}");
         assert!(run.stderr.contains(wanted), "{name}: {run:#?}");

@@ -122,7 +122,8 @@ fn flags_for_what_is_not_there_are_taken() {
                  --initial-update-check-delay=1h --track-releasable=x --disable-color";
     env.ok(&format!("snapshot list {flags}"));
     let path = env.text("repo");
-    let more = "--no-check-for-updates --no-enable-actions --max-list-cache-duration=1m --content-min-sweep-age=1h";
+    let more = "--no-check-for-updates --no-enable-actions --max-list-cache-duration=1m \
+                --content-min-sweep-age=1h";
     env.ok(&format!("repository connect filesystem --path={path} {more}"));
     assert_eq!(env.config()["caching"]["maxListCacheDuration"], 60);
 }

@@ -23,7 +23,8 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-/// Starts a snapshot whose first pack takes a while, and signals it when that has begun; gives exit code and stderr.
+/// Starts a snapshot whose first pack takes a while, and signals it when that has begun; gives exit
+/// code and stderr.
 fn interrupted(s3: &S3Env, source: &str, which: Signal) -> (Option<i32>, String) {
     s3.server.faults().push(Fault::stall(Duration::from_secs(1)).on(Kind::Put).keys("r/p"));
     let mut command = s3.command(["snapshot", "create", source]);

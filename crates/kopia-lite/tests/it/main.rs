@@ -1,7 +1,7 @@
 //! The program as its users meet it: commands, texts, JSON, exit codes.
 //!
-//! One binary, so that it links once. Each test has a home of its own ([`env::TestEnv`]); S3 is a server inside this
-//! process. What a test expects of texts and JSON was printed by Kopia 0.23.1.
+//! One binary, so that it links once. Each test has a home of its own ([`env::TestEnv`]); S3 is a
+//! server inside this process. What a test expects of texts and JSON was printed by Kopia 0.23.1.
 #![allow(clippy::unwrap_used)]
 
 mod blobs;

@@ -40,7 +40,8 @@ Connected to repository.
 fn create_takes_every_option_of_the_format() {
     let env = TestEnv::new();
     let path = env.text("repo");
-    let flags = "--block-hash=BLAKE3-256 --encryption=CHACHA20-POLY1305-HMAC-SHA256 --ecc-overhead-percent=2 \
+    let flags = "--block-hash=BLAKE3-256 --encryption=CHACHA20-POLY1305-HMAC-SHA256 \
+                 --ecc-overhead-percent=2 \
                  --object-splitter=FIXED-1M --format-version=2 \
                  --format-block-key-derivation-algorithm=pbkdf2-sha256-600000";
     env.ok(&format!("repo create {flags} filesystem --path={path} --flat --create-only"));
@@ -68,7 +69,8 @@ fn status_has_kopias_lines_and_fields() {
     assert_eq!(lines[2], format!("Description:         Repository in Filesystem: {path}"));
     assert_eq!(
         lines[3..7].join("|"),
-        "Hostname:            h|Username:            u|Read-only:           false|Format blob cache:   15m0s"
+        "Hostname:            h|Username:            u|\
+         Read-only:           false|Format blob cache:   15m0s"
     );
     assert!(text.contains("Storage type:        filesystem\nStorage capacity:    "), "{text}");
     assert!(text.ends_with("Epoch range-compaction every: 7 epochs\n"), "{text}");

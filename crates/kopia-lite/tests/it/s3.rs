@@ -19,7 +19,8 @@ fn the_main_commands_work_on_s3() {
     assert_eq!(files(&s3.path("out")), files(&s3.path("src")));
     s3.ok("snapshot verify --verify-files-percent=100");
     s3.ok("content verify --full");
-    s3.ok("policy set --global --keep-latest=1 --keep-hourly=0 --keep-daily=0 --keep-weekly=0 --keep-monthly=0 --keep-annual=0");
+    s3.ok("policy set --global --keep-latest=1 --keep-hourly=0 --keep-daily=0 --keep-weekly=0 \
+         --keep-monthly=0 --keep-annual=0");
     s3.ok("snapshot expire --all --delete");
     s3.ok(&format!("snapshot pin {id} --add=x"));
     assert!(s3.ok("blob stats --prefix=p").starts_with("Count: 2\n"));

@@ -44,7 +44,10 @@ fn set_edits_shows_and_uploads() {
 fn set_keeps_unknown_fields_and_their_order() {
     let s3 = S3Env::new();
     s3.create("");
-    s3.put_config(r#"{"zeta":1,"blobOptions":[{"note":"x","prefix":"p","storageClass":"STANDARD"}],"alpha":[2]}"#);
+    s3.put_config(
+        r#"{"zeta":1,"blobOptions":[{"note":"x","prefix":"p","storageClass":"STANDARD"}],
+            "alpha":[2]}"#,
+    );
     s3.ok("storage-config set --add p=GLACIER_IR");
     let text = s3.ok("storage-config show --raw");
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -86,7 +89,8 @@ fn explain_names_entry_and_reason() {
     let env = TestEnv::new();
     env.write(
         "c.json",
-        r#"{"blobOptions":[{"prefix":"p","storageClass":"GLACIER_IR"},{"storageClass":"STANDARD_IA"}]}"#,
+        r#"{"blobOptions":[{"prefix":"p","storageClass":"GLACIER_IR"},
+            {"storageClass":"STANDARD_IA"}]}"#,
     );
     let text = env.ok("storage-config explain --file c.json p123 q xn0_5");
     let lines: Vec<_> = text.lines().collect();

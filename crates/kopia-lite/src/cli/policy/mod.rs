@@ -1,5 +1,6 @@
 //! `policy`: show, list, set, delete.
 
+mod changes;
 mod set;
 mod show;
 mod table;

@@ -10,11 +10,13 @@ use kopia_format::{
 };
 use kopia_snapshot::policies;
 
-use super::Targets;
+use super::{
+    Targets,
+    changes::{Changes, is_inherit},
+};
 use crate::{
     cli::{App, app::Access, repository::flags::duration},
     exit::Exit,
-    ui::size,
 };
 
 /// Change the policy of a source.
@@ -220,143 +222,6 @@ impl Set {
     }
 }
 
-/// Makes changes and says them.
-struct Changes<'a> {
-    app: &'a App,
-    count: usize,
-}
-
-fn is_inherit(text: &str) -> bool {
-    matches!(text, "inherit" | "default")
-}
-
-impl Changes<'_> {
-    fn said(&mut self, text: String) {
-        self.count += 1;
-        self.app.info(format!(" - {text}"));
-    }
-
-    fn reset(&mut self, what: &str) {
-        self.said(format!("resetting {what:?} to a default value inherited from parent."));
-    }
-
-    fn number(
-        &mut self,
-        what: &str,
-        value: &mut Option<i64>,
-        given: Option<&String>,
-        unit: i64,
-    ) -> anyhow::Result<()> {
-        let Some(text) = given else { return Ok(()) };
-        if is_inherit(text) {
-            *value = None;
-            self.reset(what);
-            return Ok(());
-        }
-        let number: i32 =
-            text.parse().with_context(|| format!("can't parse the {what} {text:?}"))?;
-        let number = i64::from(number) * unit;
-        let shown = match unit {
-            1 => number.to_string(),
-            _ => u64::try_from(number).map_or_else(|_| number.to_string(), size::bytes),
-        };
-        self.said(format!("setting {what:?} to {shown}."));
-        *value = Some(number);
-        Ok(())
-    }
-
-    fn bytes(&mut self, what: &str, value: &mut i64, given: Option<&String>) -> anyhow::Result<()> {
-        let Some(text) = given else { return Ok(()) };
-        if is_inherit(text) {
-            *value = 0;
-            self.reset(what);
-            return Ok(());
-        }
-        *value = parse_bytes(text).with_context(|| format!("can't parse the {what:?} {text:?}"))?;
-        self.said(format!("setting {what:?} to {value}."));
-        Ok(())
-    }
-
-    fn boolean(
-        &mut self,
-        what: &str,
-        value: &mut Option<bool>,
-        given: Option<&String>,
-    ) -> anyhow::Result<()> {
-        let Some(text) = given else { return Ok(()) };
-        if is_inherit(text) {
-            *value = None;
-            self.reset(what);
-            return Ok(());
-        }
-        let wanted: bool = text
-            .parse()
-            .with_context(|| format!("{what}: {text:?} is not true, false or inherit"))?;
-        self.said(format!("setting {what:?} to {wanted}."));
-        *value = Some(wanted);
-        Ok(())
-    }
-
-    fn name(&mut self, what: &str, value: &mut String, given: &str) {
-        if is_inherit(given) {
-            value.clear();
-            self.said(format!("resetting {what} to default value inherited from parent"));
-        } else {
-            given.clone_into(value);
-            self.said(format!("setting {what} to {given}"));
-        }
-    }
-
-    /// Adds to and removes from a list, which Kopia keeps sorted.
-    fn list(
-        &mut self,
-        what: &str,
-        value: &mut Vec<String>,
-        add: &[String],
-        remove: &[String],
-        clear: bool,
-    ) {
-        if clear {
-            self.said(format!("removing all from {what:?}"));
-            value.clear();
-            return;
-        }
-        if add.is_empty() && remove.is_empty() {
-            return;
-        }
-        for item in add {
-            self.said(format!("adding {item:?} to {what:?}"));
-        }
-        for item in remove {
-            self.said(format!("removing {item:?} from {what:?}"));
-        }
-        value.extend(add.iter().cloned());
-        value.retain(|item| !remove.contains(item));
-        value.sort();
-        value.dedup();
-    }
-}
-
-/// A number of bytes, with `KB`, `MiB` and the like behind it or nothing.
-fn parse_bytes(text: &str) -> anyhow::Result<i64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: i64 = text[..digits].parse()?;
-    let power = |letter: &str| "KMGT".find(letter).map(|at| u32::try_from(at).unwrap_or(0) + 1);
-    let unit = text[digits..].trim();
-    let factor = match unit.to_uppercase().as_str() {
-        "" | "B" => Some(1),
-        upper => {
-            let (letter, rest) = upper.split_at(1);
-            match rest {
-                "" | "B" => power(letter).and_then(|power| 1000_i64.checked_pow(power)),
-                "I" | "IB" => power(letter).and_then(|power| 1024_i64.checked_pow(power)),
-                _ => None,
-            }
-        }
-    };
-    factor.and_then(|factor| number.checked_mul(factor)).context("it is no number of bytes")
-}
-
 impl RetentionFlags {
     fn apply(&self, policy: &mut Policy, changes: &mut Changes<'_>) -> anyhow::Result<()> {
         let keep = &mut policy.retention;
@@ -459,7 +324,8 @@ impl CompressionFlags {
     }
 }
 
-/// Refuses a compressor that can't be written: with it in a policy, every snapshot would fail on every file.
+/// Refuses a compressor that can't be written: with it in a policy, every snapshot would fail on
+/// every file.
 fn check_compressor(name: &str, app: &App) -> anyhow::Result<()> {
     if matches!(name, "inherit" | "none") {
         return Ok(());
@@ -577,16 +443,6 @@ impl UploadFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_may_have_units() {
-        let bytes = |text| parse_bytes(text).unwrap();
-        assert_eq!(
-            [bytes("100"), bytes("1KB"), bytes("1 MiB"), bytes("2g"), bytes("5B")],
-            [100, 1000, 1 << 20, 2_000_000_000, 5]
-        );
-        assert!(parse_bytes("10 potatoes").is_err() && parse_bytes("-1").is_err());
-    }
 
     #[test]
     fn times_of_day_are_sorted_and_checked() {

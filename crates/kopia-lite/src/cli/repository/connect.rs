@@ -32,6 +32,7 @@ pub struct Connect {
 #[derive(Debug, Subcommand)]
 enum Provider {
     /// In a bucket on S3.
+    #[command(mut_arg("bucket", |bucket| bucket.required(true)))]
     S3 {
         #[command(flatten)]
         flags: Box<S3Flags>,

@@ -81,6 +81,7 @@ struct FormatFlags {
 #[derive(Debug, Subcommand)]
 enum Provider {
     /// In a bucket on S3.
+    #[command(mut_arg("bucket", |bucket| bucket.required(true)))]
     S3 {
         #[command(flatten)]
         flags: Box<S3Flags>,
@@ -165,7 +166,8 @@ impl Create {
         Ok(Exit::Done)
     }
 
-    /// Uploads the file of `--storage-config`: only now, since it would count for a repository that is there already.
+    /// Uploads the file of `--storage-config`: only now, since it would count for a repository that
+    /// is there already.
     async fn upload_storage_config(&self, named: &Named) -> anyhow::Result<()> {
         match &self.provider {
             Provider::S3 { storage_config: Some(file), force_storage_config, .. } => {

@@ -55,7 +55,7 @@ impl SpeedFlags {
 pub struct S3Flags {
     /// Name of the bucket.
     #[arg(long)]
-    bucket: String,
+    pub bucket: Option<String>,
     /// Host and port of the S3 service.
     #[arg(long, default_value = "s3.amazonaws.com")]
     endpoint: String,
@@ -107,7 +107,7 @@ impl S3Flags {
             (None, None) => Vec::new(),
         };
         Ok(S3Options {
-            bucket: self.bucket.clone(),
+            bucket: self.bucket.clone().context("--bucket is missing")?,
             prefix: self.prefix.clone(),
             endpoint: self.endpoint.clone(),
             do_not_use_tls: self.disable_tls,

@@ -1,7 +1,8 @@
 //! The actions of policies, which kopia-lite does not run.
 //!
-//! An action may freeze a database before it is backed up: leaving it out must not pass without a word. Where the
-//! connection allows actions, an essential one refuses the snapshot; any other is warned of.
+//! An action may freeze a database before it is backed up: leaving it out must not pass without a
+//! word. Where the connection allows actions, an essential one refuses the snapshot; any other is
+//! warned of.
 
 use anyhow::bail;
 use kopia_format::{

@@ -271,7 +271,8 @@ fn read_stdin() -> mpsc::Receiver<Result<Bytes, String>> {
     receive
 }
 
-/// The sources that this user on this machine has snapshots of, but for those that are only snapshotted by hand.
+/// The sources that this user on this machine has snapshots of, but for those that are only
+/// snapshotted by hand.
 async fn own_sources(app: &App, writer: &RepositoryWriter) -> anyhow::Result<Vec<PathBuf>> {
     let repo = writer.repository();
     let labels = [("hostname", repo.hostname()), ("username", repo.username())];

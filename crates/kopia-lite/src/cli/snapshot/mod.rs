@@ -18,7 +18,10 @@ use kopia_format::{
     snapshot::{SnapshotManifest, Source, TAG_PREFIX},
 };
 use kopia_repo::Repository;
-use kopia_snapshot::manifests;
+use kopia_snapshot::{
+    SnapshotError, manifests,
+    roots::{Lookup, Pick, Root},
+};
 
 use super::{App, restore::Restore};
 use crate::exit::{Exit, Failure};
@@ -106,6 +109,42 @@ pub async fn find_by_id(repo: &Repository, id: &str) -> anyhow::Result<Vec<Snaps
         return Err(Failure::new(Exit::Failed, format!("no snapshots matched {id}")).into());
     }
     Ok(found)
+}
+
+/// The entry that `text` names: an ID, a source, `latest`, each with a path behind it.
+///
+/// # Errors
+/// There is none, or the text is ambiguous.
+pub async fn find_root(
+    repo: &Repository,
+    text: &str,
+    pick: Pick,
+    consistent_attributes: bool,
+) -> anyhow::Result<Root> {
+    let folder = current_folder()?;
+    let lookup = Lookup {
+        username: repo.username(),
+        hostname: repo.hostname(),
+        folder: &folder,
+        pick,
+        consistent_attributes,
+    };
+    let found = lookup.find(repo, text).await;
+    if let Err(SnapshotError::NotInSnapshot { path, .. }) = &found
+        && is_id(text)
+        && path.starts_with(&folder)
+    {
+        // It was looked for as a path, too, which nobody meant.
+        bail!("there is no snapshot or object {}", text.split('/').next().unwrap_or(text));
+    }
+    Ok(found?)
+}
+
+/// Does a source begin with an object or snapshot ID, or digits that could be one, as Kopia looks
+/// at it?
+pub fn is_id(source: &str) -> bool {
+    let first = source.split('/').next().unwrap_or_default();
+    !first.is_empty() && first.parse::<ObjectId>().is_ok()
 }
 
 /// The one snapshot that `id` names.

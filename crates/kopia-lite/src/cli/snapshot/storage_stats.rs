@@ -1,7 +1,8 @@
-//! `snapshot list --storage-stats`: what each snapshot of a source adds to what those before it have.
+//! `snapshot list --storage-stats`: what each snapshot of a source adds to what those before it
+//! have.
 //!
-//! Objects and contents count once, for the first snapshot in the list that has them, so the numbers depend on the
-//! order. Directories are read; of files only the lists of their contents.
+//! Objects and contents count once, for the first snapshot in the list that has them, so the
+//! numbers depend on the order. Directories are read; of files only the lists of their contents.
 
 use std::collections::HashSet;
 

@@ -11,7 +11,7 @@ use kopia_format::{
 use kopia_repo::Repository;
 use kopia_snapshot::{
     manifests,
-    roots::{Lookup, Pick},
+    roots::Pick,
     tree::made_up_entry,
     verify::{VerifyOptions, VerifyReport, VerifyStats, verify},
 };
@@ -31,7 +31,8 @@ pub struct Verify {
     /// Read so many of a hundred files in full.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     verify_files_percent: f64,
-    /// End after so many problems; all are collected unless it is given. 0 = at the first, as in Kopia.
+    /// End after so many problems; all are collected unless it is given. 0 = at the first, as in
+    /// Kopia.
     #[arg(long, value_name = "N")]
     max_errors: Option<usize>,
     /// Verify the snapshots of these sources.
@@ -94,16 +95,8 @@ impl Verify {
             found = manifests::find(repo, &[]).await?;
         }
         let mut roots: Vec<_> = found.iter().filter_map(|m| root_of(app, m)).collect();
-        let folder = snapshot::current_folder()?;
-        let lookup = Lookup {
-            username: repo.username(),
-            hostname: repo.hostname(),
-            folder: &folder,
-            pick: Pick::Latest(0),
-            consistent_attributes: false,
-        };
         for (number, text) in named.enumerate() {
-            let root = lookup.find(repo, text).await?;
+            let root = snapshot::find_root(repo, text, Pick::Latest(0), false).await?;
             let kind = if number < self.directory_id.len() {
                 EntryKind::Directory
             } else {
