@@ -106,7 +106,8 @@ mod tests {
     use super::*;
 
     fn command() -> Command {
-        let flag = Arg::new("fast").long("fast").action(ArgAction::SetTrue);
+        let flag = Arg::new("fast").long("fast").value_parser(ValueParser::bool());
+        let flag = flag.action(ArgAction::SetTrue);
         let on = Arg::new("progress").long("progress").value_parser(ValueParser::bool());
         let on = on.action(ArgAction::Set).default_value("true").global(true);
         with_optional_values(Command::new("x").arg(on).subcommand(Command::new("go").arg(flag)))

@@ -72,14 +72,16 @@ pub fn relative_to_config(path: &Path, config_file: &Path) -> PathBuf {
 /// A path without `.` and `..`, by its text alone: links are not followed, as Go's `filepath.Clean`
 /// does.
 pub fn clean(path: &Path) -> PathBuf {
+    use std::path::Component;
     let mut out = PathBuf::new();
     for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir if out.parent().is_some() => {
+        match (part, out.components().next_back()) {
+            // Above the root is the root.
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
                 out.pop();
             }
-            other => out.push(other),
+            (other, _) => out.push(other),
         }
     }
     if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
@@ -123,5 +125,6 @@ mod tests {
     fn cleaning_follows_the_text_and_not_the_links() {
         assert_eq!(clean(Path::new("/a/./b/../c//d/")), Path::new("/a/c/d"));
         assert_eq!(clean(Path::new("/../x")), Path::new("/x"));
+        assert_eq!(clean(Path::new("a/../../../x")), Path::new("../../x"));
     }
 }
