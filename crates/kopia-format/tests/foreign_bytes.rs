@@ -115,6 +115,11 @@ proptest! {
             prop_assert_eq!(plain, b"index");
         }
     }
+}
+
+proptest! {
+    // Matrices are made anew for each case, which takes its time.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn error_correction_gives_back_what_went_in_or_an_error(

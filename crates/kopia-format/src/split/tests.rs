@@ -1,6 +1,6 @@
 //! Against Kopia's own cut points (`vectors/splitters.json`), and against any slicing of the input.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kopia_fixtures::{spec_bytes, vectors};
 use proptest::prelude::*;
@@ -47,24 +47,36 @@ fn every_splitter_has_kopias_name_and_longest_segment() {
 
 #[test]
 fn every_case_is_cut_where_kopia_cuts_it() {
-    let mut inputs: HashMap<String, Vec<u8>> = HashMap::new();
     let all = vectors("splitters.json");
     let cases = all["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 253);
-    for case in cases {
-        let spec = case["input"].as_str().unwrap();
-        let data = inputs.entry(spec.to_owned()).or_insert_with(|| spec_bytes(spec));
-        let name = case["splitter"].as_str().unwrap();
-        let kind = SplitterKind::parse(name).unwrap();
-        let expected: Vec<u64> =
-            case["cuts"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
-        assert_eq!(cuts(kind, data, std::iter::empty()), expected, "{name} on {spec}");
-        let odd = std::iter::repeat([70_001, 63, 64, 1, 65, 4_096, 131_071]).flatten();
-        assert_eq!(cuts(kind, data, odd), expected, "{name} on {spec}, sliced");
-        for segment_len in [1_000_003, 8 << 20] {
-            let found = cuts_in_parallel(kind, data, segment_len);
-            assert_eq!(found, expected, "{name} on {spec}, segments of {segment_len}");
+    let specs: HashSet<&str> = cases.iter().map(|case| case["input"].as_str().unwrap()).collect();
+    let inputs: HashMap<&str, Vec<u8>> =
+        specs.into_iter().map(|spec| (spec, spec_bytes(spec))).collect();
+    // Hundreds of megabytes go through the splitters, so every core takes its part.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let (cases, inputs) = (cases.iter().skip(first).step_by(threads), &inputs);
+            scope.spawn(move || {
+                cases.for_each(|case| check(case, &inputs[case["input"].as_str().unwrap()]));
+            });
         }
+    });
+}
+
+/// One case: as one slice, as odd slices, and as long segments that are scanned on their own.
+fn check(case: &serde_json::Value, data: &[u8]) {
+    let (name, spec) = (case["splitter"].as_str().unwrap(), &case["input"]);
+    let kind = SplitterKind::parse(name).unwrap();
+    let expected: Vec<u64> =
+        case["cuts"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+    assert_eq!(cuts(kind, data, std::iter::empty()), expected, "{name} on {spec}");
+    let odd = std::iter::repeat([70_001, 63, 64, 1, 65, 4_096, 131_071]).flatten();
+    assert_eq!(cuts(kind, data, odd), expected, "{name} on {spec}, sliced");
+    for segment_len in [1_000_003, 8 << 20] {
+        let found = cuts_in_parallel(kind, data, segment_len);
+        assert_eq!(found, expected, "{name} on {spec}, segments of {segment_len}");
     }
 }
 
