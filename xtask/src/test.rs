@@ -20,7 +20,7 @@ pub fn run(flags: &flags::Test) -> anyhow::Result<()> {
 /// Runs the tests of some packages, or of all.
 pub fn all(packages: &[String], filter: Option<&str>) -> anyhow::Result<Outcome> {
     let mut command = Command::new(workspace::cargo());
-    command.args(["test", "--locked"]).current_dir(workspace::root());
+    command.args(["test", "--locked", "--no-fail-fast"]).current_dir(workspace::root());
     if packages.is_empty() {
         command.arg("--workspace");
     }

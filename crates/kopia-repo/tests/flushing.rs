@@ -187,14 +187,15 @@ async fn a_pack_that_fails_for_good_fails_the_next_content() {
     fill_a_pack(&writer, 1).await;
     let attempts = || scene.attempts.count_of(Operation::Put, "p");
     let failing = async {
-        let mut seed = 2;
-        while writer.put_content(plain(seed, 100), None, None).await.is_ok() {
+        let mut taken = 0;
+        while writer.put_content(plain(2, 100 + taken), None, None).await.is_ok() {
             // The first attempt may be on its way yet.
             tokio::time::sleep(Duration::from_millis(2)).await;
-            seed = seed.wrapping_add(1);
+            taken += 1;
         }
+        taken
     };
-    tokio::time::timeout(LONG, failing).await.expect("a content is refused");
+    let taken = tokio::time::timeout(LONG, failing).await.expect("a content is refused");
     assert_eq!(attempts(), 2, "once beside the writer, once before the content was refused");
     assert!(is_denied(&writer.put_content(plain(1, 99), None, None).await));
     assert!(is_denied(&writer.flush().await), "nothing is lost silently");
@@ -202,6 +203,8 @@ async fn a_pack_that_fails_for_good_fails_the_next_content() {
     scene.faulty.heal();
     writer.put_content(plain(1, 99), None, None).await.unwrap();
     writer.flush().await.unwrap();
-    assert_eq!(ids(&scene.memory, "p").len(), 2);
-    common::check_whole(&reopen(scene.memory.clone()).await).await;
+    let observer = reopen(scene.memory.clone()).await;
+    let entries = observer.entries(&EntryFilter::default()).await.unwrap();
+    assert_eq!(entries.len(), 1 + taken + 1, "the big one, those taken before, the last one");
+    common::check_whole(&observer).await;
 }
