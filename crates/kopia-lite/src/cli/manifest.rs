@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use kopia_format::{ManifestId, manifest::ManifestEntry};
+use kopia_repo::Repository;
 use serde_json::{Value, json};
 
 use super::{App, app::Access};
@@ -45,7 +46,8 @@ pub struct List {
 }
 
 impl List {
-    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+    /// The manifests that were asked for, in order.
+    pub(super) async fn found(&self, repo: &Repository) -> anyhow::Result<Vec<ManifestEntry>> {
         let mut labels = Vec::new();
         for pair in &self.filter {
             match pair.split_once(':') {
@@ -53,14 +55,19 @@ impl List {
                 _ => bail!("invalid list filter {pair:?}, missing ':'"),
             }
         }
-        let client = app.open(Access::Read).await?;
-        let mut found = client.repo.manifests().find(&labels).await?;
+        let mut found = repo.manifests().find(&labels).await?;
         found.sort_by(|a, b| {
             let labels = |entry: &ManifestEntry| -> Vec<String> {
                 self.sort.iter().map(|key| entry.label(key).to_owned()).collect()
             };
             labels(a).cmp(&labels(b)).then_with(|| a.modified.cmp(&b.modified))
         });
+        Ok(found)
+    }
+
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let client = app.open(Access::Read).await?;
+        let found = self.found(&client.repo).await?;
         if self.json.json {
             self.json.print_list(found.iter().map(as_json));
             return Ok(Exit::Done);
@@ -76,7 +83,8 @@ impl List {
     }
 }
 
-fn as_json(entry: &ManifestEntry) -> Value {
+/// A manifest in Kopia's fields.
+pub(super) fn as_json(entry: &ManifestEntry) -> Value {
     json!({
         "id": entry.id,
         "length": entry.data.get().len(),

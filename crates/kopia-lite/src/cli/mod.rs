@@ -5,6 +5,8 @@ mod argv;
 mod blob;
 mod cache;
 mod content;
+#[cfg(test)]
+mod fixtures;
 mod globals;
 mod index;
 mod list;

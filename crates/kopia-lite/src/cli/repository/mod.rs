@@ -3,7 +3,7 @@
 mod connect;
 mod create;
 pub mod flags;
-mod status;
+pub(super) mod status;
 
 use clap::Subcommand;
 

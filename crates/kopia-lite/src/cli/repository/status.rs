@@ -97,7 +97,12 @@ async fn volume(client: &Client) -> anyhow::Result<Option<blob_core::VolumeCapac
     }
 }
 
-async fn as_json(app: &App, connection: &LocalConfig, client: &Client) -> anyhow::Result<Value> {
+/// The status in Kopia's fields.
+pub(in crate::cli) async fn as_json(
+    app: &App,
+    connection: &LocalConfig,
+    client: &Client,
+) -> anyhow::Result<Value> {
     let repo = &client.repo;
     let mut options = json!({"hostname": repo.hostname(), "username": repo.username()});
     let extra: [(&str, Value, bool); 4] = [

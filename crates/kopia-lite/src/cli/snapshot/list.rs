@@ -95,15 +95,11 @@ impl List {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
         let repo = &client.repo;
-        let tags = snapshot::parse_tags(&self.tags)?;
-        let wanted = match &self.source {
-            Some(text) => Some(snapshot::parse_source(repo, text)?),
-            None => None,
-        };
-        let groups = find(repo, wanted.as_ref(), &tags).await?;
         if self.json.json {
-            return self.print_json(repo, groups).await;
+            self.json.print_list(self.listed(repo).await?);
+            return Ok(Exit::Done);
         }
+        let (wanted, groups) = self.groups(repo).await?;
         let (mut any, mut hidden) = (false, false);
         for (source, group) in groups {
             let own = source.host == repo.hostname() && source.user_name == repo.username();
@@ -145,7 +141,20 @@ impl List {
         Ok(group)
     }
 
-    async fn print_json(&self, repo: &Repository, groups: Groups) -> anyhow::Result<Exit> {
+    /// The source that was named, and what is to be shown.
+    async fn groups(&self, repo: &Repository) -> anyhow::Result<(Option<Source>, Groups)> {
+        let tags = snapshot::parse_tags(&self.tags)?;
+        let wanted = match &self.source {
+            Some(text) => Some(snapshot::parse_source(repo, text)?),
+            None => None,
+        };
+        let groups = find(repo, wanted.as_ref(), &tags).await?;
+        Ok((wanted, groups))
+    }
+
+    /// The list as JSON. Kopia shows everybody's snapshots in it, whatever `--all` says.
+    pub(in crate::cli) async fn listed(&self, repo: &Repository) -> anyhow::Result<Vec<Value>> {
+        let (_, groups) = self.groups(repo).await?;
         let mut all = Vec::new();
         for (source, group) in groups {
             let kept = with_reasons(repo, &source, group).await?;
@@ -162,8 +171,7 @@ impl List {
                 all.push(value);
             }
         }
-        self.json.print_list(all);
-        Ok(Exit::Done)
+        Ok(all)
     }
 
     async fn print_group(

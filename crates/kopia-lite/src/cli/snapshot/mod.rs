@@ -4,7 +4,7 @@ mod actions;
 mod create;
 mod delete;
 mod expire;
-mod list;
+pub(super) mod list;
 mod pin;
 mod storage_stats;
 mod verify;
