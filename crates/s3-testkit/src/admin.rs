@@ -5,6 +5,8 @@
 //!
 //! - `GET /_testkit/objects[?prefix=P]`: the objects with size, class, headers and thaw;
 //! - `GET /_testkit/requests`: counters by HTTP method, and by kind, of the first letters of keys;
+//! - `GET /_testkit/puts[?prefix=P]`: every PUT that was taken, with its class, also of objects that
+//!   are gone since;
 //! - `DELETE /_testkit/requests`: forgets the requests;
 //! - `GET|POST /_testkit/clock[?advance=SECONDS]`: tells the clock's offset, and moves it;
 //! - `POST /_testkit/faults?error=CODE&status=503[&on=put][&keys=P][&times=N][&skip=N]`: orders an
@@ -32,6 +34,7 @@ pub(crate) fn answer(shared: &Shared, method: &Method, uri: &Uri) -> Option<Resp
     let query = Query::new(uri.query().unwrap_or(""));
     let answered = match (page, method) {
         ("objects", &Method::GET) => Ok(objects(shared, &query.get("prefix").unwrap_or_default())),
+        ("puts", &Method::GET) => Ok(puts(shared, &query.get("prefix").unwrap_or_default())),
         ("requests", &Method::GET) => Ok(requests(shared)),
         ("requests", &Method::DELETE) => {
             shared.log.clear();
@@ -107,6 +110,15 @@ fn requests(shared: &Shared) -> Value {
         "methods": told(methods),
         "kinds": told(kinds),
     })
+}
+
+fn puts(shared: &Shared, prefix: &str) -> Value {
+    let taken = shared.log.of(Kind::Put, prefix).into_iter().filter(|put| put.status == Some(200));
+    let told = taken.map(|put| {
+        let class = put.header("x-amz-storage-class").unwrap_or("STANDARD");
+        json!({ "key": put.key, "size": put.received, "storageClass": class })
+    });
+    told.collect()
 }
 
 fn clock(shared: &Shared) -> Value {

@@ -27,7 +27,7 @@ Usage: s3-testkit [OPTIONS]
   --until-stdin-closes    stop when standard input ends
   --help                  this text
 
-Pages: GET /_testkit/objects, GET /_testkit/requests, POST /_testkit/clock?advance=SECONDS,
+Pages: GET /_testkit/objects, GET /_testkit/puts, GET /_testkit/requests, POST /_testkit/clock?advance=SECONDS,
 POST /_testkit/faults?error=CODE&status=503&on=put&keys=PREFIX&times=N
 ";
 

@@ -43,6 +43,9 @@ async fn the_request_page_counts_by_method_kind_and_letter() {
     assert_eq!(page["kinds"]["list"], json!({"-": 1}));
     assert_eq!(page["total"], 4);
     assert_eq!(client.server.requests().counts()[&(Kind::Put, 'p')], 2);
+    let puts = json(&client.plain("GET", "/_testkit/puts?prefix=r/p").await);
+    let wanted = json!({"key": "r/p1", "size": 1, "storageClass": "STANDARD"});
+    assert_eq!((&puts[0], puts.as_array().map(Vec::len)), (&wanted, Some(2)));
     assert_eq!(client.plain("DELETE", "/_testkit/requests").await.status, 200);
     assert_eq!(client.server.requests().total(), 0);
 }
