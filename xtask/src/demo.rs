@@ -4,7 +4,7 @@
 //! and the restored tree is compared with the source byte for byte.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -114,9 +114,13 @@ impl Demo {
     }
 
     fn classes(&mut self) -> anyhow::Result<Outcome> {
-        let objects = self.server.objects(PREFIX)?;
-        let mut rows: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
-        for object in &objects {
+        // Session markers are deleted when a snapshot is done; what was written tells of them, too.
+        let (objects, written) = (self.server.objects(PREFIX)?, self.server.written(PREFIX)?);
+        let stored: BTreeSet<_> = objects.iter().map(|object| &object.key).collect();
+        let gone = written.iter().filter(|object| !stored.contains(&object.key));
+        let mut rows: BTreeMap<(String, String, &str), (u64, u64)> = BTreeMap::new();
+        let all = objects.iter().map(|object| (object, "stored"));
+        for (object, state) in all.chain(gone.map(|object| (object, "deleted since"))) {
             let kind = kind_of(&object.key).to_owned();
             let wanted = match kind.as_str() {
                 "p" => "INTELLIGENT_TIERING",
@@ -126,14 +130,17 @@ impl Demo {
             };
             let class = &object.storage_class;
             ensure!(class == wanted, "{} was stored as {class}, not as {wanted}", object.key);
-            let row = rows.entry((kind, object.storage_class.clone())).or_default();
+            let row = rows.entry((kind, object.storage_class.clone(), state)).or_default();
             *row = (row.0 + 1, row.1 + object.size);
         }
-        ensure!(rows.keys().any(|(kind, _)| kind == "p"), "no pack was stored");
-        for ((kind, class), (count, bytes)) in &rows {
-            println!("  {kind:16} {class:20} {count:>4} objects {bytes:>12} bytes");
+        for kind in ["p", "q", "s", "x"] {
+            ensure!(rows.keys().any(|row| row.0 == kind), "no {kind} blob was written");
         }
-        Ok(Outcome::Done(format!("{} objects, each as .storageconfig says", objects.len())))
+        for ((kind, class, state), (count, bytes)) in &rows {
+            println!("  {kind:16} {class:20} {count:>4} objects {bytes:>12} bytes  {state}");
+        }
+        let count: u64 = rows.values().map(|(count, _)| count).sum();
+        Ok(Outcome::Done(format!("{count} objects, each as .storageconfig says")))
     }
 
     fn restore(&mut self) -> anyhow::Result<Outcome> {

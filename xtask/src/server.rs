@@ -75,7 +75,16 @@ impl Server {
 
     /// Every object under `prefix`, without it, as the server stores them.
     pub fn objects(&self, prefix: &str) -> anyhow::Result<Vec<Object>> {
-        let body = self.get("/_testkit/objects")?;
+        self.under(prefix, "objects")
+    }
+
+    /// Every object that was ever written under `prefix`, without it, deleted ones too.
+    pub fn written(&self, prefix: &str) -> anyhow::Result<Vec<Object>> {
+        self.under(prefix, "puts")
+    }
+
+    fn under(&self, prefix: &str, page: &str) -> anyhow::Result<Vec<Object>> {
+        let body = self.get(&format!("/_testkit/{page}"))?;
         let all: Vec<Object> = serde_json::from_slice(&body).context("not a list of objects")?;
         let under = all.into_iter().filter_map(|object| {
             let key = object.key.strip_prefix(prefix)?.to_owned();
