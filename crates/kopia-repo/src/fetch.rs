@@ -19,14 +19,27 @@ const EACH_AT_ONCE: usize = 4;
 /// A content and its bytes, or why they can't be had.
 pub type Fetched = (ContentId, Result<Bytes>);
 
+/// Where bytes may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The cache, where there is one and it has them.
+    Anywhere,
+    /// The storage, whatever the cache has.
+    Storage,
+}
+
 impl Repository {
     /// Fetches one range and opens every content in it. A content that is damaged doesn't hold up
     /// the others.
     pub async fn fetch(&self, pack: &PackReads, range: &RangeRead) -> Vec<Fetched> {
+        self.fetch_from(Origin::Anywhere, pack, range).await
+    }
+
+    async fn fetch_from(&self, from: Origin, pack: &PackReads, range: &RangeRead) -> Vec<Fetched> {
         let entries: Vec<_> = range.contents.iter().map(|c| c.as_entry(&pack.pack)).collect();
-        match self.fetch_range(pack, range).await {
-            Ok(bytes) => self.open_all(range, &entries, &bytes).await,
-            Err(Failure::Each) => self.read_each(&entries).await,
+        match self.fetch_range(from, pack, range).await {
+            Ok(bytes) => self.open_all(from, range, &entries, &bytes).await,
+            Err(Failure::Each) => self.read_each(from, &entries).await,
             Err(Failure::All(error)) => {
                 entries.iter().map(|entry| (entry.id, Err(about(entry, &error)))).collect()
             }
@@ -36,11 +49,11 @@ impl Repository {
     /// Reads each by itself. The first one goes ahead: it may bring a whole pack into the cache.
     /// When the storage fails, the contents after that are not asked for: each request is tried
     /// many times, and an outage would use up what all requests may be tried again.
-    async fn read_each(&self, entries: &[IndexEntry]) -> Vec<Fetched> {
+    async fn read_each(&self, from: Origin, entries: &[IndexEntry]) -> Vec<Fetched> {
         let outage = OnceLock::new();
         let mut reads = Vec::with_capacity(entries.len());
         for entry in entries {
-            reads.push(self.read_unless(&outage, entry));
+            reads.push(self.read_unless(&outage, from, entry));
         }
         let mut reads = reads.into_iter();
         let mut all = Vec::with_capacity(entries.len());
@@ -54,11 +67,16 @@ impl Repository {
         all
     }
 
-    async fn read_unless(&self, outage: &OnceLock<RepoError>, entry: &IndexEntry) -> Fetched {
+    async fn read_unless(
+        &self,
+        outage: &OnceLock<RepoError>,
+        from: Origin,
+        entry: &IndexEntry,
+    ) -> Fetched {
         if let Some(error) = outage.get() {
             return (entry.id, Err(about(entry, error)));
         }
-        let read = self.shared().read_entry(entry).await;
+        let read = self.read_from(from, entry).await;
         if let Err(error) = &read
             && !is_of_one_content(error)
         {
@@ -68,9 +86,33 @@ impl Repository {
         (entry.id, read)
     }
 
+    async fn read_from(&self, from: Origin, entry: &IndexEntry) -> Result<Bytes> {
+        match from {
+            Origin::Anywhere => self.shared().read_entry(entry).await,
+            Origin::Storage => self.shared().read_stored(entry).await,
+        }
+    }
+
     /// Fetches all that `plan` names, a few ranges at a time, and gives the contents as they come.
     /// Whoever doesn't take them holds up the fetching.
     pub fn fetch_all<'a>(&'a self, plan: &'a ReadPlan) -> impl Stream<Item = Fetched> + Send + 'a {
+        self.fetch_all_from(Origin::Anywhere, plan)
+    }
+
+    /// Like [`fetch_all`](Self::fetch_all), but from the storage whatever the cache has: for who
+    /// wants to know whether the storage still has it.
+    pub fn fetch_all_stored<'a>(
+        &'a self,
+        plan: &'a ReadPlan,
+    ) -> impl Stream<Item = Fetched> + Send + 'a {
+        self.fetch_all_from(Origin::Storage, plan)
+    }
+
+    fn fetch_all_from<'a>(
+        &'a self,
+        from: Origin,
+        plan: &'a ReadPlan,
+    ) -> impl Stream<Item = Fetched> + Send + 'a {
         let reads = plan.packs.iter().flat_map(|pack| pack.ranges.iter().map(move |r| (pack, r)));
         let missing = plan.missing.iter();
         let missing = missing.map(|id| (*id, Err(RepoError::ContentNotFound { id: *id })));
@@ -80,7 +122,7 @@ impl Repository {
                     let repository = self.clone();
                     let (pack, range) = (pack.without_ranges(), range.clone());
                     // Read ahead, polled or not.
-                    task::owned(async move { repository.fetch(&pack, &range).await })
+                    task::owned(async move { repository.fetch_from(from, &pack, &range).await })
                 })
                 .buffer_unordered(self.ranges_at_once())
                 .flat_map(stream::iter),
@@ -93,10 +135,15 @@ impl Repository {
         usize::try_from(fitting).unwrap_or(usize::MAX).clamp(2, self.shared().requests_max().max(2))
     }
 
-    async fn fetch_range(&self, pack: &PackReads, range: &RangeRead) -> Result<Bytes, Failure> {
+    async fn fetch_range(
+        &self,
+        from: Origin,
+        pack: &PackReads,
+        range: &RangeRead,
+    ) -> Result<Bytes, Failure> {
         self.shared().format.ensure_fresh().await.map_err(Failure::All)?;
         let cached = range.contents.len() == 1 || pack.pack.starts_with('q');
-        if cached && self.cache().is_some() {
+        if from == Origin::Anywhere && cached && self.cache().is_some() {
             // One content is read through the cache; a metadata pack is fetched whole anyway.
             return Err(Failure::Each);
         }
@@ -115,6 +162,7 @@ impl Repository {
 
     async fn open_all(
         &self,
+        from: Origin,
         range: &RangeRead,
         entries: &[IndexEntry],
         bytes: &Bytes,
@@ -123,7 +171,7 @@ impl Repository {
             match slice_of(range, entry, bytes) {
                 Some(sealed) => (entry.id, self.shared().decode(entry, sealed).await),
                 // A plan may come from a file that somebody edited.
-                None => (entry.id, self.shared().read_entry(entry).await),
+                None => (entry.id, self.read_from(from, entry).await),
             }
         });
         futures::future::join_all(opened).await

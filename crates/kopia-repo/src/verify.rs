@@ -2,7 +2,8 @@
 //!
 //! First against one listing of packs: does the pack exist, and is it long enough? That reads no
 //! pack. Then, for all contents or for a part chosen by chance, by reading: the content is opened
-//! and hashed again, which is more than Kopia checks. Contents in cold packs are counted, not read.
+//! and hashed again, which is more than Kopia checks, and it is read from the storage, whatever the
+//! cache has. Contents in cold packs are counted, not read.
 
 use std::collections::HashMap;
 
@@ -172,7 +173,7 @@ impl Verification<'_> {
         entries.retain(|entry| !self.packs[entry.pack.as_ref()].is_cold());
         self.report.contents_cold += (before - entries.len()) as u64;
         let plan = ReadPlan::of_entries(entries);
-        let mut contents = std::pin::pin!(self.repository.fetch_all(&plan));
+        let mut contents = std::pin::pin!(self.repository.fetch_all_stored(&plan));
         while let Some((id, bytes)) = contents.next().await {
             let checked = match bytes {
                 Ok(bytes) => self.repository.check_hash(id, bytes).await,

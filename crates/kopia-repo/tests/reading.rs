@@ -6,7 +6,8 @@ mod common;
 use std::{collections::BTreeSet, sync::Arc};
 
 use blob_core::{
-    BlobError, BlobStorage, MemoryStorage, PutOptions, ReadRange, StorageClass, layers::Operation,
+    BlobError, BlobId, BlobStorage, MemoryStorage, PutOptions, ReadRange, StorageClass,
+    layers::Operation,
 };
 use blob_testkit::{CountingStorage, Fault, FaultyStorage, Rule};
 use common::{create_with, fresh, ids, noise, reopen, secret, text};
@@ -14,7 +15,7 @@ use futures::StreamExt;
 use kopia_format::{ContentId, ObjectId};
 use kopia_repo::{
     CacheOptions, CreateOptions, ObjectOptions, OpenOptions, PackState, ReadPlan, RepoError,
-    Repository, VerifyOptions,
+    Repository, VerifyEvent, VerifyOptions,
 };
 
 fn caching(folder: &std::path::Path) -> OpenOptions {
@@ -70,6 +71,36 @@ async fn a_metadata_pack_is_fetched_once_for_all_and_kept() {
         counting.calls().into_iter().filter(|c| c.op == Operation::Get).map(|c| c.id).collect();
     assert_eq!(fetched, ["kopia.blobcfg", "kopia.repository"].map(String::from).into());
     assert!(repository.cache().unwrap().usage().await.unwrap().iter().all(|kind| kind.files > 0));
+}
+
+#[tokio::test]
+async fn a_verification_is_not_satisfied_by_what_the_cache_has() {
+    let (memory, counting, folders, files) = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = caching(folder.path());
+    let repository = Repository::open(counting, &secret("fixture"), options).await.unwrap();
+    for id in folders.iter().chain(&files) {
+        repository.content(id).await.unwrap();
+    }
+    let lost = [folders[7], files[11]];
+    for id in &lost {
+        let entry = repository.content_entry(id).await.unwrap().unwrap();
+        let pack = BlobId::new(entry.pack.as_ref()).unwrap();
+        memory.damage(&pack, |bytes| bytes[entry.offset as usize + 50] ^= 1);
+    }
+    let mut found = BTreeSet::new();
+    let options = VerifyOptions { read_percent: 100.0, ..VerifyOptions::default() };
+    let sink = |event: VerifyEvent<'_>| {
+        if let VerifyEvent::Problem { id, .. } = event {
+            found.insert(id);
+        }
+    };
+    let report = repository.verify_contents(&options, sink).await.unwrap();
+    assert_eq!(report.contents_damaged, 2);
+    assert_eq!(found, lost.into());
+    for id in &lost {
+        repository.content(id).await.expect("the cache still has it");
+    }
 }
 
 #[tokio::test]

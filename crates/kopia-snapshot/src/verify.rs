@@ -1,8 +1,9 @@
 //! Checking that what snapshots name is there and can be read.
 //!
-//! Every tree is walked once per directory object, from metadata packs alone. A file passes when
-//! every content of its object is in the index and its pack is in one listing of the storage, long
-//! enough for it. A share of the files can be read in full besides
+//! Every tree is walked once per directory object, from metadata packs alone. A file or folder passes
+//! when every content of its object is in the index and its pack is in one listing of the storage,
+//! long enough for it; for that a folder may be read from the cache. A share of both can be read in
+//! full besides, and then from the storage, whatever the cache has
 //! (docs/format/07-upload-restore.md §7).
 
 use std::{
@@ -15,7 +16,7 @@ use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, EntryKind},
 };
-use kopia_repo::{IndexView, RepoError, Repository};
+use kopia_repo::{IndexView, ObjectChunk, RepoError, Repository};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -153,7 +154,7 @@ struct Run<'a> {
     options: &'a VerifyOptions,
     progress: &'a (dyn Fn(&VerifyStats) + Send + Sync),
     seen: HashSet<ObjectId>,
-    /// Contents of files that are read in full, with one file each for messages.
+    /// Contents that are read in full, with one file or folder each for messages.
     to_read: HashMap<ContentId, (String, ObjectId)>,
     report: VerifyReport,
 }
@@ -188,20 +189,37 @@ impl Run<'_> {
                 continue;
             }
             self.report.stats.processed_object_count += 1;
+            let chunks = self.check(&path, entry.object, &lists).await;
             if entry.kind == EntryKind::Directory {
-                folders.push((path, entry.object));
-            } else {
-                self.check_file(&path, &entry, &lists).await;
+                folders.push((path, entry.object, chunks));
+                continue;
+            }
+            self.report.stats.processed_bytes += entry.size;
+            if let Some(chunks) = chunks
+                && self.is_drawn()
+            {
+                self.report.stats.read_file_count += 1;
+                self.report.stats.read_bytes += entry.size;
+                self.read_later(&path, entry.object, &chunks);
             }
         }
         (self.progress)(&self.report.stats);
-        let ids: Vec<_> = folders.iter().map(|(_, id)| *id).collect();
+        let ids: Vec<_> = folders.iter().map(|(_, id, _)| *id).collect();
         let mut read = read_directories(self.repo, &ids).await?;
-        for (path, id) in folders {
+        for (path, id, chunks) in folders {
             match read.remove(&id).expect("all that were asked for are there") {
-                Ok(directory) => next.extend(directory.entries.into_iter().map(|entry| {
-                    (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
-                })),
+                Ok(directory) => {
+                    if let Some(chunks) = chunks
+                        && self.is_drawn()
+                    {
+                        self.read_later(&path, id, &chunks);
+                    }
+                    next.extend(directory.entries.into_iter().map(|entry| {
+                        (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
+                    }));
+                }
+                // What was found to be missing was named already.
+                Err(_) if chunks.is_none() => {}
                 Err(error) => {
                     let blob = error.blob();
                     self.note(&path, id, blob, format!("error reading directory {id}: {error}"));
@@ -211,9 +229,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn check_file(&mut self, path: &str, entry: &DirEntry, lists: &Lists) {
-        let object = entry.object;
-        self.report.stats.processed_bytes += entry.size;
+    /// Looks for the contents of a file or folder, without reading them. Gives them if all are
+    /// there.
+    async fn check(
+        &mut self,
+        path: &str,
+        object: ObjectId,
+        lists: &Lists,
+    ) -> Option<Vec<ObjectChunk>> {
         let chunks = match lists.get(&object) {
             Some(chunks) => Ok(chunks.clone()),
             None => self.repo.object_contents(&object).await.map(|contents| contents.chunks),
@@ -223,7 +246,8 @@ impl Run<'_> {
             Err(error) => {
                 let error = SnapshotError::from(error);
                 let blob = error.blob();
-                return self.note(path, object, blob, format!("verify object {object}: {error}"));
+                self.note(path, object, blob, format!("verify object {object}: {error}"));
+                return None;
             }
         };
         let mut whole = true;
@@ -257,16 +281,16 @@ impl Run<'_> {
             whole = false;
             self.note(path, object, Some(pack), trouble);
         }
-        if whole && self.is_drawn() {
-            self.report.stats.read_file_count += 1;
-            self.report.stats.read_bytes += entry.size;
-            for chunk in chunks {
-                self.to_read.entry(chunk.content).or_insert_with(|| (path.to_owned(), object));
-            }
+        whole.then_some(chunks)
+    }
+
+    fn read_later(&mut self, path: &str, object: ObjectId, chunks: &[ObjectChunk]) {
+        for chunk in chunks {
+            self.to_read.entry(chunk.content).or_insert_with(|| (path.to_owned(), object));
         }
     }
 
-    /// Draws whether a file is read in full.
+    /// Draws whether a file or folder is read in full.
     fn is_drawn(&self) -> bool {
         use std::hash::{BuildHasher, Hasher, RandomState};
         let percent = self.options.files_percent;
@@ -285,7 +309,7 @@ impl Run<'_> {
             return Ok(());
         }
         let plan = self.repo.read_plan(wanted.keys().copied()).await?;
-        let mut contents = std::pin::pin!(self.repo.fetch_all(&plan));
+        let mut contents = std::pin::pin!(self.repo.fetch_all_stored(&plan));
         while let Some((id, content)) = contents.next().await {
             if let Err(error) = content {
                 let Some((path, object)) = wanted.get(&id).cloned() else { continue };

@@ -35,6 +35,13 @@ impl Shared {
         self.decode(entry, sealed).await
     }
 
+    /// The same, but from the storage whatever a cache has, and kept in none.
+    pub(crate) async fn read_stored(self: &Arc<Self>, entry: &IndexEntry) -> Result<Bytes> {
+        self.format.ensure_fresh().await?;
+        let sealed = self.fetch_slice(&blob_id(&entry.pack)?, entry).await?;
+        self.decode(entry, sealed).await
+    }
+
     async fn cached(&self, entry: &IndexEntry) -> Option<Bytes> {
         let cache = self.cache.as_ref()?;
         let length = u64::from(entry.packed_length);
@@ -59,16 +66,20 @@ impl Shared {
         if entry.id.is_metadata() && self.cache.as_ref().is_some_and(|c| c.keeps(Kind::Packs)) {
             return self.fetch_from_whole_pack(&pack, entry).await;
         }
-        let (offset, length) = (u64::from(entry.offset), u64::from(entry.packed_length));
-        let range = ReadRange::Bytes { offset, length };
-        let sealed =
-            self.storage.get(&pack, range).await.map_err(|e| read_error(e, entry, &pack))?;
-        self.meters.fetched(sealed.len());
+        let sealed = self.fetch_slice(&pack, entry).await?;
         if let Some(cache) = &self.cache
             && !entry.id.is_metadata()
         {
             cache.store(Kind::Contents, &cache_key(entry), sealed.clone()).await;
         }
+        Ok(sealed)
+    }
+
+    async fn fetch_slice(&self, pack: &BlobId, entry: &IndexEntry) -> Result<Bytes> {
+        let (offset, length) = (u64::from(entry.offset), u64::from(entry.packed_length));
+        let range = ReadRange::Bytes { offset, length };
+        let sealed = self.storage.get(pack, range).await.map_err(|e| read_error(e, entry, pack))?;
+        self.meters.fetched(sealed.len());
         Ok(sealed)
     }
 

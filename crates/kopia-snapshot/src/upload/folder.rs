@@ -206,7 +206,7 @@ impl State {
         let Some(before) = unchanged(&self.previous, entry.name.as_bytes(), entry) else {
             return false;
         };
-        if self.run.options.must_hash_again() {
+        if !self.run.has_object(&before.object) || self.run.options.must_hash_again() {
             return false;
         }
         let counters = &self.run.counters;

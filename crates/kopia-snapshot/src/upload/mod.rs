@@ -138,6 +138,7 @@ pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Res
     let run = Arc::new(Run {
         repo: repo.clone(),
         writer: request.writer.clone(),
+        index: repo.index().await?,
         options: request.options.clone(),
         sink: request.sink.clone(),
         counters: run::Counters::default(),

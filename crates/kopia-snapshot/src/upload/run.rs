@@ -10,7 +10,7 @@ use kopia_format::{
     directory::{DirEntry, EntryKind},
     snapshot::SnapshotStats,
 };
-use kopia_repo::{ObjectOptions, Repository, RepositoryWriter};
+use kopia_repo::{IndexView, ObjectOptions, Repository, RepositoryWriter};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,8 @@ pub(crate) struct Counters {
 pub(crate) struct Run {
     pub repo: Repository,
     pub writer: RepositoryWriter,
+    /// The index as it was when the upload began.
+    pub index: Arc<IndexView>,
     pub options: UploadOptions,
     pub sink: Arc<dyn UploadSink>,
     pub counters: Counters,
@@ -80,6 +82,13 @@ impl Run {
     /// Tells the sink.
     pub fn tell(&self, event: UploadEvent<'_>) {
         self.sink.event(event);
+    }
+
+    /// Is an object of an earlier snapshot there to be used again? Its last content stands for the
+    /// others. One that is deleted may be dropped before it is seen to be in use.
+    pub fn has_object(&self, object: &ObjectId) -> bool {
+        let entry = self.index.find(&object.content_id());
+        matches!(entry, Ok(Some(entry)) if !entry.deleted)
     }
 
     /// Counts a file, or a part of a big one, as uploaded.

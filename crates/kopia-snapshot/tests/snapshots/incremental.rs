@@ -112,6 +112,24 @@ async fn only_what_changed_is_read() {
 }
 
 #[tokio::test]
+async fn an_unchanged_file_whose_content_is_going_or_gone_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    plant(folder.path());
+    let memory = Memory::new().await;
+    let (first, _) = snapshot(&memory, folder.path()).await;
+    let root = memory.directory(first.root_entry.clone().unwrap().object).await;
+    let deleted = root.find(b"a.txt").unwrap().object.content_id();
+    let writer = memory.repo.writer().unwrap();
+    assert!(writer.delete_content(&deleted).await.unwrap());
+    writer.flush().await.unwrap();
+    let (second, heard) = snapshot(&memory, folder.path()).await;
+    assert_eq!(heard.of("hashing"), ["a.txt"]);
+    assert_eq!(first.root_entry, second.root_entry);
+    let entry = memory.repo.content_entry(&deleted).await.unwrap().unwrap();
+    assert!(!entry.deleted, "what a new snapshot names is not deleted");
+}
+
+#[tokio::test]
 async fn a_change_that_leaves_size_and_time_alone_is_seen_only_when_hashing_is_forced() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f");

@@ -20,7 +20,7 @@ use kopia_format::{
     directory::{DirEntry, Directory},
     snapshot::{SnapshotManifest, Source},
 };
-use kopia_repo::{CreateOptions, Env, OpenOptions, RepoError, Repository};
+use kopia_repo::{CacheOptions, CreateOptions, Env, OpenOptions, RepoError, Repository};
 use kopia_snapshot::{
     create::{CreateRequest, Created, Input, create},
     manifests,
@@ -164,6 +164,19 @@ impl Memory {
     /// The same blobs, opened again: what another client sees.
     pub async fn reopened(&self) -> Self {
         Self::over(self.blobs.clone()).await
+    }
+
+    /// The same blobs, opened again with a cache in the folder `directory`.
+    pub async fn caching(&self, directory: &Path) -> Self {
+        let cache = CacheOptions {
+            directory: directory.to_owned(),
+            content_bytes_max: 64 << 20,
+            metadata_bytes_max: 64 << 20,
+        };
+        let (blobs, calls) = (self.blobs.clone(), self.calls.clone());
+        let options = OpenOptions { cache: Some(cache), threads: 2, ..OpenOptions::default() };
+        let repo = Repository::open(calls.clone(), &PASSWORD.to_owned().into(), options).await;
+        Self { blobs, calls, repo: repo.unwrap() }
     }
 
     /// What lies in `blobs`.

@@ -134,3 +134,30 @@ async fn verification_ends_at_the_number_of_problems_asked_for_or_when_it_is_sto
     let stopped = verify(&case.memory.repo, &case.roots, &two, &|_| {}, &stop).await;
     assert!(matches!(stopped, Err(SnapshotError::Stopped)), "{stopped:?}");
 }
+
+#[tokio::test]
+async fn what_the_cache_has_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    plant(folder.path());
+    let memory = Memory::new().await;
+    let root = memory.snapshot(folder.path()).await.manifest.root_entry.unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let case =
+        Case { memory: memory.caching(cache.path()).await, roots: vec![("it".into(), root)] };
+    assert!(case.verify(&all_files()).await.problems.is_empty());
+    let root = case.roots[0].1.object;
+    let entry = case.memory.repo.content_entry(&root.content_id()).await.unwrap().unwrap();
+    let pack = BlobId::new(entry.pack.as_ref()).unwrap();
+
+    case.memory.blobs.damage(&pack, |bytes| bytes[entry.offset as usize + 9] ^= 1);
+    assert!(case.verify(&VerifyOptions::default()).await.problems.is_empty(), "nothing is read");
+    let report = case.verify(&all_files()).await;
+    assert_eq!(problems(&report), [("it", pack.as_str())]);
+
+    case.memory.blobs.delete(&pack).await.unwrap();
+    let report = case.verify(&VerifyOptions::default()).await;
+    let folders = ["it", "it/sub", "it/sub/deeper"].map(|path| (path, pack.as_str()));
+    for folder in folders {
+        assert!(problems(&report).contains(&folder), "{folder:?}: {report:?}");
+    }
+}
