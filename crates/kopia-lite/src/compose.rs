@@ -46,8 +46,14 @@ impl ClientOptions {
     /// What the connection file `connection`, which lies at `file`, says.
     ///
     /// # Errors
-    /// A speed limit is no number, or negative.
+    /// A speed limit is no number, or negative; damaged index blobs are to be passed over.
     pub fn of_connection(connection: &LocalConfig, file: &Path) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            !connection.permissive_cache_loading,
+            "{}: permissiveCacheLoading is set, and kopia-lite passes over no damaged index blob: \
+             set it to false, or let kopia read this repository",
+            file.display()
+        );
         let refresh = connection.format_blob_cache_duration;
         let limits = match (&connection.throttling_limits, &connection.storage) {
             // Limits of the connection take the place of the storage's, all of them.

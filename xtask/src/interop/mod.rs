@@ -87,10 +87,10 @@ struct Table {
 impl Table {
     fn row(&mut self, name: &str, counts: &Counts, seconds: f64, wrong: &[String]) {
         if self.rows == 0 {
-            println!("{:44} {}      time", "course", Counts::HEAD);
+            println!("{:48} {}      time", "course", Counts::HEAD);
         }
         let verdict = if wrong.is_empty() { "ok" } else { "DIFFERS" };
-        println!("{name:44} {} {seconds:>7.1} s  {verdict}", counts.text());
+        println!("{name:48} {} {seconds:>7.1} s  {verdict}", counts.text());
         wrong.iter().take(20).for_each(|line| println!("    {line}"));
         if wrong.len() > 20 {
             println!("    and {} more", wrong.len() - 20);
@@ -102,7 +102,7 @@ impl Table {
 
     fn end(self) -> anyhow::Result<()> {
         ensure!(self.rows > 0, "no course has that in its name");
-        println!("{:44} {}", format!("{} courses", self.rows), self.sum.text());
+        println!("{:48} {}", format!("{} courses", self.rows), self.sum.text());
         ensure!(self.failed == 0, "{} of {} courses differ", self.failed, self.rows);
         Ok(())
     }

@@ -152,6 +152,15 @@ fn connections_that_are_not_ours_to_use_say_so() {
             1,
             "the limit concurrentReads can't be negative: -1",
         ),
+        (
+            storage("filesystem").replacen(
+                '{',
+                r#"{"readonly":true,"permissiveCacheLoading":true,"#,
+                1,
+            ),
+            1,
+            "permissiveCacheLoading is set",
+        ),
     ] {
         env.write("config/kopia/repository.config", text);
         let said = env.fails(code, "snapshot list");
@@ -181,9 +190,9 @@ fn unknown_fields_of_the_file_survive_and_limits_are_kept() {
     let mut config = env.config();
     config["throttlingLimits"] = serde_json::json!({"maxUploadSpeedBytesPerSecond": 1e9});
     fs_err::write(env.config_file(), config.to_string()).unwrap();
-    env.write("src/sub/b.bin", crate::env::noise(7, 600_000));
+    env.write("src/sub/b.bin", crate::env::noise(7, 4_000_000));
     let begun = std::time::Instant::now();
     env.ok(&format!("snapshot create {source}"));
     let took = begun.elapsed();
-    assert!(took.as_millis() < 2_500, "{took:?}");
+    assert!(took.as_secs() < 15, "{took:?}, and twenty seconds by the storage's limit");
 }
