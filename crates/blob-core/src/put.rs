@@ -96,7 +96,7 @@ pub enum Checksum {
 }
 
 /// How strictly a lock binds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LockMode {
     /// Users with a special right may shorten or lift it.
     Governance,
@@ -121,6 +121,14 @@ pub struct Lock {
     pub mode: LockMode,
     /// For how long, counted from the moment of writing.
     pub period: std::time::Duration,
+}
+
+impl Lock {
+    /// The lock that keeps both promises: the stricter mode, the longer period.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { mode: self.mode.max(other.mode), period: self.period.max(other.period) }
+    }
 }
 
 /// How a blob is stored. Everything absent = the storage's default, and nothing is sent.
@@ -150,7 +158,8 @@ pub struct PutAttributes {
 }
 
 impl PutAttributes {
-    /// What is set here, and for what is not, what `other` says.
+    /// What is set here, and for what is not, what `other` says. Two locks become one that is as
+    /// strict and as long as both: neither is a wish that another could overrule.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let (tags, metadata) = (self.tags, self.metadata);
@@ -161,7 +170,10 @@ impl PutAttributes {
             metadata: if metadata.is_empty() { other.metadata } else { metadata },
             cache_control: self.cache_control.or(other.cache_control),
             checksum: self.checksum.or(other.checksum),
-            lock: self.lock.or(other.lock),
+            lock: match (self.lock, other.lock) {
+                (Some(mine), Some(theirs)) => Some(mine.and(theirs)),
+                (mine, theirs) => mine.or(theirs),
+            },
             legal_hold: self.legal_hold.or(other.legal_hold),
             acl: self.acl.or(other.acl),
             refusal: self.refusal.or(other.refusal),
@@ -211,5 +223,19 @@ mod tests {
         let both = mine.or(policy);
         assert_eq!(both.class, Some(StorageClass::STANDARD));
         assert_eq!(both.cache_control.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn no_lock_shortens_or_softens_another() {
+        let days = |mode, days: u64| {
+            let period = std::time::Duration::from_secs(days * 86_400);
+            PutAttributes { lock: Some(Lock { mode, period }), ..Default::default() }
+        };
+        let (soft, strict) = (days(LockMode::Governance, 30), days(LockMode::Compliance, 7));
+        for both in [soft.clone().or(strict.clone()), strict.clone().or(soft.clone())] {
+            assert_eq!(both, days(LockMode::Compliance, 30));
+        }
+        assert_eq!(soft.clone().or(PutAttributes::default()), soft);
+        assert_eq!(PutAttributes::default().or(strict.clone()), strict);
     }
 }
