@@ -90,7 +90,12 @@ impl Inner {
             ..attributes(&options.attributes, self.clock.now())
         };
         match self.wire.client(&exchange).put_object(request).await {
-            Ok(_) => Ok(()),
+            Ok(output) if output.e_tag.is_some() => Ok(()),
+            Ok(_) => {
+                // Every S3 names what it stored; whoever does not has stored nothing.
+                let source = "a good status without an ETag: that answer is not S3's".into();
+                Err((None, BlobError::Transient { op: "put", source }))
+            }
             Err(error) => {
                 let about = self.about(Op::Put, Some(id));
                 Err((exchange.answer(), about.error(&exchange, &error)))

@@ -1,8 +1,8 @@
 //! A good status is not yet a good answer.
 //!
-//! S3 and proxies before it send `200 OK` with an `<Error>` in the body, and rusoto takes that for
-//! success; a body that breaks off makes rusoto's deserialisers loop for ever. So the body of every
-//! answer that is not an object's bytes is read and looked at here, before rusoto sees it.
+//! S3 and proxies before it send `200 OK` with an `<Error>` or a page in the body, and rusoto takes
+//! that for success; a body that breaks off makes rusoto's deserialisers loop for ever. So the body
+//! of every answer that is not an object's bytes is read and looked at here, before rusoto sees it.
 //! (Listings are looked at by `list`, in the pass that parses them.)
 
 use super::{Answer, Failure, answer::Reply, xml};
@@ -19,7 +19,7 @@ pub(super) fn check(reply: Reply) -> Result<Reply, Failure> {
             let headers = reply.answer().headers.clone();
             Ok(Reply::refusal(Answer { status: 500, headers, fields }))
         }
-        Ok(_) => Ok(reply),
+        Ok(root) => Err(Failure::Garbled(format!("<{root}> where S3 says nothing"))),
         Err(reason) => Err(Failure::Garbled(reason)),
     }
 }

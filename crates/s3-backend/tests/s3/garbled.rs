@@ -75,6 +75,21 @@ async fn an_error_under_a_good_status_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_good_answer_that_is_not_s3s_is_no_written_blob() {
+    let page = "<html><body>Please log in</body></html>";
+    let tagged = "200 OK\r\netag: \"1\"";
+    put(answer(tagged, "")).await.unwrap();
+    for say in [answer("200 OK", page), answer(tagged, page), answer("200 OK", "")] {
+        let error = put(say).await.unwrap_err();
+        assert!(matches!(error, BlobError::Transient { op: "put", .. }), "{error:?}");
+    }
+    let server = Canned::start([answer("200 OK", page)]).await;
+    let storage = server.storage();
+    let deleted = soon(async move { storage.delete(&BlobId::new("p1").unwrap()).await }).await;
+    assert!(matches!(deleted, Err(BlobError::Transient { op: "delete", .. })), "{deleted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_that_breaks_off_still_tells_its_code() {
     let body = "<Error><Code>SlowDown</Code><Resource><Deep><Mess";
     let error = got(answer("503 Slow Down", body), ReadRange::Full).await.unwrap_err();
@@ -93,7 +108,7 @@ async fn headers_that_rusoto_would_panic_on_do_no_harm() {
     let odd = "200 OK\r\nx-amz-server-side-encryption-bucket-key-enabled: True\r\n\
                x-amz-missing-meta: some\r\nx-amz-meta-name: \u{fc}\r\nx-amz-delete-marker: no";
     assert_eq!(got(answer(odd, "body"), ReadRange::Full).await.unwrap(), b"body");
-    put(answer(odd, "")).await.unwrap();
+    put(answer(&format!("{odd}\r\netag: \"1\""), "")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
