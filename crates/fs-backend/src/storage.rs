@@ -2,9 +2,8 @@
 
 use std::{
     fmt,
-    fs::DirBuilder,
     io::{ErrorKind, Read},
-    os::unix::fs::{DirBuilderExt, FileExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -23,7 +22,7 @@ use crate::{
     error::{from_io, is_absent},
     list::{list, meta_of, modified},
     shards::FILE,
-    write::{Place, Writer, told},
+    write::{DurableFolders, Place, Writer, create_root},
 };
 
 /// What Kopia cuts IDs by in a folder that it makes.
@@ -75,11 +74,9 @@ impl FilesystemStorage {
         let dir_shards = shards.or(options.dir_shards.clone());
         let options = FilesystemOptions { dir_shards: dir_shards.clone(), ..options };
         let (path, mode) = (options.path.clone(), options.dir_permissions());
-        let make = move || {
-            let made = DirBuilder::new().recursive(true).mode(mode).create(&path);
-            made.map_err(|error| told(&error, "can't create the folder", &path))
-        };
-        unblock(make).await?.map_err(|error| from_io("create", None, error))?;
+        unblock(move || create_root(&path, mode))
+            .await?
+            .map_err(|error| from_io("create", None, error))?;
         Self::new(options, dir_shards.unwrap_or(SHARDS_OF_NEW.into())).await
     }
 
@@ -89,7 +86,13 @@ impl FilesystemStorage {
             StorageInfo { name, kind: "filesystem", concurrency: CONCURRENCY, read_only: false };
         let fallback = Shards::with_default(shards);
         let entropy = Arc::new(OsEntropy);
-        let folder = Folder { options, fallback, entropy, shards: Mutex::new(None) };
+        let folder = Folder {
+            options,
+            fallback,
+            entropy,
+            shards: Mutex::new(None),
+            durable: Mutex::default(),
+        };
         let storage = Self { info, folder: Arc::new(folder) };
         storage.on_disk(|folder| folder.check()).await?;
         Ok(storage)
@@ -228,6 +231,7 @@ struct Folder {
     entropy: Arc<dyn Entropy>,
     /// The rules, once they were read. A `.shards` that can't be read is tried again each time.
     shards: Mutex<Option<Arc<Shards>>>,
+    durable: DurableFolders,
 }
 
 impl fmt::Debug for Folder {
@@ -292,8 +296,8 @@ impl Folder {
     }
 
     fn writer(&self) -> Writer<'_> {
-        let Self { options, entropy, .. } = self;
-        Writer { root: &options.path, options, entropy: &**entropy }
+        let Self { options, entropy, durable, .. } = self;
+        Writer { root: &options.path, options, entropy: &**entropy, durable }
     }
 
     fn write(&self, id: &BlobId, data: &Payload, place: Place) -> Result<PutReceipt> {

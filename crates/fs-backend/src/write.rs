@@ -1,14 +1,17 @@
-//! How a file comes to be: written beside its place, fsynced, moved there, and the folder fsynced.
+//! How a file comes to be: written beside its place, fsynced, moved there, and the folder fsynced,
+//! with those above it unless this process did so before.
 //!
 //! The temporary name is the final one, `.tmp.` and 16 hexadecimal digits: it does not end in `.f`,
 //! so no list shows it. Format: docs/format/01-blob-storage.md §3.4.
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     fs::{DirBuilder, Metadata},
     io::{self, ErrorKind, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 use blob_core::{Entropy, Payload};
@@ -32,7 +35,12 @@ pub(crate) struct Writer<'a> {
     pub(crate) root: &'a Path,
     pub(crate) options: &'a FilesystemOptions,
     pub(crate) entropy: &'a dyn Entropy,
+    pub(crate) durable: &'a DurableFolders,
 }
+
+/// Folders below the root whose own names are durable. Who makes one may be cut off before it is
+/// fsynced, and who then finds it there must not take it for safe.
+pub(crate) type DurableFolders = Mutex<HashSet<PathBuf>>;
 
 impl Writer<'_> {
     /// Makes the file `path` (below the root) of `data`, whole or not at all. Gives its metadata.
@@ -48,7 +56,9 @@ impl Writer<'_> {
             _ = fs::remove_file(&temporary);
         }
         let metadata = written?;
-        sync_folder(path.parent().unwrap_or(self.root))?;
+        let folder = path.parent().unwrap_or(self.root);
+        sync_folder(folder)?;
+        self.make_durable(folder)?;
         Ok(metadata)
     }
 
@@ -92,7 +102,22 @@ impl Writer<'_> {
             ErrorKind::AlreadyExists => Ok(()),
             _ => Err(told(&error, "can't create the folder", folder)),
         })?;
-        sync_folder(parent)
+        // One that was known before is another one now.
+        self.durable.lock().expect("no holder of this lock panics").remove(folder);
+        Ok(())
+    }
+
+    /// Makes the names of `folder` and of those above it durable, up to the root.
+    fn make_durable(&self, folder: &Path) -> io::Result<()> {
+        let is_known =
+            || self.durable.lock().expect("no holder of this lock panics").contains(folder);
+        let Some(parent) = folder.parent().filter(|_| folder != self.root && !is_known()) else {
+            return Ok(());
+        };
+        sync_folder(parent)?;
+        self.make_durable(parent)?;
+        self.durable.lock().expect("no holder of this lock panics").insert(folder.to_owned());
+        Ok(())
     }
 
     fn fill(&self, mut file: fs::File, data: &Payload) -> io::Result<Metadata> {
@@ -141,6 +166,18 @@ fn link_to_free(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the folder `path` and what is missing above it, durably.
+pub(crate) fn create_root(path: &Path, mode: u32) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|error| told(&error, "can't create the folder", path))?;
+    for folder in missing {
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+        sync_folder(above.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
+
 /// The error with the path that the system leaves out.
 pub(crate) fn told(error: &io::Error, what: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
@@ -159,7 +196,48 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use blob_core::SeededEntropy;
+
     use super::*;
+
+    #[test]
+    fn folders_on_the_way_to_a_file_are_known_as_durable_when_it_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let (options, durable) = (FilesystemOptions::at(root), DurableFolders::default());
+        let entropy = SeededEntropy::new(1);
+        let writer = Writer { root, options: &options, entropy: &entropy, durable: &durable };
+        let known = || {
+            let known = durable.lock().unwrap();
+            let mut known: Vec<_> =
+                known.iter().map(|path| path.strip_prefix(root).unwrap().to_owned()).collect();
+            known.sort();
+            known
+        };
+        writer.write(&root.join("top"), &Payload::from("x"), Place::Any).unwrap();
+        assert!(known().is_empty(), "the root was durable before");
+        writer.write(&root.join("p/abc/f"), &Payload::from("x"), Place::Any).unwrap();
+        assert_eq!(known(), [PathBuf::from("p"), PathBuf::from("p/abc")]);
+        // Whoever finds a folder that another process made does not take it for durable.
+        fs::create_dir_all(root.join("q/def")).unwrap();
+        writer.write(&root.join("q/def/f"), &Payload::from("x"), Place::Free).unwrap();
+        assert_eq!(known().len(), 4);
+        fs::remove_dir_all(root.join("q")).unwrap();
+        writer.create_folder(&root.join("q/def")).unwrap();
+        assert_eq!(known(), [PathBuf::from("p"), PathBuf::from("p/abc")]);
+    }
+
+    #[test]
+    fn a_root_is_made_with_all_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a/b/c");
+        create_root(&root, 0o700).unwrap();
+        create_root(&root, 0o700).unwrap();
+        assert!(root.is_dir());
+        fs::write(folder.path().join("file"), "x").unwrap();
+        let error = create_root(&folder.path().join("file/below"), 0o700).unwrap_err();
+        assert!(error.to_string().contains("can't create the folder"), "{error}");
+    }
 
     #[test]
     fn both_ways_to_a_free_place_move_the_file_and_replace_nothing() {
