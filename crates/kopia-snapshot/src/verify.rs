@@ -189,37 +189,37 @@ impl Run<'_> {
                 continue;
             }
             self.report.stats.processed_object_count += 1;
-            let chunks = self.check(&path, entry.object, &lists).await;
+            let contents = self.check(&path, entry.object, &lists).await;
             if entry.kind == EntryKind::Directory {
-                folders.push((path, entry.object, chunks));
+                folders.push((path, entry.object, contents));
                 continue;
             }
             self.report.stats.processed_bytes += entry.size;
-            if let Some(chunks) = chunks
+            if let Some(contents) = contents
                 && self.is_drawn()
             {
                 self.report.stats.read_file_count += 1;
                 self.report.stats.read_bytes += entry.size;
-                self.read_later(&path, entry.object, &chunks);
+                self.read_later(&path, entry.object, &contents);
             }
         }
         (self.progress)(&self.report.stats);
         let ids: Vec<_> = folders.iter().map(|(_, id, _)| *id).collect();
         let mut read = read_directories(self.repo, &ids).await?;
-        for (path, id, chunks) in folders {
+        for (path, id, contents) in folders {
             match read.remove(&id).expect("all that were asked for are there") {
                 Ok(directory) => {
-                    if let Some(chunks) = chunks
+                    if let Some(contents) = contents
                         && self.is_drawn()
                     {
-                        self.read_later(&path, id, &chunks);
+                        self.read_later(&path, id, &contents);
                     }
                     next.extend(directory.entries.into_iter().map(|entry| {
                         (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
                     }));
                 }
                 // What was found to be missing was named already.
-                Err(_) if chunks.is_none() => {}
+                Err(_) if contents.is_none() => {}
                 Err(error) => {
                     let blob = error.blob();
                     self.note(&path, id, blob, format!("error reading directory {id}: {error}"));
@@ -229,64 +229,63 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks for the contents of a file or folder, without reading them. Gives them if all are
-    /// there.
+    /// Looks for the contents of a file or folder, those with lists of pieces too, without reading
+    /// them. Gives them if all are there.
     async fn check(
         &mut self,
         path: &str,
         object: ObjectId,
         lists: &Lists,
-    ) -> Option<Vec<ObjectChunk>> {
-        let chunks = match lists.get(&object) {
-            Some(chunks) => Ok(chunks.clone()),
-            None => self.repo.object_contents(&object).await.map(|contents| contents.chunks),
-        };
-        let chunks = match chunks {
-            Ok(chunks) => chunks,
-            Err(error) => {
-                let error = SnapshotError::from(error);
-                let blob = error.blob();
-                self.note(path, object, blob, format!("verify object {object}: {error}"));
-                return None;
-            }
+    ) -> Option<Vec<ContentId>> {
+        let pieces = |chunks: &[ObjectChunk]| chunks.iter().map(|c| c.content).collect::<Vec<_>>();
+        let contents = match lists.get(&object) {
+            Some(chunks) => [vec![object.content_id()], pieces(chunks)].concat(),
+            None => match self.repo.object_contents(&object).await {
+                Ok(found) => [found.indexes, pieces(&found.chunks)].concat(),
+                Err(error) => {
+                    let error = SnapshotError::from(error);
+                    let message = format!("verify object {object}: {error}");
+                    self.note(path, object, error.blob(), message);
+                    return None;
+                }
+            },
         };
         let mut whole = true;
-        for chunk in &chunks {
-            let id = chunk.content;
-            let found = match self.index.find(&id) {
-                Ok(Some(found)) => found,
-                Ok(None) | Err(_) => {
-                    whole = false;
-                    self.note(
-                        path,
-                        object,
-                        None,
-                        format!("error verifying content {id}: it is in no index"),
-                    );
-                    continue;
-                }
-            };
-            let pack = found.pack.to_string();
-            let end = u64::from(found.offset) + u64::from(found.packed_length);
-            let trouble = match self.packs.get(&pack) {
-                None => format!("object {object} is backed by missing blob {pack}"),
-                Some(size) if *size < end => {
-                    format!(
-                        "object {object} is backed by blob {pack}, which is cut: \
-                         {size} bytes of {end}"
-                    )
-                }
-                Some(_) => continue,
-            };
-            whole = false;
-            self.note(path, object, Some(pack), trouble);
+        for id in &contents {
+            if let Err((blob, trouble)) = self.look_for(id, object) {
+                whole = false;
+                self.note(path, object, blob, trouble);
+            }
         }
-        whole.then_some(chunks)
+        whole.then_some(contents)
     }
 
-    fn read_later(&mut self, path: &str, object: ObjectId, chunks: &[ObjectChunk]) {
-        for chunk in chunks {
-            self.to_read.entry(chunk.content).or_insert_with(|| (path.to_owned(), object));
+    /// Is a content in the index, and its pack in the listing and long enough? If not, the pack to
+    /// blame, and what is wrong.
+    fn look_for(&self, id: &ContentId, object: ObjectId) -> Result<(), (Option<String>, String)> {
+        let found = match self.index.find(id) {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(_) => {
+                return Err((None, format!("error verifying content {id}: it is in no index")));
+            }
+        };
+        let pack = found.pack.to_string();
+        let end = u64::from(found.offset) + u64::from(found.packed_length);
+        let trouble = match self.packs.get(&pack) {
+            None => format!("object {object} is backed by missing blob {pack}"),
+            Some(size) if *size < end => {
+                format!(
+                    "object {object} is backed by blob {pack}, which is cut: {size} bytes of {end}"
+                )
+            }
+            Some(_) => return Ok(()),
+        };
+        Err((Some(pack), trouble))
+    }
+
+    fn read_later(&mut self, path: &str, object: ObjectId, contents: &[ContentId]) {
+        for id in contents {
+            self.to_read.entry(*id).or_insert_with(|| (path.to_owned(), object));
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Placed {
 
 #[derive(Debug)]
 struct State {
-    /// Where the bytes go: the path itself, or a name beside it.
+    /// Where the bytes go until the file is whole: the path itself, or a name beside it.
     open_at: Option<PathBuf>,
     /// Contents that have not come yet.
     missing: usize,
@@ -119,6 +119,7 @@ impl Placed {
         if at != self.path {
             std::fs::rename(at, &self.path)?;
         }
+        self.state.lock().expect("no holder of this lock panics").open_at = None;
         Ok(())
     }
 }
@@ -240,5 +241,19 @@ mod tests {
         assert!(placed.give_up());
         assert!(!placed.give_up());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_whole_stays_whatever_becomes_of_the_restore() {
+        let folder = tempfile::tempdir().unwrap();
+        for write_files_atomically in [false, true] {
+            let path = folder.path().join(format!("f-{write_files_atomically}"));
+            let options = RestoreOptions { write_files_atomically, ..options() };
+            let placed = Placed::new(path.clone(), entry(3), 1);
+            assert!(placed.write(0, b"abc", &options).unwrap());
+            placed.give_up();
+            assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -45,8 +45,9 @@ impl RestorePlan {
     /// # Errors
     /// [`SnapshotError::Archived`] when a pack must be thawed first, [`SnapshotError::Lost`] when a
     /// pack or content does not exist and errors are not to be ignored: in both cases nothing was
-    /// written. What the system or the repository says when something can't be written or read;
-    /// then what was done so far stays.
+    /// written. What the system or the repository says when something can't be written or read, and
+    /// [`SnapshotError::Stopped`]: then files that are whole stay, and those that are not are
+    /// removed.
     pub async fn run(
         self,
         repo: &Repository,
@@ -155,13 +156,35 @@ impl Shared {
         Ok(())
     }
 
-    /// Fetches every content once and writes it wherever it is wanted.
+    /// Fetches every content once and writes it wherever it is wanted. However it ends, nothing is
+    /// being written any more and no file is half there.
     async fn fetch(
         self: Arc<Self>,
         repo: &Repository,
         reads: &ReadPlan,
         targets: &HashMap<ContentId, Vec<Target>>,
         stop: &CancellationToken,
+    ) -> Result<()> {
+        let mut writes = JoinSet::new();
+        let mut result = self.write_all(repo, reads, targets, stop, &mut writes).await;
+        while let Some(done) = writes.join_next().await {
+            result = result.and(done.expect("writing does not panic"));
+        }
+        if result.is_err() {
+            for placed in &self.files {
+                placed.give_up();
+            }
+        }
+        result
+    }
+
+    async fn write_all(
+        self: &Arc<Self>,
+        repo: &Repository,
+        reads: &ReadPlan,
+        targets: &HashMap<ContentId, Vec<Target>>,
+        stop: &CancellationToken,
+        writes: &mut JoinSet<Result<()>>,
     ) -> Result<()> {
         let packs: HashMap<ContentId, &str> = reads
             .packs
@@ -171,7 +194,6 @@ impl Shared {
             })
             .collect();
         let parts: Arc<LinkParts> = Arc::default();
-        let mut writes: JoinSet<Result<()>> = JoinSet::new();
         let mut contents = std::pin::pin!(repo.fetch_all(reads));
         loop {
             let (id, content) = tokio::select! {
@@ -186,9 +208,6 @@ impl Shared {
             let wanted = targets.get(&id).cloned().unwrap_or_default();
             let pack = packs.get(&id).map(|pack| (*pack).to_owned());
             writes.spawn_blocking(move || shared.place(&wanted, content, pack.as_deref(), &parts));
-        }
-        while let Some(done) = writes.join_next().await {
-            done.expect("writing does not panic")?;
         }
         Ok(())
     }

@@ -169,6 +169,7 @@ async fn a_damaged_content_fails_its_files_alone() {
         "{strict}"
     );
     assert!(strict.to_string().contains(pack.as_str()), "{strict}");
+    assert!(!case.target("big").exists(), "half a file is no file, however the restore ends");
     let options = RestoreOptions { ignore_errors: true, ..RestoreOptions::default() };
     let report = case.restore(&options).await.unwrap();
     let [failure] = report.failures.as_slice() else { panic!("{:?}", report.failures) };
@@ -376,6 +377,44 @@ async fn attributes_can_be_left_alone() {
     case.restore(&all).await.unwrap();
     let is = found(&case.target("f"));
     assert_eq!((is.mode, is.mtime), (0o4711, 1_000_000_007_000_000_001));
+}
+
+/// Stops a restore as soon as some bytes are written.
+struct StopsEarly(CancellationToken);
+
+impl RestoreSink for StopsEarly {
+    fn event(&self, event: RestoreEvent<'_>) {
+        if matches!(event, RestoreEvent::Written { .. }) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restore_that_is_stopped_leaves_whole_files_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let wholes = 60;
+    for number in 0..wholes {
+        write(folder.path().join(format!("f{number}")), noise(number, 300_000));
+    }
+    write(folder.path().join("long"), noise(99, 20 << 20));
+    let memory = Memory::new().await;
+    let root = memory.snapshot(folder.path()).await.manifest.root_entry.unwrap();
+    for write_files_atomically in [false, true] {
+        let target = tempfile::tempdir().unwrap();
+        let stop = CancellationToken::new();
+        let options =
+            RestoreOptions { write_files_atomically, parallel: 2, ..RestoreOptions::default() };
+        let plan = RestorePlan::of(&memory.repo, &root, Some(target.path()), &options).await;
+        let sink = Arc::new(StopsEarly(stop.clone()));
+        let end = plan.unwrap().run(&memory.repo, target.path(), &options, sink, &stop).await;
+        assert!(matches!(end, Err(SnapshotError::Stopped)), "{end:?}");
+        let (is, was) = (tree(target.path()), tree(folder.path()));
+        assert!(is.len() < was.len(), "it was stopped before its end");
+        for (name, found) in &is {
+            assert_eq!(Some(found), was.get(name), "{name}");
+        }
+    }
 }
 
 #[tokio::test]

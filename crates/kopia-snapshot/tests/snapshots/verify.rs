@@ -136,6 +136,29 @@ async fn verification_ends_at_the_number_of_problems_asked_for_or_when_it_is_sto
 }
 
 #[tokio::test]
+async fn the_list_of_a_files_pieces_is_verified_too() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path().join("long"), noise(9, 17 << 20));
+    let memory = Memory::new().await;
+    let root = memory.snapshot(folder.path()).await.manifest.root_entry.unwrap();
+    let long = memory.directory(root.object).await.find(b"long").unwrap().object;
+    assert_eq!(long.indirection(), 1);
+    let cache = tempfile::tempdir().unwrap();
+    let case =
+        Case { memory: memory.caching(cache.path()).await, roots: vec![("it".into(), root)] };
+    assert!(case.verify(&all_files()).await.problems.is_empty());
+    let entry = case.memory.repo.content_entry(&long.content_id()).await.unwrap().unwrap();
+    let pack = BlobId::new(entry.pack.as_ref()).unwrap();
+
+    case.memory.blobs.damage(&pack, |bytes| bytes[entry.offset as usize + 9] ^= 1);
+    let report = case.verify(&all_files()).await;
+    assert!(problems(&report).contains(&("it/long", pack.as_str())), "{report:?}");
+    case.memory.blobs.delete(&pack).await.unwrap();
+    let report = case.verify(&VerifyOptions::default()).await;
+    assert!(problems(&report).contains(&("it/long", pack.as_str())), "{report:?}");
+}
+
+#[tokio::test]
 async fn what_the_cache_has_hides_nothing() {
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path());
