@@ -181,16 +181,21 @@ async fn missing(storage: &DynStorage) -> RepoError {
 }
 
 fn parse_format_blob(bytes: &[u8]) -> Result<FormatBlob> {
-    FormatBlob::parse(bytes).map_err(|error| match error {
+    FormatBlob::parse(bytes).map_err(new_or_damaged)
+}
+
+fn new_or_damaged(error: FormatError) -> RepoError {
+    match error {
         FormatError::Unsupported { what, name } => {
             RepoError::TooNew { reason: format!("{what} {name}") }
         }
-        other => RepoError::FormatBlobDamaged {
-            blob: fixed_id(FORMAT_BLOB),
-            reason: other.to_string(),
-            way_out: WAY_OUT_FORMAT,
-        },
-    })
+        other => damaged(&other),
+    }
+}
+
+fn damaged(error: &FormatError) -> RepoError {
+    let reason = error.to_string();
+    RepoError::FormatBlobDamaged { blob: fixed_id(FORMAT_BLOB), reason, way_out: WAY_OUT_FORMAT }
 }
 
 /// The key derivation takes a tenth of a second and 64 MiB: off the async threads.
@@ -200,11 +205,7 @@ async fn derive_key(blob: &FormatBlob, password: &SecretString) -> Result<Format
         tokio::task::spawn_blocking(move || blob.derive_key(password.expose_secret().as_bytes()));
     match derived.await {
         Ok(Ok(key)) => Ok(key),
-        Ok(Err(error)) => Err(RepoError::FormatBlobDamaged {
-            blob: fixed_id(FORMAT_BLOB),
-            reason: error.to_string(),
-            way_out: WAY_OUT_FORMAT,
-        }),
+        Ok(Err(error)) => Err(damaged(&error)),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
@@ -218,14 +219,7 @@ async fn load(
 ) -> Result<Loaded> {
     let format = blob.decrypt(key).map_err(|error| match error {
         FormatError::WrongPassword | FormatError::Damaged { .. } => RepoError::PasswordChanged,
-        FormatError::Unsupported { what, name } => {
-            RepoError::TooNew { reason: format!("{what} {name}") }
-        }
-        other => RepoError::FormatBlobDamaged {
-            blob: fixed_id(FORMAT_BLOB),
-            reason: other.to_string(),
-            way_out: WAY_OUT_FORMAT,
-        },
+        other => new_or_damaged(other),
     })?;
     let warnings = format.check().map_err(too_new)?;
     for warning in &warnings {

@@ -31,7 +31,8 @@ pub struct CacheOptions {
     pub directory: PathBuf,
     /// Bytes of data contents to keep; 0 = none. Kopia's `maxCacheSize`.
     pub content_bytes_max: u64,
-    /// Bytes of metadata packs and indexes to keep. Kopia's `maxMetadataCacheSize`.
+    /// Bytes of metadata packs to keep, Kopia's `maxMetadataCacheSize`; and as many again of
+    /// indexes, which Kopia keeps without limit.
     pub metadata_bytes_max: u64,
 }
 
