@@ -25,6 +25,18 @@ use crate::{
 /// upgrade waits so long for everybody to have seen the lock (docs/format/02-format-blob.md §5.1).
 const FORMAT_REFRESH_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// What counts of the keys of `.storageconfig` that Kopia does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ExtraKeys {
+    /// All of them; a blob that a bad one is for is not written.
+    #[default]
+    Obey,
+    /// None, as in Kopia.
+    Ignore,
+    /// All of them, an ACL that lets others read the blobs too.
+    Force,
+}
+
 /// What is said of a connection besides its storage.
 #[derive(Debug, Clone, Default)]
 pub struct ClientOptions {
@@ -40,6 +52,8 @@ pub struct ClientOptions {
     pub format_refresh: Option<Duration>,
     /// How much is asked of the storage.
     pub limits: ThrottleLimits,
+    /// What counts of the extra keys of `.storageconfig`.
+    pub extra_keys: ExtraKeys,
 }
 
 impl ClientOptions {
@@ -71,6 +85,7 @@ impl ClientOptions {
                 .filter(|n| *n > 0)
                 .map(|nanos| Duration::from_nanos(nanos).min(FORMAT_REFRESH_MAX)),
             limits,
+            extra_keys: ExtraKeys::default(),
         })
     }
 }
@@ -199,7 +214,12 @@ impl ClientBuilder {
             Policy::StorageConfig if !reads_file => (None, None),
             Policy::StorageConfig => {
                 let loaded = storageconfig::load(&*bare).await?;
-                let policy: Arc<dyn PutPolicy> = Arc::new(loaded.config.clone());
+                let config = loaded.config.clone();
+                let policy: Arc<dyn PutPolicy> = Arc::new(match self.options.extra_keys {
+                    ExtraKeys::Obey => config,
+                    ExtraKeys::Ignore => config.ignoring_extra_keys(),
+                    ExtraKeys::Force => config.allowing_open_acls(),
+                });
                 (loaded.text.is_some().then_some(policy), Some(loaded))
             }
         };

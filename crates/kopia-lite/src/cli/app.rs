@@ -138,7 +138,10 @@ impl App {
             return Err(Failure::new(Exit::Failed, message).into());
         }
         let password = self.password(password::Purpose::Open)?;
-        let options = ClientOptions::of_connection(&connection, &self.config_file)?;
+        let options = ClientOptions {
+            extra_keys: self.globals.storage_config_extra_keys,
+            ..ClientOptions::of_connection(&connection, &self.config_file)?
+        };
         let backend = backends::open(config::storage_of(&connection, &self.config_file)?).await?;
         let client = Client::open(backend, &password, options).await.with_context(|| {
             format!("cannot open the repository of {}", self.config_file.display())

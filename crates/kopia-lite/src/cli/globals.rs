@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use tracing::level_filters::LevelFilter;
 
+use crate::compose::ExtraKeys;
+
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[allow(missing_docs)]
@@ -78,6 +80,10 @@ pub struct Globals {
     /// Kopia's wish to keep passwords in a keyring: warned of, since it cannot be met.
     #[arg(long, global = true, hide = true, env = "KOPIA_USE_KEYRING")]
     pub use_keyring: bool,
+
+    /// What counts of the keys of .storageconfig that Kopia does not have.
+    #[arg(long, global = true, value_enum, default_value = "obey", hide = true)]
+    pub storage_config_extra_keys: ExtraKeys,
 
     #[command(flatten)]
     silent: Silent,

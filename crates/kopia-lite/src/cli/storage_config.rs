@@ -215,7 +215,7 @@ pub struct Set {
     /// Only show what would change.
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Upload it even if it would archive more than data packs.
+    /// Upload it even if it is refused, such as one that would archive more than data packs.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

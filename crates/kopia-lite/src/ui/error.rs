@@ -135,7 +135,24 @@ fn sentence(error: &anyhow::Error) -> String {
         }
         said.push_str(&text);
     }
+    if is_refused_by_storage_config(error) {
+        said.push_str(
+            "; correct the file, or say --storage-config-extra-keys=ignore (as Kopia does) or =force",
+        );
+    }
     said
+}
+
+/// Did `.storageconfig` ask for something that a blob is not written with?
+fn is_refused_by_storage_config(error: &anyhow::Error) -> bool {
+    let refused = |error: &BlobError| {
+        matches!(error, BlobError::InvalidOption { reason, .. }
+        if reason.starts_with(storageconfig::FILE_NAME))
+    };
+    error.chain().any(|cause| {
+        cause.downcast_ref::<BlobError>().is_some_and(refused)
+            || matches!(cause.downcast_ref::<RepoError>(), Some(RepoError::Blob(error)) if refused(error))
+    })
 }
 
 /// Lists at most so many names; the rest is a number.

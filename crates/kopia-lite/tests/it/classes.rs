@@ -158,3 +158,58 @@ fn a_bad_extra_key_lets_read_and_refuses_the_writes_it_matches() {
     let text = s3.fails(1, &format!("snapshot create {source}"));
     assert!(text.contains("serverSideEncryption"), "{text}");
 }
+
+#[test]
+fn a_bad_extra_key_stops_its_blobs_until_somebody_decides() {
+    let s3 = S3Env::new();
+    s3.create("");
+    let source = s3.plant();
+    let open =
+        r#"{"blobOptions":[{"prefix":"p","storageClass":"GLACIER_IR","acl":"public-read"}]}"#;
+    s3.write("open.json", open);
+    let text = s3.fails(1, "storage-config set --file=open.json");
+    assert!(text.contains("public-read"), "{text}");
+    s3.ok("storage-config set --file=open.json --force");
+    let text = s3.fails(1, &format!("snapshot create {source}"));
+    assert!(text.contains("entry 0: acl public-read is refused"), "{text}");
+    assert!(text.contains("--storage-config-extra-keys=ignore"), "{text}");
+    assert!(s3.server.objects().keys("r/p").is_empty(), "nothing was sent");
+    for (choice, acl) in [("ignore", None), ("force", Some("public-read"))] {
+        let old = s3.server.objects().keys("r/p");
+        s3.write("src/new", crate::env::noise(choice.len() as u64, 5_000));
+        s3.ok(&format!("snapshot create {source} --storage-config-extra-keys={choice}"));
+        let new = s3.server.objects().keys("r/p");
+        let new: Vec<_> = new.iter().filter(|key| !old.contains(key)).collect();
+        assert_eq!(new.len(), 1, "{choice}");
+        let object = s3.server.objects().get(new[0]).unwrap();
+        assert_eq!(object.storage_class, "GLACIER_IR");
+        assert_eq!(object.header("x-amz-acl"), acl, "{choice}");
+    }
+}
+
+#[test]
+fn of_two_locks_neither_is_shortened() {
+    let s3 = S3Env::new();
+    let lock = r#"{"blobOptions":[{"prefix":"p","storageClass":"STANDARD",
+        "objectLockMode":"COMPLIANCE","objectLockRetainDays":365}]}"#;
+    s3.put_config(lock);
+    let flags = s3.flags();
+    s3.ok(&format!(
+        "repository create --retention-mode=GOVERNANCE --retention-period=24h s3 {flags}"
+    ));
+    let source = s3.plant();
+    s3.ok(&format!("snapshot create {source}"));
+    let objects = s3.server.objects();
+    let of = |prefix: &str| {
+        let key = objects.keys(prefix).remove(0);
+        let object = objects.get(&key).unwrap();
+        let header = |name| object.header(name).unwrap_or_default().to_owned();
+        (header("x-amz-object-lock-mode"), header("x-amz-object-lock-retain-until-date"))
+    };
+    let (mode, until) = of("r/p");
+    let (short_mode, short_until) = of("r/q");
+    assert_eq!((mode.as_str(), short_mode.as_str()), ("COMPLIANCE", "GOVERNANCE"));
+    let months =
+        |date: &str| 12 * date[..4].parse::<i32>().unwrap() + date[5..7].parse::<i32>().unwrap();
+    assert!(months(&until) - months(&short_until) >= 11, "{until} {short_until}");
+}

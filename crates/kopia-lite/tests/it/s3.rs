@@ -137,9 +137,16 @@ fn object_lock_is_asked_for_with_every_blob() {
     assert!(s3.ok("repository status").contains("Blob retention period:   720h0m0s"));
     let source = s3.plant();
     s3.ok(&format!("snapshot create {source}"));
-    let packs = s3.server.objects().keys("r/p");
-    let pack = s3.server.objects().get(&packs[0]).unwrap();
-    assert_eq!(pack.header("x-amz-object-lock-mode"), Some("GOVERNANCE"));
+    let objects = s3.server.objects();
+    let locked = |prefix: &str| -> Vec<bool> {
+        let keys = objects.keys(&format!("r/{prefix}"));
+        let headers = keys.iter().map(|key| objects.get(key).unwrap());
+        headers.map(|it| it.header("x-amz-object-lock-mode") == Some("GOVERNANCE")).collect()
+    };
+    for prefix in ["p", "q", "x", "kopia.repository", "kopia.blobcfg"] {
+        let all = locked(prefix);
+        assert!(!all.is_empty() && all.iter().all(|locked| *locked), "{prefix}: {all:?}");
+    }
     let text = s3.fails(1, "repository create --retention-mode=GOVERNANCE s3 --bucket=xyz");
     assert!(text.contains("belong together"), "{text}");
 }

@@ -116,7 +116,7 @@ pub(super) async fn connect(
     password: &SecretString,
 ) -> anyhow::Result<Client> {
     let options =
-        ClientOptions { limits: storage_limits(&named.connection)?, ..flags.client_options() };
+        ClientOptions { limits: storage_limits(&named.connection)?, ..flags.client_options(app) };
     let opened = Client::open(named.backend, password, options).await;
     let client = match opened {
         Ok(client) => client,

@@ -148,15 +148,15 @@ impl Create {
             app.info(format!("  ecc:                 {} with {percent}% overhead", options.ecc));
         }
         app.info(format!("  splitter:            {}", options.splitter));
-        let builder = ClientBuilder::over(named.backend.clone());
+        // The first blobs are written by a client that may, even if the connection is read-only.
+        let writes = ClientOptions { read_only: false, ..self.flags.client_options(app) };
+        let builder = ClientBuilder::over(named.backend.clone()).options(writes);
         builder.create(&password, options).await.context("cannot initialize repository")?;
         if self.format.create_only {
             return Ok(Exit::Done);
         }
         if self.flags.is_read_only() {
-            // The first manifests are written all the same, by a connection that may.
-            let options = ClientOptions { read_only: false, ..self.flags.client_options() };
-            let client = builder.options(options).open(&password).await?;
+            let client = builder.open(&password).await?;
             populate(app, &client).await?;
             connect(app, &self.flags, named, &password).await?;
             return Ok(Exit::Done);

@@ -241,8 +241,9 @@ impl ConnectFlags {
     }
 
     /// Who the client is and what it may do, before there is a connection file.
-    pub fn client_options(&self) -> ClientOptions {
+    pub fn client_options(&self, app: &crate::cli::App) -> ClientOptions {
         ClientOptions {
+            extra_keys: app.globals.storage_config_extra_keys,
             hostname: self.override_hostname.clone().unwrap_or_default(),
             username: self.override_username.clone().unwrap_or_default(),
             read_only: self.readonly,
