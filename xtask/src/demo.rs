@@ -67,7 +67,8 @@ impl Demo {
         let server = Server::start(s3_testkit, "demo-bucket")?;
         let client = Client::new("kopia-lite", kopia_lite, folder.join("home"))?;
         let source = folder.join("sources");
-        for path in tidy::files()? {
+        // Sources that came as an archive are no git work tree.
+        for path in tidy::files().or_else(|_| workspace::files())? {
             let copy = source.join(&path);
             fs::create_dir_all(copy.parent().context("a file lies in a folder")?)?;
             fs::copy(workspace::root().join(&path), copy)?;

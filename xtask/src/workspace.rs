@@ -18,6 +18,27 @@ pub fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
+/// All files below the top folder, by their paths from there, without what is built or hidden.
+pub fn files() -> anyhow::Result<Vec<PathBuf>> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder);
+        for entry in entries.with_context(|| format!("can't list {}", folder.display()))? {
+            let (path, kind) = entry.and_then(|it| Ok((it.path(), it.file_type()?)))?;
+            if kind.is_dir() && !is_hidden(&path) && path != target_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                found.push(path.strip_prefix(root())?.to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_hidden(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 /// Where cargo puts what it builds.
 pub fn target_dir() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
