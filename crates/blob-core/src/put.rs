@@ -86,12 +86,16 @@ pub enum Encryption {
 
 /// An additional checksum that the storage verifies and keeps: `x-amz-checksum-…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Checksum {
+    /// `x-amz-checksum-crc32`: 32 bits, ISO 3309.
     Crc32,
+    /// `x-amz-checksum-crc32c`: 32 bits, Castagnoli.
     Crc32c,
+    /// `x-amz-checksum-crc64nvme`: 64 bits, NVM Express.
     Crc64Nvme,
+    /// `x-amz-checksum-sha1`: 160 bits.
     Sha1,
+    /// `x-amz-checksum-sha256`: 256 bits.
     Sha256,
 }
 

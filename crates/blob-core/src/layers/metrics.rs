@@ -17,14 +17,20 @@ use crate::{
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
 pub enum Operation {
+    /// [`BlobStorage::get`], whole or a range.
     Get,
+    /// [`BlobStorage::head`].
     Head,
+    /// [`BlobStorage::list`]: counted once however many pages it takes.
     List,
+    /// [`BlobStorage::put`].
     Put,
+    /// [`BlobStorage::delete`].
     Delete,
+    /// [`Archive::thaw`].
     Thaw,
+    /// [`Archive::read_state`].
     ReadState,
 }
 

@@ -10,7 +10,7 @@ use crate::compose::ExtraKeys;
 
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // a word on each would be a list in the help of every command
 pub enum LogLevel {
     Debug,
     Info,
