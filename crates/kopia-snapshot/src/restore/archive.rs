@@ -23,7 +23,7 @@ use kopia_repo::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+use zip::{CompressionMethod, ZipWriter, write::FullFileOptions};
 
 use super::{
     events::{RestoreEvent, RestoreFailure, RestoreReport, RestoreSink},
@@ -287,7 +287,8 @@ fn write_tar<W: Write>(out: W, mut parts: mpsc::Receiver<Part>) -> io::Result<W>
         match part {
             Part::Folder(path, entry) => {
                 let mut header = tar_header(&entry, tar::EntryType::Directory, 0);
-                tar.append_data(&mut header, path, io::empty())?;
+                // With a slash at its end, which older readers go by.
+                tar.append_data(&mut header, path.join(""), io::empty())?;
             }
             Part::Link(path, entry, text) => {
                 let mut header = tar_header(&entry, tar::EntryType::Symlink, 0);
@@ -354,7 +355,7 @@ fn write_zip(
     let mut zip = ZipWriter::new(out);
     while let Some(part) = parts.blocking_recv() {
         let Part::File(path, entry, pieces) = part else { continue };
-        let options = SimpleFileOptions::default()
+        let options = zip_time(entry.mtime)?
             .compression_method(method)
             .unix_permissions(mode_to_unix(entry.mode))
             .large_file(entry.size >= u64::from(u32::MAX));
@@ -362,4 +363,36 @@ fn write_zip(
         io::copy(&mut ChannelReader { pieces, current: Bytes::new() }, &mut zip)?;
     }
     zip.finish()?.flush()
+}
+
+/// A file's time, in nanoseconds since 1970, as zip keeps it: in two-second steps of UTC from 1980
+/// on, and beside it in seconds since 1970, which other programs prefer where it is there (field
+/// 0x5455 of Info-ZIP, 32 bits with a sign). Kopia writes both, too.
+fn zip_time(mtime: i64) -> io::Result<FullFileOptions<'static, 'static>> {
+    let options = FullFileOptions::default();
+    let seconds = mtime.div_euclid(1_000_000_000);
+    let options = match jiff::Timestamp::from_second(seconds).ok().and_then(dos_time) {
+        Some(time) => options.last_modified_time(time),
+        None => options,
+    };
+    match i32::try_from(seconds) {
+        Ok(seconds) => {
+            Ok(options.with_extended_timestamp(Some(seconds.cast_unsigned()), None, None)?)
+        }
+        Err(_) => Ok(options),
+    }
+}
+
+fn dos_time(time: jiff::Timestamp) -> Option<zip::DateTime> {
+    let time = jiff::tz::TimeZone::UTC.to_datetime(time);
+    let small = |number: i8| u8::try_from(number).ok();
+    zip::DateTime::from_date_and_time(
+        u16::try_from(time.year()).ok()?,
+        small(time.month())?,
+        small(time.day())?,
+        small(time.hour())?,
+        small(time.minute())?,
+        small(time.second())?,
+    )
+    .ok()
 }

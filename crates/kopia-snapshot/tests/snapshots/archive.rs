@@ -105,10 +105,21 @@ async fn a_zip_file_holds_all_files() {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).unwrap();
             let mode = file.unix_mode().unwrap() & 0o7777;
-            is.insert(file.name().unwrap().into_owned(), (mode, sha256(&bytes)));
+            let time = file.extra_data_fields().find_map(|field| match field {
+                zip::ExtraField::ExtendedTimestamp(times) => times.mod_time(),
+                _ => None,
+            });
+            let secs = i64::from(time.unwrap().cast_signed());
+            let shown = file.last_modified().unwrap();
+            let of_1980_on = secs >= 315_532_800;
+            assert_eq!(shown != zip::DateTime::default(), of_1980_on, "{:?}", file.name());
+            is.insert(file.name().unwrap().into_owned(), (mode, secs, sha256(&bytes)));
         }
-        let wanted: BTreeMap<_, _> =
-            wanted.iter().map(|(p, f)| (p.clone(), (f.mode, f.content.clone()))).collect();
+        let all = wanted.iter().map(|(path, found)| {
+            let secs = found.mtime.div_euclid(1_000_000_000);
+            (path.clone(), (found.mode, secs, found.content.clone()))
+        });
+        let wanted: BTreeMap<_, _> = all.collect();
         assert_eq!(is, wanted);
     }
 }
