@@ -3,7 +3,7 @@
 use anyhow::bail;
 use clap::Args;
 use kopia_format::snapshot::SnapshotManifest;
-use kopia_repo::RepositoryWriter;
+use kopia_repo::{Repository, RepositoryWriter};
 use kopia_snapshot::manifests;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 /// Delete snapshots.
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// Snapshot IDs, or root object IDs.
+    /// Snapshot IDs, or root object IDs, which name all snapshots that have them.
     #[arg(required = true)]
     ids: Vec<String>,
     /// The arguments are sources, all of whose snapshots go.
@@ -33,19 +33,11 @@ impl Delete {
         let access = if self.delete { Access::Write } else { Access::Read };
         let client = app.open(access).await?;
         let repo = &client.repo;
-        let mut doomed = Vec::new();
-        for id in &self.ids {
-            if self.all_snapshots_for_source {
-                let source = snapshot::parse_source(repo, id)?;
-                let found = manifests::of_source(repo, &source).await?;
-                if found.is_empty() {
-                    bail!("no snapshots for source {source}");
-                }
-                doomed.extend(found);
-            } else {
-                doomed.push(snapshot::find_one(repo, id).await?);
-            }
-        }
+        let doomed = if self.all_snapshots_for_source {
+            self.of_sources(repo).await?
+        } else {
+            snapshot::find_by_ids(repo, &self.ids).await?
+        };
         if !self.delete {
             for manifest in &doomed {
                 let what = describe(app, manifest);
@@ -57,6 +49,19 @@ impl Delete {
         delete(app, &writer, &doomed).await?;
         app.flush(&writer).await?;
         Ok(Exit::Done)
+    }
+
+    async fn of_sources(&self, repo: &Repository) -> anyhow::Result<Vec<SnapshotManifest>> {
+        let mut all = Vec::new();
+        for source in &self.ids {
+            let source = snapshot::parse_source(repo, source)?;
+            let found = manifests::of_source(repo, &source).await?;
+            if found.is_empty() {
+                bail!("no snapshots for source {source}");
+            }
+            all.extend(found);
+        }
+        Ok(all)
     }
 }
 

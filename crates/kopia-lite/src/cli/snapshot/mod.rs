@@ -94,6 +94,25 @@ pub fn parse_tags(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> 
     Ok(tags)
 }
 
+/// The snapshots that `ids` name, each once, all found before anything is done to one.
+///
+/// # Errors
+/// An ID names none.
+pub async fn find_by_ids(
+    repo: &Repository,
+    ids: &[String],
+) -> anyhow::Result<Vec<SnapshotManifest>> {
+    let mut all = Vec::<SnapshotManifest>::new();
+    for id in ids {
+        for found in find_by_id(repo, id).await? {
+            if all.iter().all(|manifest| manifest.id != found.id) {
+                all.push(found);
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// The snapshots that `id` names: one by its manifest ID, or all with this root object.
 ///
 /// # Errors
@@ -145,17 +164,4 @@ pub async fn find_root(
 pub fn is_id(source: &str) -> bool {
     let first = source.split('/').next().unwrap_or_default();
     !first.is_empty() && first.parse::<ObjectId>().is_ok()
-}
-
-/// The one snapshot that `id` names.
-///
-/// # Errors
-/// There is none, or the object is the root of several: their IDs are listed.
-pub async fn find_one(repo: &Repository, id: &str) -> anyhow::Result<SnapshotManifest> {
-    let mut found = find_by_id(repo, id).await?;
-    if found.len() > 1 {
-        let ids: String = found.iter().map(|m| format!("\n  {} {}", m.id, m.source)).collect();
-        bail!("{id} is the root of {} snapshots; say which:{ids}", found.len());
-    }
-    found.pop().context("a snapshot was found")
 }

@@ -12,7 +12,7 @@ use crate::{
 /// Keep snapshots from expiring, or let them expire again.
 #[derive(Debug, Args)]
 pub struct Pin {
-    /// Snapshot IDs, or root object IDs.
+    /// Snapshot IDs, or root object IDs, which name all snapshots that have them.
     #[arg(required = true)]
     ids: Vec<String>,
     /// Pins to add.
@@ -29,9 +29,9 @@ impl Pin {
             bail!("must specify --add and/or --remove");
         }
         let client = app.open(Access::Write).await?;
+        let named = snapshot::find_by_ids(&client.repo, &self.ids).await?;
         let writer = client.repo.writer()?;
-        for id in &self.ids {
-            let manifest = snapshot::find_one(&client.repo, id).await?;
+        for manifest in named {
             let when = app.zone.format(manifest.start_time);
             let new = create::pin(&writer, &manifest, &self.add, &self.remove).await?;
             let what = if new == manifest.id { "No change for" } else { "Updating" };
