@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 
 use crate::{
     Timeouts,
-    credentials::{Environment, ProvideCredentials, Sources},
+    credentials::{Environment, ProvideCredentials, Sources, Surroundings},
     errors::{About, Op},
     list::Learned as ListLearned,
     net::{Net, Trust},
@@ -46,6 +46,7 @@ pub struct S3Builder {
     addressing: Addressing,
     timeouts: Timeouts,
     anonymous: bool,
+    profile: Option<String>,
     sources: Vec<Arc<dyn ProvideCredentials>>,
     environment: Environment,
     clock: Arc<dyn Clock>,
@@ -76,6 +77,14 @@ impl S3Builder {
     #[must_use]
     pub fn anonymous(mut self) -> Self {
         self.anonymous = true;
+        self
+    }
+
+    /// Takes credentials from this profile of AWS' shared files, where the connection has none, and
+    /// from nowhere else.
+    #[must_use]
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
         self
     }
 
@@ -132,7 +141,17 @@ impl S3Builder {
             .map_err(|reason| invalid("rootCA", reason))?;
         let sources = match self.anonymous {
             true => Sources::Anonymous,
-            false => Sources::of(&options, environment, self.sources),
+            false => {
+                let surroundings = Surroundings {
+                    environment,
+                    clock: self.clock.clone(),
+                    trust,
+                    profile: self.profile,
+                    more: self.sources,
+                };
+                Sources::of(&options, surroundings)
+                    .map_err(|(option, reason)| invalid(option, reason))?
+            }
         };
         let info = StorageInfo {
             name: format!("S3: {} {}", options.endpoint, options.bucket),
@@ -169,6 +188,7 @@ impl S3Storage {
             addressing: Addressing::Auto,
             timeouts: Timeouts::default(),
             anonymous: false,
+            profile: None,
             sources: Vec::new(),
             environment: Arc::new(|name| std::env::var(name).ok()),
             clock: Arc::new(SystemClock),
@@ -195,9 +215,6 @@ impl Inner {
 
 /// Options that change which bytes are seen must not be overlooked.
 fn refuse_unsupported(options: &S3Options) -> Result<()> {
-    if !options.role_arn.is_empty() {
-        return Err(invalid("roleARN", "assuming a role is not supported yet".into()));
-    }
     if options.point_in_time.is_some() {
         return Err(invalid("pointInTime", "point-in-time views are not supported yet".into()));
     }
@@ -286,8 +303,12 @@ mod tests {
     #[test]
     fn what_would_be_overlooked_is_refused_at_open() {
         let base = S3Options { bucket: "abc".into(), ..S3Options::default() };
-        let role = S3Options { role_arn: "arn:aws:iam::1:role/r".into(), ..base.clone() };
-        assert_eq!(refused(role).0, "roleARN");
+        let role = S3Options {
+            role_arn: "arn:aws:iam::1:role/r".into(),
+            role_endpoint: "sts.example".into(),
+            ..base.clone()
+        };
+        assert_eq!(refused(role).0, "roleEndpoint");
         let past = S3Options { point_in_time: Some("2026-01-01T00:00:00Z".into()), ..base.clone() };
         assert_eq!(refused(past).0, "pointInTime");
         assert_eq!(refused(S3Options { bucket: "ab".into(), ..base.clone() }).0, "bucket");

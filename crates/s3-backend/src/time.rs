@@ -40,6 +40,18 @@ pub fn parse_iso(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_nanos(secs.checked_mul(1_000_000_000)?.checked_add(nanos)?))
 }
 
+/// Reads RFC 3339 with any offset, `2026-11-24T15:40:22+01:00`: what others than S3 write.
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let Some(sign) = text.rfind(['+', '-']).filter(|at| *at > 10) else { return parse_iso(text) };
+    let (local, offset) = text.split_at(sign);
+    let (hours, minutes) = offset[1..].split_once(':')?;
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let behind = (hours * 3600 + minutes * 60) * if offset.starts_with('-') { -1 } else { 1 };
+    let nanos = parse_iso(&format!("{local}Z"))?.nanos();
+    Some(Timestamp::from_nanos(nanos.checked_sub(behind * 1_000_000_000)?))
+}
+
 /// Writes `2026-11-24T15:40:22Z`.
 pub fn rfc3339_secs(time: Timestamp) -> String {
     let (year, month, day) = civil(time.secs().div_euclid(DAY));

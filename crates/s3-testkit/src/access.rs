@@ -5,6 +5,7 @@
 //! ("GetObject", section Permissions, S3 API reference).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use s3s::access::{S3Access, S3AccessContext};
@@ -110,7 +111,14 @@ impl Gate {
     }
 
     fn check_token(&self, access_key: &str, cx: &S3AccessContext<'_>) -> S3Result<()> {
-        let expected = self.0.keys.find(access_key).and_then(|keys| keys.session_token);
+        let keys = self.0.keys.find(access_key);
+        if keys.as_ref().and_then(|keys| keys.expires).is_some_and(|end| end <= SystemTime::now()) {
+            let message = "The provided token has expired.";
+            let mut error = S3Error::with_message(S3ErrorCode::ExpiredToken, message);
+            error.set_status_code(http::StatusCode::BAD_REQUEST);
+            return Err(error);
+        }
+        let expected = keys.and_then(|keys| keys.session_token);
         let sent = header(cx.headers(), "x-amz-security-token").map(str::to_owned);
         let sent = sent.or_else(|| query_value(cx.uri(), "X-Amz-Security-Token"));
         match (expected, sent) {

@@ -7,7 +7,8 @@
 //! - [`objects`]: objects in memory, with class, thaw, lock and all headers they were put with;
 //! - [`classes`]: archive classes that are cold until a RestoreObject is done by the [`clock`];
 //! - [`faults`]: errors, lost answers, cut bodies and lists, ordered per kind of request and key;
-//! - [`log`]: every request, to assert how often what was asked.
+//! - [`log`]: every request, to assert how often what was asked;
+//! - [`Issuer`]: temporary keys, as containers, instances, roles and Identity Center get them.
 //!
 //! ```
 //! use s3_testkit::{Fault, Kind, TestServer, TestServerOptions};
@@ -27,6 +28,7 @@ mod admin;
 pub mod classes;
 pub mod clock;
 pub mod faults;
+mod issuer;
 pub mod log;
 pub mod objects;
 mod options;
@@ -41,6 +43,7 @@ pub use access::Action;
 pub use classes::{ArchiveAccess, Restoring, Tier};
 pub use clock::Clock;
 pub use faults::{Effect, Fault, Faults};
+pub use issuer::Issuer;
 pub use log::{RequestLog, RequestRecord};
 pub use objects::{ObjectLock, Objects, StoredObject};
 pub use options::{Credentials, TestServerOptions, TlsIdentity};

@@ -4,7 +4,7 @@
 //! one thing it is about.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A pair of keys, and the session token that temporary keys carry.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,12 +15,19 @@ pub struct Credentials {
     pub secret_key: String,
     /// If set, requests must carry exactly this `x-amz-security-token`.
     pub session_token: Option<String>,
+    /// From this moment of real time on, requests are refused with `ExpiredToken`.
+    pub expires: Option<SystemTime>,
 }
 
 impl Credentials {
     /// Long-lived keys, without a session token.
     pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
-        Self { access_key: access_key.into(), secret_key: secret_key.into(), session_token: None }
+        Self {
+            access_key: access_key.into(),
+            secret_key: secret_key.into(),
+            session_token: None,
+            expires: None,
+        }
     }
 
     /// Makes them temporary: requests need this token too.

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::{Action, Denials, Gate, KeyRing};
 use crate::clock::Clock;
 use crate::faults::Faults;
+use crate::issuer::Issuer;
 use crate::log::RequestLog;
 use crate::objects::Objects;
 use crate::options::{Credentials, TestServerOptions};
@@ -142,6 +143,23 @@ impl TestServer {
     /// From now on only these keys may sign. Without any, nobody may.
     pub fn set_credentials(&self, keys: Vec<Credentials>) {
         *self.shared.keys.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Starts a place that hands out temporary keys for this server, each good for `lifetime`.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`], when no port is free.
+    pub fn start_issuer(&self, lifetime: Duration) -> Result<Issuer, StartError> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let refuse = |source| StartError::Listen { address, source };
+        let listener = std::net::TcpListener::bind(address).map_err(refuse)?;
+        listener.set_nonblocking(true).map_err(refuse)?;
+        let runtime = self.runtime.as_ref().expect("it lives as long as the server");
+        let _inside = runtime.enter();
+        let listener = TcpListener::from_std(listener).map_err(refuse)?;
+        let issuer = Issuer::new(self.shared.clone(), lifetime, &listener).map_err(refuse)?;
+        runtime.spawn(issuer.clone().serve(listener));
+        Ok(issuer)
     }
 
     /// The objects of its bucket.

@@ -59,7 +59,7 @@ pub struct S3Options {
     /// The token that belongs to a temporary access key.
     #[serde(rename = "sessionToken", default, deserialize_with = "json::null_as_default")]
     pub session_token: String,
-    /// A role to assume with the access key. Refused when the storage is opened: not supported yet.
+    /// A role to take with the access key, or with what other source has keys.
     #[serde(rename = "roleARN", default, deserialize_with = "json::null_as_default")]
     pub role_arn: String,
     /// A name for the role's session.

@@ -1,0 +1,111 @@
+//! Keys from a program: `credential_process` of a profile.
+//!
+//! The command is split into words as a shell splits them, and run without one. It prints JSON with
+//! `Version` 1, `AccessKeyId`, `SecretAccessKey` and perhaps `SessionToken` and `Expiration`; what
+//! it says on stderr goes to the terminal, since that is where it may ask for a code. Source:
+//! "Process credential provider", AWS SDKs and Tools Reference Guide.
+
+use std::{process::Stdio, time::Duration};
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+use super::{Credentials, lease::Lease};
+use crate::time;
+
+/// Some ask a person for a code.
+const WITHIN: Duration = Duration::from_secs(120);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Printed {
+    version: u32,
+    access_key_id: String,
+    secret_access_key: String,
+    #[serde(default)]
+    session_token: Option<String>,
+    #[serde(default)]
+    expiration: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// It does not start, fails, or prints something else. Nothing of what it prints is repeated.
+pub(super) async fn run(command: &str) -> Result<Lease, String> {
+    let words = shlex::split(command).ok_or("credential_process has an open quote")?;
+    let [program, arguments @ ..] = &words[..] else {
+        return Err("credential_process is empty".into());
+    };
+    let about = |reason: String| format!("credential_process {program}: {reason}");
+    let running = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| about(error.to_string()))?;
+    let ended = tokio::time::timeout(WITHIN, running.wait_with_output()).await;
+    let ended =
+        ended.map_err(|_| about(format!("it has not ended after {} s", WITHIN.as_secs())))?;
+    let ended = ended.map_err(|error| about(error.to_string()))?;
+    if !ended.status.success() {
+        return Err(about(ended.status.to_string()));
+    }
+    read(&ended.stdout).map_err(about)
+}
+
+fn read(printed: &[u8]) -> Result<Lease, String> {
+    // serde's own words quote the input, which holds the secret
+    let printed: Printed = serde_json::from_slice(printed).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!("it did not print the JSON that is asked for (line {line}, column {column})")
+    })?;
+    if printed.version != 1 {
+        return Err(format!("its JSON is of version {}, known is 1", printed.version));
+    }
+    let until = match printed.expiration.filter(|text| !text.is_empty()) {
+        Some(text) => Some(
+            time::parse_rfc3339(&text).ok_or_else(|| format!("Expiration {text:?} is no time"))?,
+        ),
+        None => None,
+    };
+    let credentials = Credentials {
+        access_key_id: printed.access_key_id,
+        secret_access_key: printed.secret_access_key,
+        session_token: printed.session_token.filter(|token| !token.is_empty()),
+    };
+    Ok(Lease { credentials, until })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_programs_keys_are_read_and_its_words_are_split_as_a_shell_does() {
+        let json = r#"{"Version":1,"AccessKeyId":"a b","SecretAccessKey":"s","SessionToken":"t","Expiration":"2026-01-02T03:04:05+01:00"}"#;
+        let lease = run(&format!("printf %s '{json}'")).await.unwrap();
+        assert_eq!(lease.credentials.access_key_id, "a b");
+        assert_eq!(lease.credentials.session_token.as_deref(), Some("t"));
+        assert_eq!(lease.until, time::parse_iso("2026-01-02T02:04:05Z"));
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_is_said_without_what_was_printed() {
+        let secret = r#"printf %s '{"Version":1,"SecretAccessKey":"hunter2"}'"#;
+        let cases = [
+            (secret, "did not print the JSON"),
+            ("false", "exit status: 1"),
+            ("/no/such/program x", "No such file"),
+            ("", "is empty"),
+            ("a 'b", "open quote"),
+            (r#"printf %s '{"Version":2,"AccessKeyId":"a","SecretAccessKey":"s"}'"#, "version 2"),
+        ];
+        for (command, told) in cases {
+            let error = run(command).await.unwrap_err();
+            assert!(error.contains(told) && !error.contains("hunter2"), "{command}: {error}");
+        }
+    }
+}
