@@ -12,7 +12,8 @@ use secrecy::SecretString;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let memory = MemoryStorage::new();
-    let backend = Backend { storage: Arc::new(memory.clone()), has_storage_config: true };
+    let backend =
+        Backend { storage: Arc::new(memory.clone()), has_storage_config: true, bucket: None };
     let password = SecretString::from("a password");
 
     let packs_only = FnPolicy::new(|id: &BlobId, _length| PutAttributes {

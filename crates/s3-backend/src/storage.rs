@@ -181,6 +181,16 @@ impl S3Storage {
         Self::builder(options).open()
     }
 
+    /// A folder below the prefix, as the whole key of its beginning, if there is one: other data
+    /// than blobs of this storage. A listing does not show it, and who creates a repository does
+    /// not want to be beside it.
+    ///
+    /// # Errors
+    /// As a listing.
+    pub async fn folder(&self) -> Result<Option<String>> {
+        self.inner.folder().await
+    }
+
     /// The same, with more to set.
     pub fn builder(options: S3Options) -> S3Builder {
         S3Builder {

@@ -54,8 +54,12 @@ impl StorageConfig {
                 all.push(self.explanation(begin, Some(index)));
             }
         }
-        if reached(prefix, &prefixes) || all.is_empty() {
+        if reached(prefix, &prefixes) {
             all.push(self.explanation(prefix, None));
+        }
+        if all.is_empty() {
+            // No blob of Kopia begins so. Another may, and the entries hold for it, too.
+            all.push(self.explain(prefix));
         }
         all
     }
@@ -203,6 +207,19 @@ mod tests {
         assert!(json["warnings"][0].as_str().unwrap().starts_with("W-ARCHIVE-SHORT"));
         let none = config.explain("q1");
         assert_eq!((none.entry, none.storage_class, none.prefix), (None, None, None));
+    }
+
+    #[test]
+    fn a_name_that_kopia_never_gives_is_matched_like_any_other() {
+        let text = r#"{"blobOptions":[{"prefix":"p","storageClass":"GLACIER"},
+            {"storageClass":"STANDARD"}]}"#;
+        let entry = |text: &str, id: &str| {
+            let mut all = config(text).explain_prefix(id);
+            (all.pop().unwrap().entry, all.len())
+        };
+        assert_eq!(entry(text, "p123-s4"), (Some(0), 0));
+        assert_eq!(entry(text, "foo/bar"), (Some(1), 0));
+        assert_eq!(entry(r#"{"blobOptions":[]}"#, "zz"), (None, 0));
     }
 
     #[test]

@@ -6,7 +6,10 @@
 
 use std::{collections::HashSet, ffi::OsString};
 
-use clap::{Arg, ArgAction, Command, builder::ValueParser};
+use clap::{
+    Arg, ArgAction, Command,
+    builder::{Resettable, ValueParser},
+};
 
 /// Is the argument a flag whose value is a boolean, and that is false or true where it is not
 /// given?
@@ -20,11 +23,27 @@ fn has_boolean(arg: &Arg) -> bool {
     arg.get_long().is_some() && arg.get_value_parser().type_id() == boolean
 }
 
+/// A boolean as Go reads it, in flags and in the environment.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("neither true nor false".to_owned()),
+    }
+}
+
+/// A variable that is set to nothing is one that is not set.
+fn without_empty_variable(arg: Arg) -> Arg {
+    let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
+}
+
 /// Makes every boolean flag of `command` and of all commands below it take `--x`, `--x=true` and
-/// `--x=false`.
+/// `--x=false`, and passes over variables that are set to nothing.
 pub fn with_optional_values(command: Command) -> Command {
     command
         .mut_args(|arg| {
+            let arg = without_empty_variable(arg);
             if !is_boolean(&arg) {
                 return arg;
             }
@@ -32,6 +51,7 @@ pub fn with_optional_values(command: Command) -> Command {
             let default = default.unwrap_or_else(|| "false".into());
             let is_off = default == "false";
             arg.action(ArgAction::Set)
+                .value_parser(boolean)
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")
@@ -126,6 +146,7 @@ mod tests {
         assert_eq!(parse(&["x", "--no-progress", "go", "--fast"]), (true, false));
         assert_eq!(parse(&["x", "go", "--no-fast", "--no-progress"]), (false, false));
         assert_eq!(parse(&["x", "go", "--fast=true", "--progress"]), (true, true));
+        assert_eq!(parse(&["x", "go", "--fast=1", "--progress=F"]), (true, false));
     }
 
     #[test]

@@ -43,11 +43,11 @@ impl Command {
 /// Which contents.
 #[derive(Debug, Clone, Args)]
 struct Range {
-    /// Only contents whose ID begins so.
+    /// Only contents whose ID begins so; the two below win over it, as in Kopia.
     #[arg(long, default_value = "")]
     prefix: String,
     /// Only contents with a letter before their hash: metadata.
-    #[arg(long, conflicts_with = "non_prefixed")]
+    #[arg(long)]
     prefixed: bool,
     /// Only contents without one: file data.
     #[arg(long)]
@@ -59,13 +59,9 @@ impl Range {
         let range = match (self.prefixed, self.non_prefixed) {
             (true, _) => IdRange::prefixed(),
             (_, true) => IdRange::unprefixed(),
-            _ => IdRange::all(),
+            _ => IdRange::starting_with(&self.prefix),
         };
         EntryFilter { range, deleted }
-    }
-
-    fn includes(&self, entry: &IndexEntry) -> bool {
-        self.prefix.is_empty() || entry.id.to_string().starts_with(&self.prefix)
     }
 }
 
@@ -109,7 +105,7 @@ impl List {
         };
         let client = app.open(Access::Read).await?;
         let entries = client.repo.entries(&self.range.filter(deleted)).await?;
-        let entries = entries.into_iter().filter(|entry| self.range.includes(entry));
+        let entries = entries.into_iter();
         if self.json.json {
             self.json.print_list(entries.map(|entry| as_json(&entry)));
             return Ok(Exit::Done);
@@ -211,7 +207,7 @@ impl Stats {
         let mut histogram = Histogram::default();
         let mut original = 0;
         let mut methods: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
-        for entry in entries.iter().filter(|entry| self.range.includes(entry)) {
+        for entry in &entries {
             let (plain, packed) =
                 (u64::from(entry.original_length), u64::from(entry.packed_length));
             histogram.add(packed, packed);

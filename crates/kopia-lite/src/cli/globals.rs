@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Arg, ArgAction, Args, Command, ValueEnum, builder::ValueParser};
 use secrecy::SecretString;
 use tracing::level_filters::LevelFilter;
 
@@ -84,35 +84,73 @@ pub struct Globals {
     /// What counts of the keys of .storageconfig that Kopia does not have.
     #[arg(long, global = true, value_enum, default_value = "obey", hide = true)]
     pub storage_config_extra_keys: ExtraKeys,
-
-    #[command(flatten)]
-    silent: Silent,
 }
 
-/// Kopia's flags for things that kopia-lite does not have: taken, so that scripts run. The first
-/// five ask for no more than what is so anyway: no log files, no log blobs, no maintenance, no
-/// waiting for an upgrade.
-#[derive(Debug, Clone, Args)]
-#[allow(clippy::struct_excessive_bools)] // each is a flag
-struct Silent {
-    #[arg(long, global = true, hide = true)]
-    disable_file_logging: bool,
-    #[arg(long, global = true, hide = true)]
-    disable_content_log: bool,
-    #[arg(long, global = true, hide = true, env = "KOPIA_DISABLE_REPOSITORY_LOG")]
-    disable_repository_log: bool,
-    #[arg(long, global = true, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
-    auto_maintenance: bool,
-    #[arg(long, global = true, hide = true, env = "KOPIA_REPO_UPGRADE_NO_BLOCK")]
-    upgrade_no_block: bool,
-    #[arg(long, global = true, hide = true)]
-    initial_update_check_delay: Option<String>,
-    #[arg(long, global = true, hide = true)]
-    update_check_interval: Option<String>,
-    #[arg(long, global = true, hide = true)]
-    update_available_notify_interval: Option<String>,
-    #[arg(long, global = true, hide = true)]
-    track_releasable: Vec<String>,
-    #[arg(long, global = true, hide = true)]
-    error_notifications: Option<String>,
+/// Kopia's global flags with a value, for things that kopia-lite does not have: log files and how
+/// they look, updates, notifications, measuring Kopia. Taken, so that scripts run.
+const SILENT_TEXTS: [&str; 32] = [
+    "adaptive-estimation-threshold",
+    "content-log-dir-max-age",
+    "content-log-dir-max-files",
+    "content-log-dir-max-total-size-mb",
+    "content-log-file",
+    "dangerous-commands",
+    "diagnostics-output-directory",
+    "error-notifications",
+    "file-log-level",
+    "initial-update-check-delay",
+    "log-dir",
+    "log-dir-max-age",
+    "log-dir-max-files",
+    "log-dir-max-total-size-mb",
+    "log-file",
+    "max-log-file-segment-size",
+    "metrics-listen-addr",
+    "metrics-push-addr",
+    "metrics-push-format",
+    "metrics-push-grouping",
+    "metrics-push-interval",
+    "metrics-push-job",
+    "metrics-push-password",
+    "metrics-push-username",
+    "profile-blocking-rate",
+    "profile-memory-rate",
+    "profile-mutex-fraction",
+    "progress-estimation-type",
+    "progress-update-interval",
+    "track-releasable",
+    "update-available-notify-interval",
+    "update-check-interval",
+];
+
+/// The same without a value. No log files, no log blobs, no maintenance and no waiting for an
+/// upgrade is what is so anyway.
+const SILENT_BOOLEANS: [&str; 18] = [
+    "auto-maintenance",
+    "console-timestamps",
+    "disable-content-log",
+    "disable-file-logging",
+    "disable-repository-log",
+    "dump-allocator-stats",
+    "enable-pprof",
+    "file-log-local-tz",
+    "json-log-console",
+    "json-log-file",
+    "metrics-store-on-exit",
+    "otlp-trace",
+    "profile-cpu",
+    "profile-go-gc-before-dump",
+    "profile-store-on-exit",
+    "trace-storage",
+    "upgrade-no-block",
+    "wait-for-log-sweep",
+];
+
+/// Adds the flags that are taken in silence to the whole program's `command`.
+pub fn with_silent_flags(command: Command) -> Command {
+    let hidden = |name: &'static str| Arg::new(name).long(name).global(true).hide(true);
+    let texts = SILENT_TEXTS.map(|name| hidden(name).action(ArgAction::Append));
+    let boolean = |name| hidden(name).action(ArgAction::SetTrue).value_parser(ValueParser::bool());
+    let booleans = SILENT_BOOLEANS.map(boolean);
+    command.args(texts).args(booleans)
 }

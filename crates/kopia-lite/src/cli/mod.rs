@@ -114,7 +114,7 @@ impl Command {
 
 /// The command tree, as parsed and as documented.
 pub fn definition() -> clap::Command {
-    argv::with_optional_values(Cli::command())
+    argv::with_optional_values(globals::with_silent_flags(Cli::command()))
 }
 
 /// Runs the program with `args`, the first of which is its name.

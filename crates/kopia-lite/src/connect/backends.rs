@@ -18,6 +18,8 @@ pub struct Backend {
     pub storage: DynStorage,
     /// May it hold a `.storageconfig`? Kopia honours one on S3 alone.
     pub has_storage_config: bool,
+    /// The bucket, where it is one: it may hold other data in folders, which no listing shows.
+    pub bucket: Option<S3Storage>,
 }
 
 /// Storages that Kopia knows and kopia-lite does not.
@@ -55,10 +57,11 @@ pub async fn open(connection: &StorageConnection) -> anyhow::Result<Backend> {
 /// The options are not right.
 pub fn s3(options: S3Options) -> anyhow::Result<Backend> {
     let storage = S3Storage::open(options)?;
-    Ok(Backend { storage: Arc::new(storage), has_storage_config: true })
+    let bucket = Some(storage.clone());
+    Ok(Backend { storage: Arc::new(storage), has_storage_config: true, bucket })
 }
 
 /// A folder.
 pub fn filesystem(storage: FilesystemStorage) -> Backend {
-    Backend { storage: Arc::new(storage), has_storage_config: false }
+    Backend { storage: Arc::new(storage), has_storage_config: false, bucket: None }
 }

@@ -91,7 +91,8 @@ pub fn cache_of(connection: &LocalConfig, file: &Path) -> Option<CacheOptions> {
     let by_file =
         Some(&caching.cache_directory).filter(|directory| !directory.is_empty()).map(|directory| {
             let base = file.parent().unwrap_or(Path::new("."));
-            paths::clean(&base.join(directory))
+            let directory = base.join(directory);
+            paths::absolute(&directory).unwrap_or(directory)
         });
     let directory = by_environment.or(by_file)?;
     let bytes = |value: i64| u64::try_from(value).unwrap_or(0);

@@ -1,6 +1,7 @@
 //! From a connection file to a storage: paths, identity, password, backends.
 
 pub mod backends;
+pub mod base64;
 pub mod config;
 pub mod identity;
 pub mod password;

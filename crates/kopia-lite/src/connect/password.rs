@@ -82,8 +82,7 @@ fn stored(config_file: &Path) -> anyhow::Result<Option<SecretString>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let bytes = BASE64_STANDARD
-        .decode(&text)
+    let bytes = super::base64::decode(&text)
         .with_context(|| format!("{} is not a stored password: not base64", path.display()))?;
     let password = String::from_utf8(bytes)
         .with_context(|| format!("{} is not a stored password: not UTF-8", path.display()))?;

@@ -87,6 +87,14 @@ pub fn clean(path: &Path) -> PathBuf {
     if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
 }
 
+/// `path` with the home folder for a `~` before its first slash.
+pub fn with_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
 /// `path` made absolute against the current folder, and cleaned.
 pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     Ok(clean(&std::path::absolute(path)?))

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 const CONFIG: &str = r#"{"blobOptions":[{"prefix":"p","storageClass":"GLACIER_IR"}]}"#;
 
 fn backend(memory: &MemoryStorage) -> Backend {
-    Backend { storage: Arc::new(memory.clone()), has_storage_config: true }
+    Backend { storage: Arc::new(memory.clone()), has_storage_config: true, bucket: None }
 }
 
 fn password() -> SecretString {

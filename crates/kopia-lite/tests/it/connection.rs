@@ -196,3 +196,55 @@ fn unknown_fields_of_the_file_survive_and_limits_are_kept() {
     let took = begun.elapsed();
     assert!(took.as_secs() < 15, "{took:?}, and twenty seconds by the storage's limit");
 }
+
+#[test]
+fn a_flat_repository_without_its_shards_file_is_connected_as_flat() {
+    let env = TestEnv::new();
+    env.ok(&format!("repository create filesystem --flat --path={}", env.text("flat")));
+    env.ok("repository disconnect");
+    std::fs::remove_file(env.path("flat").join(".shards")).unwrap();
+    env.ok(&format!("repository connect filesystem --flat --path={}", env.text("flat")));
+    assert_eq!(env.config()["storage"]["config"]["dirShards"], serde_json::json!([]));
+    env.ok("snapshot list");
+}
+
+#[test]
+fn a_tilde_that_the_shell_has_left_is_the_home_folder() {
+    let env = TestEnv::new();
+    std::fs::create_dir_all(env.path("home")).unwrap();
+    env.ok("repository create filesystem --path=~/repo");
+    assert!(env.path("home/repo/kopia.repository.f").exists());
+    env.fails(1, "repository connect filesystem --path=relative");
+}
+
+#[test]
+fn a_stored_password_may_end_with_a_line_break() {
+    let env = TestEnv::with_repository().with("KOPIA_PASSWORD", "");
+    let file = env.config_file().with_extension("config.kopia-password");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push('\n');
+    std::fs::write(&file, text).unwrap();
+    env.ok("snapshot list");
+}
+
+#[test]
+fn a_connection_file_named_without_its_folder_has_an_absolute_cache() {
+    let env = TestEnv::with_repository();
+    let repo = env.config()["storage"]["config"]["path"].as_str().unwrap().to_owned();
+    let there = env.path("there");
+    std::fs::create_dir_all(&there).unwrap();
+    let run = |line: &str| {
+        let mut command = env.command(line.split(' '));
+        let ended = command.current_dir(&there).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    };
+    run(&format!("--config-file=./own.config repository connect filesystem --path={repo}"));
+    let text = std::fs::read_to_string(there.join("own.config")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let cache = config["caching"]["cacheDirectory"].as_str().unwrap();
+    assert!(cache.starts_with('/'), "{cache}");
+    run("--config-file=./own.config snapshot list");
+    assert!(std::path::Path::new(cache).exists());
+    run("--config-file=./own.config repository disconnect");
+    assert!(!std::path::Path::new(cache).exists(), "the cache went with its connection");
+}

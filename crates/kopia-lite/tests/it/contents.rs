@@ -104,3 +104,16 @@ fn verify_ends_with_kopias_counters() {
         "{run:#?}"
     );
 }
+
+#[test]
+fn verify_looks_at_the_range_that_is_asked_for() {
+    let env = snapshotted();
+    let count = |flags: &str| {
+        let all = env.json(&format!("content verify --json {flags}"));
+        all["verifiedContents"].as_u64().unwrap()
+    };
+    let (all, k) = (count(""), count("--prefix=k"));
+    assert!(0 < k && k < all, "{k} of {all}");
+    assert_eq!(count("--prefix=zz"), 0);
+    assert_eq!(count("--prefixed") + count("--non-prefixed --prefix=k"), all);
+}

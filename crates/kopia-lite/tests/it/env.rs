@@ -77,6 +77,7 @@ impl TestEnv {
             .env("XDG_CONFIG_HOME", self.path("config"))
             .env("XDG_CACHE_HOME", self.path("cache"))
             .env("KOPIA_PASSWORD", PASSWORD)
+            .env("AWS_EC2_METADATA_DISABLED", "true") // nobody waits for it off EC2
             .env("TZ", "UTC")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())

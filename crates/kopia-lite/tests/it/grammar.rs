@@ -31,6 +31,30 @@ fn every_boolean_has_its_no() {
 }
 
 #[test]
+fn variables_may_be_empty_and_booleans_are_gos() {
+    let env = TestEnv::with_repository()
+        .with("KOPIA_DISABLE_REPOSITORY_LOG", "1")
+        .with("KOPIA_FORCE_COLOR", "0")
+        .with("KOPIA_PERSIST_CREDENTIALS_ON_CONNECT", "T")
+        .with("KOPIA_SNAPSHOT_FAIL_FAST", "")
+        .with("KOPIA_CONFIG_PATH", "")
+        .with("KOPIA_CACHE_DIRECTORY", "");
+    let source = env.plant();
+    env.ok(&format!("snapshot create {source}"));
+    let text = env.with("KOPIA_FORCE_COLOR", "yes").fails(2, "snapshot list");
+    assert!(text.contains("neither true nor false"), "{text}");
+}
+
+#[test]
+fn kopias_logs_and_measurements_are_taken_in_silence() {
+    let env = TestEnv::with_repository();
+    env.ok("repository status --log-dir=/tmp/x --file-log-level=debug --json-log-console \
+         --log-dir-max-files=3 --dangerous-commands=enabled --metrics-listen-addr=:1 --profile-cpu \
+         --no-auto-maintenance --disable-file-logging --progress-update-interval=1s");
+    env.fails(2, "repository status --ignore-missing-required-features");
+}
+
+#[test]
 fn kopias_aliases_work() {
     let env = TestEnv::with_repository();
     let source = env.plant();

@@ -101,6 +101,32 @@ fn wrong_credentials_and_missing_rights_are_exit_13() {
 }
 
 #[test]
+fn a_repository_is_not_created_over_others_in_folders() {
+    let s3 = S3Env::new();
+    s3.create("");
+    let flags = s3.flags().replace("--prefix=r/", "--prefix=");
+    let text = s3.fails(1, &format!("repository create s3 {flags}"));
+    assert!(text.contains("found existing data in storage location"), "{text}");
+    assert!(text.contains("holds r/"), "{text}");
+    assert!(s3.server.objects().keys("").iter().all(|key| key.starts_with("r/")));
+}
+
+#[test]
+fn keys_may_come_from_a_profile() {
+    let s3 = S3Env::new();
+    s3.create("");
+    let keys = "[backup]\naws_access_key_id = test\naws_secret_access_key = test-secret-key\n";
+    s3.write("home/.aws/credentials", keys);
+    let connect = format!("repository connect s3 {}", s3.place());
+    let text = s3.fails(13, &connect);
+    assert!(text.contains("none were found; looked in the connection"), "{text}");
+    let env = s3.env.with("AWS_PROFILE", "backup");
+    env.ok(&connect);
+    assert_eq!(env.config()["storage"]["config"]["accessKeyID"], "", "no key is copied");
+    env.ok("snapshot list");
+}
+
+#[test]
 fn there_is_no_repository_and_no_bucket() {
     let s3 = S3Env::new();
     let flags = s3.flags();

@@ -62,6 +62,18 @@ impl Inner {
         .boxed()
     }
 
+    /// A folder below the prefix, where keys lie that are no blobs of this storage.
+    pub(crate) async fn folder(&self) -> Result<Option<String>> {
+        let mut token = None;
+        loop {
+            let page = self.page("", token.as_deref()).await?;
+            if page.folder.is_some() || page.next.is_none() || page.next == token {
+                return Ok(page.folder);
+            }
+            token = page.next;
+        }
+    }
+
     async fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page> {
         let status = !self.list_learned.no_restore_status.load(Ordering::Relaxed);
         match self.page_once(prefix, token, status).await {

@@ -24,6 +24,8 @@ pub struct Entry {
 #[derive(Debug, Default, PartialEq)]
 pub struct Page {
     pub entries: Vec<Entry>,
+    /// The first of the folders below, by its whole key with the slash at its end.
+    pub folder: Option<String>,
     /// How to ask for the next page; `None` = this is the last.
     pub next: Option<String>,
 }
@@ -48,6 +50,7 @@ struct Reading {
     object: BTreeMap<String, String>,
     restore: BTreeMap<String, String>,
     objects: Vec<Object>,
+    folder: Option<String>,
 }
 
 struct Object {
@@ -92,6 +95,9 @@ impl Reading {
             ([], _) => {
                 self.fields.insert(name, text);
             }
+            (["CommonPrefixes"], "Prefix") => {
+                self.folder.get_or_insert(text);
+            }
             (["Contents"], _) => {
                 self.object.insert(name, text);
             }
@@ -116,7 +122,11 @@ impl Reading {
         let encoded = self.fields.get("EncodingType").is_some_and(|kind| kind.trim() == "url");
         let entries = self.objects.into_iter().map(|object| object.into_entry(encoded));
         let entries = entries.collect::<Result<_, _>>()?;
-        Ok(Page { entries, next: token.filter(|_| more) })
+        let folder = match self.folder {
+            Some(folder) if encoded => Some(decode(&folder)?),
+            folder => folder,
+        };
+        Ok(Page { entries, folder, next: token.filter(|_| more) })
     }
 }
 
@@ -203,7 +213,8 @@ mod tests {
             restore: Some(restored),
         };
         let second = Entry { key: "pre/p2".into(), modified, ..Entry::default() };
-        assert_eq!(page, Page { entries: vec![first, second], next: Some("t+/=".into()) });
+        let (folder, next) = (Some("pre/sub/".into()), Some("t+/=".into()));
+        assert_eq!(page, Page { entries: vec![first, second], folder, next });
     }
 
     #[test]

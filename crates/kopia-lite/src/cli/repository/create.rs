@@ -205,18 +205,20 @@ impl Create {
 async fn ensure_empty(named: &Named) -> anyhow::Result<()> {
     let stack = ClientBuilder::over(named.backend.clone()).stack().await?;
     let first = stack.full.list("").try_next().await.context("error listing blobs")?;
-    match first {
-        None => Ok(()),
-        Some(meta) => {
-            let name = &stack.full.info().name;
-            let message = format!(
-                "found existing data in storage location: {name} holds {}; \
-                 connect to it, or choose another prefix or folder",
-                meta.id
-            );
-            Err(Failure::new(Exit::Failed, message).into())
-        }
-    }
+    let found = match (first, &named.backend.bucket) {
+        (Some(meta), _) => Some(meta.id.to_string()),
+        // A repository beside others in folders would be no harm to them; but Kopia, which takes
+        // folders for blobs, could not clean it up.
+        (None, Some(bucket)) => bucket.folder().await.context("error listing blobs")?,
+        (None, None) => None,
+    };
+    let Some(found) = found else { return Ok(()) };
+    let name = &stack.full.info().name;
+    let message = format!(
+        "found existing data in storage location: {name} holds {found}; connect to it, or choose \
+         another prefix or folder"
+    );
+    Err(Failure::new(Exit::Failed, message).into())
 }
 
 /// Writes what every new repository has: the global policy, and who maintains it.

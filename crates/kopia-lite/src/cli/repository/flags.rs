@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use base64::prelude::{BASE64_STANDARD, Engine};
 use clap::Args;
 use fs_backend::FilesystemOptions;
 use kopia_format::{
@@ -12,7 +11,10 @@ use kopia_format::{
 };
 use s3_backend::{S3Options, ThrottlingLimits};
 
-use crate::{compose::ClientOptions, connect::paths};
+use crate::{
+    compose::ClientOptions,
+    connect::{base64, paths},
+};
 
 /// Go's durations, and days and weeks besides.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
@@ -101,7 +103,7 @@ impl S3Flags {
                 bail!("give one of --root-ca-pem-base64 and --root-ca-pem-path, not both")
             }
             (Some(text), None) => {
-                BASE64_STANDARD.decode(text).context("--root-ca-pem-base64 is not base64")?
+                base64::decode(text.as_bytes()).context("--root-ca-pem-base64 is not base64")?
             }
             (None, Some(path)) => fs_err::read(path)?,
             (None, None) => Vec::new(),
@@ -165,18 +167,20 @@ impl FilesystemFlags {
     /// # Errors
     /// The path is not absolute.
     pub fn options(&self) -> anyhow::Result<FilesystemOptions> {
-        if !self.path.is_absolute() {
-            bail!("filesystem repository path must be absolute: {}", self.path.display());
+        // A shell leaves `--path=~/x` as it is.
+        let path = paths::with_home(&self.path);
+        if !path.is_absolute() {
+            bail!("filesystem repository path must be absolute: {}", path.display());
         }
         Ok(FilesystemOptions {
-            path: paths::clean(&self.path),
+            path: paths::clean(&path),
+            dir_shards: self.flat.then(Vec::new),
             file_mode: self.file_mode,
             dir_mode: self.dir_mode,
             uid: self.owner_uid.map(i64::from),
             gid: self.owner_gid.map(i64::from),
             list_parallelism: self.list_parallelism,
             other: self.speed.as_options(),
-            ..FilesystemOptions::default()
         })
     }
 }
@@ -261,10 +265,12 @@ impl ConnectFlags {
     ) -> LocalConfig {
         use crate::connect::identity;
         let directory = match &self.cache_directory {
-            Some(given) => paths::absolute(given).unwrap_or_else(|_| given.clone()),
+            Some(given) => paths::with_home(given),
             None => paths::default_cache_directory(unique_id, &app.config_file),
         };
-        let file = paths::absolute(&app.config_file).unwrap_or_else(|_| app.config_file.clone());
+        let directory = paths::absolute(&directory).unwrap_or(directory);
+        // Seen from a file that was named without its folder there is no way, as in Kopia.
+        let file = paths::clean(&app.config_file);
         let seconds =
             |age: Option<std::time::Duration>| Seconds(age.map_or(0.0, |age| age.as_secs_f64()));
         let caching = (self.content_cache_size_mb > 0).then(|| CachingOptions {
