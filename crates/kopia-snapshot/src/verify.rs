@@ -56,6 +56,8 @@ pub struct VerifyProblem {
     pub object: ObjectId,
     /// The pack that is to blame, if one is.
     pub blob: Option<String>,
+    /// The pack is archived: it can't be read now, and nothing is known to be wrong.
+    pub archived: bool,
     /// What is wrong, in Kopia's words where Kopia finds it, too.
     pub message: String,
 }
@@ -171,6 +173,7 @@ impl Run<'_> {
                 path: path.to_owned(),
                 object,
                 blob,
+                archived: false,
                 message,
             });
         }
@@ -312,9 +315,12 @@ impl Run<'_> {
         while let Some((id, content)) = contents.next().await {
             if let Err(error) = content {
                 let Some((path, object)) = wanted.get(&id).cloned() else { continue };
+                let archived = matches!(error, RepoError::ContentArchived { .. });
                 let error = SnapshotError::from(error);
                 let blob = error.blob();
+                let before = self.report.problems.len();
                 self.note(&path, object, blob, format!("error reading object {object}: {error}"));
+                self.report.problems[before..].iter_mut().for_each(|it| it.archived = archived);
             }
             (self.progress)(&self.report.stats);
         }

@@ -315,14 +315,14 @@ impl Verify {
         let report = verified.await?;
         progress.finish();
         let counters = packs.counters(&report);
+        if report.contents_cold > 0 {
+            let count = report.contents_cold;
+            app.warn(format!("{count} contents are archived and were not read."));
+        }
         if self.json.json {
             self.json.print(&counters);
         } else {
             app.info("Finished verifying contents");
-            if report.contents_cold > 0 {
-                let count = report.contents_cold;
-                app.warn(format!("{count} contents are archived and were not read."));
-            }
             app.info(format!("verifyCounters:\t{}", self.json.render(&counters)));
         }
         match report.problems() {

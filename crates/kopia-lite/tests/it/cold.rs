@@ -63,6 +63,11 @@ fn all_else_works_while_packs_are_cold() {
     s3.ok(&format!("snapshot pin {id} --add=keep"));
     s3.ok("snapshot expire --all --delete");
     assert_eq!(s3.server.requests().gets("r/p"), 0);
+    // What can't be read now is not damaged.
+    let text = s3.fails(4, "snapshot verify --verify-files-percent=100");
+    assert!(text.contains("GLACIER"), "{text}");
+    let run = s3.line("content verify --full --json");
+    assert!(run.code == 0 && run.stderr.contains("are archived and were not read"), "{run:?}");
     // What needs no cold pack can be restored: the new file lies in a warm one.
     let newest = s3.newest();
     s3.ok(&format!("restore {newest}/new.bin {}", s3.text("new.bin")));

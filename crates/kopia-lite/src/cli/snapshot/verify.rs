@@ -72,7 +72,11 @@ impl Verify {
         let report = verify(&client.repo, &roots, &options, &tell, &app.stop).await?;
         progress.finish();
         self.print(app, &report);
-        Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Damaged })
+        Ok(match &report.problems[..] {
+            [] => Exit::Done,
+            problems if problems.iter().all(|problem| problem.archived) => Exit::Archived,
+            _ => Exit::Damaged,
+        })
     }
 
     async fn roots(&self, app: &App, repo: &Repository) -> anyhow::Result<Vec<(String, DirEntry)>> {
