@@ -350,3 +350,15 @@ fn verify_counts_and_finds_damage() {
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(json["errorCount"], 1);
 }
+
+#[test]
+fn a_source_that_can_not_be_named_costs_no_other() {
+    use std::os::unix::ffi::OsStringExt;
+    let env = TestEnv::with_repository();
+    let source = env.plant();
+    let odd = std::ffi::OsString::from_vec(b"/tmp/odd-\xff".to_vec());
+    let words = ["snapshot", "create", &source].map(std::ffi::OsString::from);
+    let run = env.run(words.into_iter().chain([odd, source.clone().into()]));
+    assert!(run.code == 1 && run.stderr.contains("not UTF-8"), "{run:?}");
+    assert_eq!(env.json("snapshot list --show-identical --json").as_array().unwrap().len(), 2);
+}

@@ -93,7 +93,7 @@ impl Create {
         if self.all && !self.sources.is_empty() {
             bail!("cannot use --all when a source path argument is specified");
         }
-        let tags = snapshot::parse_tags(&self.tags)?;
+        snapshot::parse_tags(&self.tags)?; // before anything is opened
         let client = app.open(Access::Write).await?;
         let writer = client.repo.writer()?;
         let sources =
@@ -107,18 +107,13 @@ impl Create {
             if app.stop.is_cancelled() {
                 break;
             }
-            let request = CreateRequest {
-                source: self.source_of(&writer, &path)?,
-                input: self.input_of(app, &path)?,
-                description: self.description.clone(),
-                tags: tags.clone(),
-                pins: self.pin.clone(),
-                times: (start_time, end_time),
-                options: self.options()?,
-                sink: Arc::new(kopia_snapshot::upload::Silent),
-                stop: app.stop.clone(),
+            // A source that can't be asked for must not cost the others.
+            let request = self.request(app, &writer, &path, (start_time, end_time));
+            let taken = match request {
+                Ok(request) => self.one(app, &writer, request).await,
+                Err(error) => Err(error),
             };
-            match self.one(app, &writer, request).await {
+            match taken {
                 Ok(had_errors) => incomplete |= had_errors,
                 Err(error) => failures.push(error),
             }
@@ -128,6 +123,26 @@ impl Create {
         }
         app.flush(&writer).await?;
         finish(failures, incomplete)
+    }
+
+    fn request(
+        &self,
+        app: &App,
+        writer: &RepositoryWriter,
+        path: &std::path::Path,
+        times: (Option<kopia_format::time::GoTime>, Option<kopia_format::time::GoTime>),
+    ) -> anyhow::Result<CreateRequest> {
+        Ok(CreateRequest {
+            source: self.source_of(writer, path)?,
+            input: self.input_of(app, path)?,
+            description: self.description.clone(),
+            tags: snapshot::parse_tags(&self.tags)?,
+            pins: self.pin.clone(),
+            times,
+            options: self.options()?,
+            sink: Arc::new(kopia_snapshot::upload::Silent),
+            stop: app.stop.clone(),
+        })
     }
 
     /// Takes one snapshot; gives whether entries are missing from it.
