@@ -167,16 +167,21 @@ impl Run<'_> {
         most > 0 && self.report.problems.len() >= most
     }
 
-    fn note(&mut self, path: &str, object: ObjectId, blob: Option<String>, message: String) {
-        if !self.is_full() {
-            self.report.problems.push(VerifyProblem {
-                path: path.to_owned(),
-                object,
-                blob,
-                archived: false,
-                message,
-            });
+    /// Keeps a problem, unless there are enough.
+    fn note(
+        &mut self,
+        path: &str,
+        object: ObjectId,
+        blob: Option<String>,
+        message: String,
+    ) -> Option<&mut VerifyProblem> {
+        if self.is_full() {
+            return None;
         }
+        let path = path.to_owned();
+        let problem = VerifyProblem { path, object, blob, archived: false, message };
+        self.report.problems.push(problem);
+        self.report.problems.last_mut()
     }
 
     /// Looks at a batch of entries and adds what is below its folders to `next`.
@@ -318,9 +323,10 @@ impl Run<'_> {
                 let archived = matches!(error, RepoError::ContentArchived { .. });
                 let error = SnapshotError::from(error);
                 let blob = error.blob();
-                let before = self.report.problems.len();
-                self.note(&path, object, blob, format!("error reading object {object}: {error}"));
-                self.report.problems[before..].iter_mut().for_each(|it| it.archived = archived);
+                let message = format!("error reading object {object}: {error}");
+                if let Some(problem) = self.note(&path, object, blob, message) {
+                    problem.archived = archived;
+                }
             }
             (self.progress)(&self.report.stats);
         }

@@ -12,12 +12,11 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::{
-    Credentials, Environment,
+    Environment,
     lease::{Fetch, Lease},
     var,
     web::{Question, Reply, Web},
 };
-use crate::time;
 
 const ECS: &str = "http://169.254.170.2";
 const WITHIN: Duration = Duration::from_secs(5);
@@ -67,18 +66,7 @@ pub(super) fn read(reply: &Reply) -> Result<Lease, String> {
     if given.access_key_id.is_empty() || given.secret_access_key.is_empty() {
         return Err(format!("its answer holds no key ({})", said.unwrap_or_default()));
     }
-    let until = match &given.expiration {
-        Some(text) => Some(
-            time::parse_rfc3339(text).ok_or_else(|| format!("Expiration {text:?} is no time"))?,
-        ),
-        None => None,
-    };
-    let credentials = Credentials {
-        access_key_id: given.access_key_id,
-        secret_access_key: given.secret_access_key,
-        session_token: given.token.filter(|token| !token.is_empty()),
-    };
-    Ok(Lease { credentials, until })
+    Lease::of(given.access_key_id, given.secret_access_key, given.token, given.expiration)
 }
 
 impl Container {

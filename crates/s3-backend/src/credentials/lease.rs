@@ -12,6 +12,7 @@ use blob_core::{Clock, Timestamp};
 use tokio::sync::Mutex;
 
 use super::{Credentials, ProvideCredentials};
+use crate::time;
 
 /// AWS' own clients renew five minutes before the end.
 const AHEAD_MAX: Duration = Duration::from_secs(300);
@@ -24,6 +25,27 @@ pub(super) struct Lease {
     pub credentials: Credentials,
     /// `None` = they do not end.
     pub until: Option<Timestamp>,
+}
+
+impl Lease {
+    /// What a service or a program gave. An empty token or end is none.
+    ///
+    /// # Errors
+    /// The end is no time.
+    pub fn of(
+        access_key_id: String,
+        secret_access_key: String,
+        session_token: Option<String>,
+        expiration: Option<String>,
+    ) -> Result<Self, String> {
+        let set = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let end = |text: String| {
+            time::parse_rfc3339(&text).ok_or_else(|| format!("Expiration {text:?} is no time"))
+        };
+        let session_token = set(session_token);
+        let credentials = Credentials { access_key_id, secret_access_key, session_token };
+        Ok(Self { credentials, until: set(expiration).map(end).transpose()? })
+    }
 }
 
 /// Where keys are fetched.

@@ -145,7 +145,6 @@ impl Sources {
         let mut sources: Vec<Arc<dyn ProvideCredentials>> = vec![Arc::new(Connection(keys))];
         if profile.is_some() {
             sources.push(Arc::new(Renewed::new(profiles(profile), clock.clone())));
-            sources.extend(more);
         } else {
             let web_identity = WebIdentity { environment: environment.clone(), web: web.clone() };
             let container = Container { environment: environment.clone(), web: web.clone() };

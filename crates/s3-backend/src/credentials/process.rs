@@ -10,8 +10,7 @@ use std::{process::Stdio, time::Duration};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::{Credentials, lease::Lease};
-use crate::time;
+use super::lease::Lease;
 
 /// Some ask a person for a code.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -65,23 +64,14 @@ fn read(printed: &[u8]) -> Result<Lease, String> {
     if printed.version != 1 {
         return Err(format!("its JSON is of version {}, known is 1", printed.version));
     }
-    let until = match printed.expiration.filter(|text| !text.is_empty()) {
-        Some(text) => Some(
-            time::parse_rfc3339(&text).ok_or_else(|| format!("Expiration {text:?} is no time"))?,
-        ),
-        None => None,
-    };
-    let credentials = Credentials {
-        access_key_id: printed.access_key_id,
-        secret_access_key: printed.secret_access_key,
-        session_token: printed.session_token.filter(|token| !token.is_empty()),
-    };
-    Ok(Lease { credentials, until })
+    let Printed { access_key_id, secret_access_key, session_token, expiration, .. } = printed;
+    Lease::of(access_key_id, secret_access_key, session_token, expiration)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time;
 
     #[tokio::test]
     async fn a_programs_keys_are_read_and_its_words_are_split_as_a_shell_does() {

@@ -54,7 +54,8 @@ pub(super) fn of(options: &S3Options) -> Result<Option<(Role, Endpoint)>, (&'sta
     Ok(Some((role, endpoint)))
 }
 
-/// Go's form: `1h0m0s`, `90m`, `1.5h`; units from nanoseconds to hours.
+/// Go's form, `1h0m0s`, `90m`, `1.5h`, with units from nanoseconds to hours. `kopia-format` reads
+/// it, too; but this crate knows no backup format.
 fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {

@@ -19,15 +19,12 @@ use super::{
     lease::Lease,
     web::{Question, Reply, Web},
 };
-use crate::{
-    time,
-    wire::{Node, Nodes},
-};
+use crate::wire::{Node, Nodes};
 
 const VERSION: &str = "2011-06-15";
 const FORM: &str = "application/x-www-form-urlencoded";
 const WITHIN: Duration = Duration::from_secs(30);
-/// What the service takes where nothing is said; shorter is for the one who trusts the role.
+/// What the service itself takes where nothing is said.
 const DURATION_SECS: u64 = 3_600;
 
 /// Where the service is asked.
@@ -175,20 +172,14 @@ fn read(reply: &Reply) -> Result<Lease, String> {
         let value = found.remove(name).map(|value| value.trim().to_owned());
         value.filter(|value| !value.is_empty()).ok_or_else(|| format!("its answer has no {name}"))
     };
-    let credentials = Credentials {
-        access_key_id: take("AccessKeyId")?,
-        secret_access_key: take("SecretAccessKey")?,
-        session_token: Some(take("SessionToken")?),
-    };
-    let until = take("Expiration")?;
-    let until =
-        time::parse_rfc3339(&until).ok_or_else(|| format!("Expiration {until:?} is no time"))?;
-    Ok(Lease { credentials, until: Some(until) })
+    let (id, secret) = (take("AccessKeyId")?, take("SecretAccessKey")?);
+    Lease::of(id, secret, Some(take("SessionToken")?), Some(take("Expiration")?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time;
 
     fn reply(status: u16, body: &str) -> Reply {
         Reply { status, body: body.to_owned().into() }

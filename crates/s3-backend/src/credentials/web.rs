@@ -84,7 +84,7 @@ impl Web {
             let mut request = Request::builder()
                 .method(method)
                 .uri(&url)
-                .body(UploadBody::new(&Payload::from(body.clone())))
+                .body(UploadBody::new(&Payload::from(body)))
                 .map_err(|error| error.to_string())?;
             let authority = request.uri().authority().map(|authority| authority.to_string());
             let authority = authority.ok_or("it is not an address with a host")?;

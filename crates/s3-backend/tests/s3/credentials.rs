@@ -30,6 +30,16 @@ impl Setting {
         Self { server, issuer, environment, home }
     }
 
+    /// In a container that has its token.
+    async fn in_container(lifetime: Duration) -> Self {
+        let mut setting = Self::new(lifetime).await;
+        setting.write("token", Issuer::CONTAINER_TOKEN);
+        setting.set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", setting.path("token"));
+        let address = format!("{}/container", setting.issuer.endpoint());
+        setting.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", address);
+        setting
+    }
+
     fn set(&mut self, name: &str, value: impl Into<String>) {
         self.environment.insert(name.into(), value.into());
     }
@@ -275,11 +285,7 @@ async fn the_role_of_a_connection_is_taken_with_its_keys() {
 /// One upload that crosses two renewals, for each source that has to renew.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_three_seconds_are_renewed_while_an_upload_runs() {
-    let mut setting = Setting::new(Duration::from_secs(3)).await;
-    setting.write("token", Issuer::CONTAINER_TOKEN);
-    setting.set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", setting.path("token"));
-    let address = format!("{}/container", setting.issuer.endpoint());
-    setting.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", address);
+    let setting = Setting::in_container(Duration::from_secs(3)).await;
     let storage = setting.storage();
     let begun = std::time::Instant::now();
     let mut count = 0;
@@ -300,11 +306,7 @@ async fn keys_of_three_seconds_are_renewed_while_an_upload_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_that_fails_is_bridged_by_keys_that_still_hold() {
-    let mut setting = Setting::new(Duration::from_secs(3)).await;
-    setting.write("token", Issuer::CONTAINER_TOKEN);
-    setting.set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", setting.path("token"));
-    let address = format!("{}/container", setting.issuer.endpoint());
-    setting.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", address);
+    let setting = Setting::in_container(Duration::from_secs(3)).await;
     let storage = setting.storage();
     put(&storage, "p1", b"x").await;
     tokio::time::sleep(Duration::from_millis(2_450)).await;

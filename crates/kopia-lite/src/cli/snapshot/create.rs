@@ -1,6 +1,9 @@
 //! `snapshot create`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -93,7 +96,7 @@ impl Create {
         if self.all && !self.sources.is_empty() {
             bail!("cannot use --all when a source path argument is specified");
         }
-        snapshot::parse_tags(&self.tags)?; // before anything is opened
+        let (tags, options) = (snapshot::parse_tags(&self.tags)?, self.options()?);
         let client = app.open(Access::Write).await?;
         let writer = client.repo.writer()?;
         let sources =
@@ -101,6 +104,19 @@ impl Create {
         if sources.is_empty() {
             bail!("no snapshot sources");
         }
+        let request = |path: &Path| -> anyhow::Result<CreateRequest> {
+            Ok(CreateRequest {
+                source: self.source_of(&writer, path)?,
+                input: self.input_of(app, path)?,
+                description: self.description.clone(),
+                tags: tags.clone(),
+                pins: self.pin.clone(),
+                times: (start_time, end_time),
+                options: options.clone(),
+                sink: Arc::new(kopia_snapshot::upload::Silent),
+                stop: app.stop.clone(),
+            })
+        };
         let mut failures = Vec::new();
         let mut incomplete = false;
         for path in sources {
@@ -108,8 +124,7 @@ impl Create {
                 break;
             }
             // A source that can't be asked for must not cost the others.
-            let request = self.request(app, &writer, &path, (start_time, end_time));
-            let taken = match request {
+            let taken = match request(&path) {
                 Ok(request) => self.one(app, &writer, request).await,
                 Err(error) => Err(error),
             };
@@ -123,26 +138,6 @@ impl Create {
         }
         app.flush(&writer).await?;
         finish(failures, incomplete)
-    }
-
-    fn request(
-        &self,
-        app: &App,
-        writer: &RepositoryWriter,
-        path: &std::path::Path,
-        times: (Option<kopia_format::time::GoTime>, Option<kopia_format::time::GoTime>),
-    ) -> anyhow::Result<CreateRequest> {
-        Ok(CreateRequest {
-            source: self.source_of(writer, path)?,
-            input: self.input_of(app, path)?,
-            description: self.description.clone(),
-            tags: snapshot::parse_tags(&self.tags)?,
-            pins: self.pin.clone(),
-            times,
-            options: self.options()?,
-            sink: Arc::new(kopia_snapshot::upload::Silent),
-            stop: app.stop.clone(),
-        })
     }
 
     /// Takes one snapshot; gives whether entries are missing from it.
@@ -228,11 +223,7 @@ impl Create {
         })
     }
 
-    fn source_of(
-        &self,
-        writer: &RepositoryWriter,
-        path: &std::path::Path,
-    ) -> anyhow::Result<Source> {
+    fn source_of(&self, writer: &RepositoryWriter, path: &Path) -> anyhow::Result<Source> {
         let repo = writer.repository();
         if let Some(text) = &self.override_source {
             let source = snapshot::parse_source(repo, text)?;
@@ -248,7 +239,7 @@ impl Create {
         Ok(Source::new(repo.hostname(), repo.username(), path))
     }
 
-    fn input_of(&self, app: &App, path: &std::path::Path) -> anyhow::Result<Input> {
+    fn input_of(&self, app: &App, path: &Path) -> anyhow::Result<Input> {
         match &self.stdin_file {
             Some(name) => Ok(Input::Stream { name: name.clone(), pieces: read_stdin() }),
             None => {

@@ -1,10 +1,8 @@
 //! `snapshot delete`.
 
-use anyhow::bail;
 use clap::Args;
 use kopia_format::snapshot::SnapshotManifest;
-use kopia_repo::{Repository, RepositoryWriter};
-use kopia_snapshot::manifests;
+use kopia_repo::RepositoryWriter;
 
 use crate::{
     cli::{App, app::Access, snapshot},
@@ -34,7 +32,7 @@ impl Delete {
         let client = app.open(access).await?;
         let repo = &client.repo;
         let doomed = if self.all_snapshots_for_source {
-            self.of_sources(repo).await?
+            snapshot::find_by_sources(repo, &self.ids).await?
         } else {
             snapshot::find_by_ids(repo, &self.ids).await?
         };
@@ -49,19 +47,6 @@ impl Delete {
         delete(app, &writer, &doomed).await?;
         app.flush(&writer).await?;
         Ok(Exit::Done)
-    }
-
-    async fn of_sources(&self, repo: &Repository) -> anyhow::Result<Vec<SnapshotManifest>> {
-        let mut all = Vec::new();
-        for source in &self.ids {
-            let source = snapshot::parse_source(repo, source)?;
-            let found = manifests::of_source(repo, &source).await?;
-            if found.is_empty() {
-                bail!("no snapshots for source {source}");
-            }
-            all.extend(found);
-        }
-        Ok(all)
     }
 }
 

@@ -94,6 +94,26 @@ pub fn parse_tags(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> 
     Ok(tags)
 }
 
+/// All snapshots of the sources that `texts` name.
+///
+/// # Errors
+/// A text is no source, or the source has no snapshots: a name that was mistyped must not pass.
+pub async fn find_by_sources(
+    repo: &Repository,
+    texts: &[String],
+) -> anyhow::Result<Vec<SnapshotManifest>> {
+    let mut all = Vec::new();
+    for text in texts {
+        let source = parse_source(repo, text)?;
+        let found = manifests::of_source(repo, &source).await?;
+        if found.is_empty() {
+            bail!("no snapshots for source {source}");
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
 /// The snapshots that `ids` name, each once, all found before anything is done to one.
 ///
 /// # Errors

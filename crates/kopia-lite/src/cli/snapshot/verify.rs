@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
 use clap::Args;
 use kopia_format::{
     directory::{DirEntry, EntryKind},
@@ -86,15 +85,7 @@ impl Verify {
         for id in &self.ids {
             found.extend(snapshot::find_by_id(repo, id).await?);
         }
-        for text in &self.sources {
-            let source = snapshot::parse_source(repo, text)?;
-            let snapshots = manifests::of_source(repo, &source).await?;
-            if snapshots.is_empty() {
-                // A name that was mistyped must not verify nothing for years.
-                bail!("there are no snapshots of {source}: nothing was verified");
-            }
-            found.extend(snapshots);
-        }
+        found.extend(snapshot::find_by_sources(repo, &self.sources).await?);
         if is_bare && self.directory_id.is_empty() && self.file_id.is_empty() {
             found = manifests::find(repo, &[]).await?;
         }
