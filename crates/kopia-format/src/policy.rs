@@ -5,6 +5,8 @@
 //! where the type is an `Option`; elsewhere 0, "" and an empty list are "not set", as in Kopia.
 //! Merging lives with the uploader. Facts: `docs/format/07-upload-restore.md` §4.
 
+mod cron;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -377,13 +379,19 @@ impl Policy {
     /// # Errors
     ///
     /// [`FormatError::Invalid`] as Kopia refuses it: a path that ends in a slash, a limit of
-    /// parallel snapshots on a path, `manual` beside another schedule.
+    /// parallel snapshots on a path, `manual` beside another schedule, a line of crontab that
+    /// can't be read.
     pub fn check(&self, target: &Source) -> Result<()> {
         let invalid =
             |reason: &str| Err(FormatError::Invalid { what: "policy", reason: reason.to_owned() });
         let only_manual = Scheduling { manual: true, ..Scheduling::default() };
         if self.scheduling.manual && self.scheduling != only_manual {
             return invalid("manual can't be combined with other scheduling");
+        }
+        for line in &self.scheduling.cron {
+            if let Err(reason) = cron::check(line) {
+                return invalid(&format!("cron expression {line:?}: {reason}"));
+            }
         }
         if !target.path.is_empty() && self.upload.max_parallel_snapshots.is_some() {
             return invalid("max parallel snapshots can't be set on a path");
