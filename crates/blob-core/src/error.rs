@@ -154,6 +154,16 @@ pub enum BlobError {
         #[source]
         source: Source,
     },
+    /// There is no connection: the name is unknown, nothing listens there, no route. It may work
+    /// when tried again; where the storage never answered, its address is more likely wrong.
+    #[error("{op} failed: {source}")]
+    Unreachable {
+        /// What was tried.
+        op: &'static str,
+        /// Why there is no connection.
+        #[source]
+        source: Source,
+    },
     /// It failed, and trying again won't help.
     #[error("{op} of {} failed: {source}", id.as_ref().map_or("the storage", BlobId::as_str))]
     Other {
@@ -183,7 +193,9 @@ impl BlobError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Throttled { after: Some(after) } => Retry::After(*after),
-            Self::Throttled { after: None } | Self::Transient { .. } => Retry::Backoff,
+            Self::Throttled { after: None } | Self::Transient { .. } | Self::Unreachable { .. } => {
+                Retry::Backoff
+            }
             _ => Retry::Never,
         }
     }

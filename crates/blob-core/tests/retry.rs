@@ -92,6 +92,23 @@ async fn pauses_double_up_to_the_longest_and_attempts_end() {
 }
 
 #[tokio::test]
+async fn a_storage_that_never_answered_is_not_waited_for() {
+    let bench = bench(Retry::new().entropy(Arc::new(Longest)));
+    let nobody = || BlobError::Unreachable { op: "get", source: "nobody listens".into() };
+    bench.faulty.rule(Rule::new(Fault::before(nobody)).times(3));
+    let error = bench.storage.get(&id("p1"), ReadRange::Full).await.unwrap_err();
+    assert!(matches!(error, BlobError::Unreachable { .. }));
+    assert_eq!((bench.faulty.calls(), bench.pauses()), (3, millis(&[100, 200])));
+    // Any answer is a sign of life, also a bad one: from then on it is waited for.
+    let missing = bench.storage.get(&id("p1"), ReadRange::Full).await.unwrap_err();
+    assert!(missing.is_not_found());
+    bench.faulty.rule(Rule::new(Fault::before(nobody)));
+    let error = bench.storage.get(&id("p1"), ReadRange::Full).await.unwrap_err();
+    assert!(matches!(error, BlobError::Unreachable { .. }));
+    assert_eq!(bench.faulty.calls(), 3 + 1 + 10);
+}
+
+#[tokio::test]
 async fn pauses_are_drawn_from_their_whole_length() {
     let bench = bench(Retry::new().attempts(200).entropy(Arc::new(SeededEntropy::new(7))));
     bench.faulty.rule(Rule::new(Fault::before(Fault::transient)).times(150));

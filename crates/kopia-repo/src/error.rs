@@ -241,6 +241,19 @@ impl RepoError {
         }
     }
 
+    /// The pack that is to blame for a content that can't be read, or the blob that the storage
+    /// failed on.
+    pub fn blob(&self) -> Option<&BlobId> {
+        match self {
+            Self::PackMissing { pack, .. }
+            | Self::PackTruncated { pack, .. }
+            | Self::ContentDamaged { pack, .. }
+            | Self::ContentArchived { pack, .. } => Some(pack),
+            Self::Blob(error) => error.id(),
+            _ => None,
+        }
+    }
+
     /// The archived pack that has to be thawed first, if that is the trouble.
     pub fn archived_pack(&self) -> Option<&BlobId> {
         match self {
@@ -317,6 +330,9 @@ fn blob_error_again(error: &BlobError) -> BlobError {
         BlobError::Throttled { after } => BlobError::Throttled { after: *after },
         BlobError::Transient { op, source } => {
             BlobError::Transient { op, source: source.to_string().into() }
+        }
+        BlobError::Unreachable { op, source } => {
+            BlobError::Unreachable { op, source: source.to_string().into() }
         }
         BlobError::Other { op, id, source } => {
             BlobError::Other { op, id: id.clone(), source: source.to_string().into() }

@@ -191,6 +191,16 @@ impl S3Storage {
         self.inner.folder().await
     }
 
+    /// The bucket's region: as given or guessed, and corrected as soon as an answer has told.
+    pub fn region(&self) -> String {
+        self.inner.wire.region().name
+    }
+
+    /// The text before every blob ID.
+    pub fn prefix(&self) -> &str {
+        &self.inner.prefix
+    }
+
     /// The same, with more to set.
     pub fn builder(options: S3Options) -> S3Builder {
         S3Builder {

@@ -4,13 +4,14 @@
 //! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>), so that clients
 //! that failed together don't come back together. All calls of a storage share a budget of retries
 //! that successes refill: when most calls fail for long, calls soon fail at once, and a storm ends.
-//! What is worth another try is the error's own word, [`BlobError::retry`].
+//! What is worth another try is the error's own word, [`BlobError::retry`]. A storage that nobody
+//! reached yet is not waited for: its address is more likely wrong than its network down.
 
 use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +28,12 @@ use crate::{
     OsEntropy, Payload, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retry as Advice,
     SystemClock, ThawOutcome, ThawRequest, forward,
 };
+
+/// How often a storage is tried that never answered.
+const ATTEMPTS_UNKNOWN: u32 = 3;
+
+/// After so many failures a call that goes on is worth a warning.
+const FAILURES_LOUD: u32 = 5;
 
 /// Repeats calls that failed for a passing reason.
 ///
@@ -124,7 +131,8 @@ impl Retry {
 impl Layer for Retry {
     fn wrap(&self, inner: DynStorage) -> DynStorage {
         let left = AtomicU32::new(self.budget);
-        Arc::new(RetryStorage { inner, rules: self.clone(), left })
+        let reached = AtomicBool::new(false);
+        Arc::new(RetryStorage { inner, rules: self.clone(), left, reached })
     }
 }
 
@@ -134,6 +142,8 @@ struct RetryStorage {
     rules: Retry,
     /// Retries left in the budget.
     left: AtomicU32,
+    /// Did it ever answer?
+    reached: AtomicBool,
 }
 
 impl RetryStorage {
@@ -144,11 +154,29 @@ impl RetryStorage {
             Advice::Backoff => Duration::ZERO,
             Advice::After(after) => after,
         };
-        if failed >= self.rules.attempts || asked > self.rules.patience || !self.spend() {
+        let attempts = self.attempts_after(&error);
+        if failed >= attempts || asked > self.rules.patience || !self.spend() {
             return Err(error);
         }
-        self.rules.clock.sleep(asked.saturating_add(self.rules.pause(failed))).await;
+        let pause = asked.saturating_add(self.rules.pause(failed));
+        if failed >= FAILURES_LOUD {
+            tracing::warn!(%error, failed, seconds = pause.as_secs(), "trying again");
+        } else {
+            tracing::debug!(%error, failed, ?pause, "trying again");
+        }
+        self.rules.clock.sleep(pause).await;
         Ok(())
+    }
+
+    /// How often a call may be made that failed so.
+    fn attempts_after(&self, error: &BlobError) -> u32 {
+        if !matches!(error, BlobError::Unreachable { .. }) {
+            self.reached.store(true, Ordering::Relaxed);
+        }
+        match self.reached.load(Ordering::Relaxed) {
+            true => self.rules.attempts,
+            false => self.rules.attempts.min(ATTEMPTS_UNKNOWN),
+        }
     }
 
     fn spend(&self) -> bool {
@@ -157,6 +185,7 @@ impl RetryStorage {
     }
 
     fn succeeded(&self) {
+        self.reached.store(true, Ordering::Relaxed);
         let more = |left: u32| (left < self.rules.budget).then_some(left + 1);
         // An error means that the budget is full.
         _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);

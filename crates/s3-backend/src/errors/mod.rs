@@ -58,6 +58,9 @@ impl About<'_> {
                 BlobError::InvalidOption { option: what, reason }
             }
             Failure::Net(error) if error.is_permanent() => self.other(error.to_string()),
+            Failure::Net(error) if error.is_connect() => {
+                BlobError::Unreachable { op: self.op.name(), source: Box::new(error) }
+            }
             Failure::Net(error) => {
                 BlobError::Transient { op: self.op.name(), source: Box::new(error) }
             }

@@ -43,6 +43,11 @@ impl NetError {
         Self::Silent { host, what, after }
     }
 
+    /// Did the other side never answer?
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect { .. })
+    }
+
     /// Would it be the same again?
     pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Tls { .. })

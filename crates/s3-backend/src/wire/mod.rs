@@ -70,7 +70,8 @@ impl Wire {
         Region::Custom { name: self.region().name, endpoint: self.place.endpoint_url() }
     }
 
-    fn region(&self) -> BucketRegion {
+    /// The bucket's region as far as it is known.
+    pub fn region(&self) -> BucketRegion {
         self.region.read().expect("no holder of this lock panics").clone()
     }
 
