@@ -1,6 +1,6 @@
 //! Why a snapshot could not be taken, read or restored.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use kopia_format::{ContentId, FormatError, ObjectId};
 use kopia_repo::RepoError;
@@ -79,6 +79,8 @@ pub enum SnapshotError {
         path: String,
         /// Why.
         reason: String,
+        /// What the repository says, if the reason lies there.
+        cause: Option<Arc<RepoError>>,
     },
     /// A local file or folder could not be read or written.
     #[error("{path}: {source}", path = path.display())]
@@ -114,15 +116,12 @@ fn lost(packs: &[String], contents: &[ContentId]) -> String {
 impl SnapshotError {
     /// The blob that is to blame, if one is.
     pub fn blob(&self) -> Option<String> {
-        match self {
-            Self::Repo(
-                RepoError::PackMissing { pack, .. }
-                | RepoError::PackTruncated { pack, .. }
-                | RepoError::ContentDamaged { pack, .. }
-                | RepoError::ContentArchived { pack, .. },
-            ) => Some(pack.to_string()),
+        let blob = match self {
+            Self::Repo(error) => error.blob(),
+            Self::NotRestored { cause, .. } => cause.as_ref().and_then(|error| error.blob()),
             _ => None,
-        }
+        };
+        blob.map(ToString::to_string)
     }
 
     /// Puts the name of the thing before what is wrong with its bytes.

@@ -32,6 +32,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 fn of_snapshot(error: &SnapshotError) -> Option<Exit> {
     match error {
         SnapshotError::Repo(error) => of_repo(error),
+        SnapshotError::NotRestored { cause, .. } => cause.as_ref().and_then(|it| of_repo(it)),
         SnapshotError::Archived { .. } => Some(Exit::Archived),
         SnapshotError::Lost { .. } => Some(Exit::Damaged),
         _ => None,

@@ -51,6 +51,21 @@ fn those_that_do_not_open_say_why_and_end_with_the_right_code() {
 }
 
 #[test]
+fn a_restore_from_a_damaged_pack_is_exit_20() {
+    let fixture = kopia_fixtures::repo("damaged-flip");
+    let env = connected(&fixture);
+    let id = env.newest();
+    let out = env.text("out");
+    let text = env.fails(20, &format!("restore {id} {out}"));
+    assert!(text.contains("is damaged, in pack p"), "{text}");
+    let run = env.line(&format!("restore {id} {out} --ignore-errors --json"));
+    assert_eq!(run.code, 0, "{run:#?}");
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let pack = report["ignoredErrors"][0]["blob"].as_str().unwrap();
+    assert!(text.contains(pack), "{report}");
+}
+
+#[test]
 fn damage_is_found_by_verification_and_repaired_where_it_can_be() {
     for (name, code, wanted) in [
         ("damaged-missing-pack", 20, "\"missingPacks\":1"),

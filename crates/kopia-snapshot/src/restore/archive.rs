@@ -74,7 +74,7 @@ impl RestorePlan {
         self.check_possible(false)?;
         if let Some(RestoreFailure { path, error, .. }) = self.failures.first() {
             let (path, reason) = (path.clone(), error.clone());
-            return Err(SnapshotError::NotRestored { path, reason });
+            return Err(SnapshotError::NotRestored { path, reason, cause: None });
         }
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
         // Under another name until it is whole: half an archive must not look like one.

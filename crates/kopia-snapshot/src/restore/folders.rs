@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     attributes,
-    events::RestoreReport,
+    events::{RestoreFailure, RestoreReport},
     options::RestoreOptions,
     plan::{PlannedFolder, join},
 };
@@ -28,27 +28,55 @@ pub(super) fn make(
 ) -> Result<()> {
     for folder in folders {
         let place = join(target, &folder.path);
-        let is_root = folder.path.as_os_str().is_empty();
-        let made = std::fs::DirBuilder::new().recursive(is_root).mode(0o700).create(&place);
-        match made {
-            // The target may be a link to a folder; a link below it would lead out of the target.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = std::fs::symlink_metadata(&place);
-                if !is_root && !found.as_ref().is_ok_and(Metadata::is_dir) {
-                    return Err(local(&place, io::ErrorKind::NotADirectory.into()));
-                }
-                if let (Ok(found), false) = (found, options.skip_permissions) {
-                    open_up(&place, &found);
-                }
+        let mut made = make_one(&place, folder, options);
+        if made.is_ok() {
+            report.folders += 1;
+            if options.delete_extra {
+                made = delete_extra(&place, folder, report);
             }
-            other => other.map_err(|source| local(&place, source))?,
         }
-        report.folders += 1;
-        if options.delete_extra {
-            delete_extra(&place, folder, report)?;
-        }
+        note(made, folder, options, report)?;
     }
     Ok(())
+}
+
+fn make_one(place: &Path, folder: &PlannedFolder, options: &RestoreOptions) -> Result<()> {
+    let is_root = folder.path.as_os_str().is_empty();
+    match std::fs::DirBuilder::new().recursive(is_root).mode(0o700).create(place) {
+        // The target may be a link to a folder; a link below it would lead out of the target.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = std::fs::symlink_metadata(place);
+            if !is_root && !found.as_ref().is_ok_and(Metadata::is_dir) {
+                return Err(local(place, io::ErrorKind::NotADirectory.into()));
+            }
+            if let (Ok(found), false) = (found, options.skip_permissions) {
+                open_up(place, &found);
+            }
+            Ok(())
+        }
+        other => other.map_err(|source| local(place, source)),
+    }
+}
+
+/// Puts what went wrong with a folder on the list, where errors are to be ignored.
+fn note(
+    done: Result<()>,
+    folder: &PlannedFolder,
+    options: &RestoreOptions,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    match done {
+        Err(error) if options.ignore_errors => {
+            let path = folder.path.to_string_lossy().into_owned();
+            let is_new = report.failures.iter().all(|failure| failure.path != path);
+            if is_new {
+                let error = error.to_string();
+                report.failures.push(RestoreFailure { path, blob: None, error });
+            }
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Makes a folder that was restored before as read-only writable again, until it gets its mode at
@@ -66,10 +94,12 @@ pub(super) fn finish(
     target: &Path,
     folders: &[PlannedFolder],
     options: &RestoreOptions,
+    report: &mut RestoreReport,
 ) -> Result<()> {
     for folder in folders.iter().rev() {
         let place = join(target, &folder.path);
-        attributes::set(&place, &folder.entry, options).map_err(|source| local(&place, source))?;
+        let set = attributes::set(&place, &folder.entry, options);
+        note(set.map_err(|source| local(&place, source)), folder, options, report)?;
     }
     Ok(())
 }

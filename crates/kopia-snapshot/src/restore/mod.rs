@@ -14,6 +14,7 @@ mod place;
 mod plan;
 mod planning;
 mod run;
+mod trouble;
 
 pub use archive::ArchiveKind;
 pub use events::{RestoreEvent, RestoreFailure, RestoreReport, RestoreSink, Silent};

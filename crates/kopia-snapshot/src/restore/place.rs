@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use kopia_format::directory::DirEntry;
+use kopia_format::{ObjectId, directory::DirEntry};
 
 use super::{attributes, options::RestoreOptions};
 
@@ -68,6 +68,11 @@ impl Placed {
     /// The file's size in bytes, as the snapshot says.
     pub fn size(&self) -> u64 {
         self.entry.size
+    }
+
+    /// The object that the file's bytes come from.
+    pub fn object(&self) -> ObjectId {
+        self.entry.object
     }
 
     /// Makes a file that has no bytes.
@@ -146,7 +151,7 @@ fn create(path: &Path) -> io::Result<File> {
         _ => match open() {
             // A file without a write bit: its folder's rights decide whether it may be replaced.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                std::fs::remove_file(path)?;
+                std::fs::remove_file(path).map_err(|_| error)?;
                 open()
             }
             other => other,

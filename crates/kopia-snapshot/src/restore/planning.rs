@@ -59,11 +59,9 @@ impl RestorePlan {
                 EntryKind::Unknown => {
                     let reason =
                         "the snapshot holds an entry of a kind that is not known".to_owned();
-                    if !options.ignore_errors {
-                        let path = path.to_string_lossy().into_owned();
-                        return Err(SnapshotError::NotRestored { path, reason });
-                    }
-                    planning.plan.failures.push(RestoreFailure::new(&path, None, reason));
+                    let named = path.to_string_lossy().into_owned();
+                    let error = SnapshotError::NotRestored { path: named, reason, cause: None };
+                    planning.give_up(&path, error)?;
                 }
             }
         }
@@ -111,6 +109,15 @@ struct Planning<'a> {
 type Walk = Vec<(PathBuf, DirEntry, bool)>;
 
 impl Planning<'_> {
+    /// An entry that can't be restored: the end of the plan, or an entry left out of it.
+    fn give_up(&mut self, path: &Path, error: SnapshotError) -> Result<()> {
+        if !self.options.ignore_errors {
+            return Err(error);
+        }
+        self.plan.failures.push(RestoreFailure::new(path, error.blob(), error.to_string()));
+        Ok(())
+    }
+
     /// What stands where `entry` belongs, unless it will be deleted before.
     fn existing(&self, path: &Path, entry: &DirEntry) -> Option<Existing> {
         let place = join(self.target?, path);
@@ -128,8 +135,8 @@ impl Planning<'_> {
         existing: Option<Existing>,
         walk: &mut Walk,
     ) -> Result<()> {
-        if let Some(existing) = &existing {
-            check_folder(existing, self.options)?;
+        if let Some(Err(error)) = existing.as_ref().map(|it| check_folder(it, self.options)) {
+            return self.give_up(&path, error);
         }
         let directory = self.directories.get(&entry.object);
         let directory = directory.expect("the tree was read before it is planned");
@@ -168,17 +175,13 @@ impl Planning<'_> {
                 self.plan.skipped.1 += entry.size;
                 return Ok(());
             }
-            check_overwrite(existing, entry.kind, self.options)?;
+            if let Err(error) = check_overwrite(existing, entry.kind, self.options) {
+                return self.give_up(&path, error);
+            }
         }
         let chunks = match self.chunks(&entry).await {
             Ok(chunks) => chunks,
-            Err(error) if self.options.ignore_errors => {
-                let error = SnapshotError::from(error);
-                let failure = RestoreFailure::new(&path, error.blob(), error.to_string());
-                self.plan.failures.push(failure);
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => return self.give_up(&path, error.into()),
         };
         match entry.kind {
             EntryKind::Symlink => self.plan.links.push(PlannedLink { path, entry, chunks }),

@@ -9,18 +9,19 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use kopia_format::{ContentId, compress::decompress};
+use kopia_format::{ContentId, ObjectId, compress::decompress};
 use kopia_repo::{PackState, ReadPlan, RepoError, Repository};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     attributes,
-    events::{RestoreEvent, RestoreFailure, RestoreReport, RestoreSink},
+    events::{RestoreEvent, RestoreReport, RestoreSink},
     folders::{self, local},
     options::RestoreOptions,
     place::Placed,
     plan::{PlannedLink, RestorePlan, Target, join},
+    trouble::Trouble,
 };
 use crate::error::{Result, SnapshotError};
 
@@ -93,8 +94,8 @@ impl RestorePlan {
         shared.make_empty_files()?;
         shared.note_unreadable(&unreadable, &targets)?;
         shared.clone().fetch(repo, &reads, &targets, stop).await?;
-        folders::finish(target, &folders, options)?;
-        let report = shared.report.lock().expect("no holder of this lock panics").clone();
+        let mut report = shared.report.lock().expect("no holder of this lock panics").clone();
+        folders::finish(target, &folders, options, &mut report)?;
         Ok(report)
     }
 
@@ -116,14 +117,16 @@ impl RestorePlan {
 /// A content that can't be read, as is known before anything is fetched.
 struct Unreadable {
     id: ContentId,
-    pack: Option<String>,
-    error: String,
+    trouble: Trouble,
 }
 
 /// Takes what can't be read out of `reads`: no request is made for it.
 fn take_unreadable(reads: &mut ReadPlan) -> Vec<Unreadable> {
     let missing = std::mem::take(&mut reads.missing);
-    let unknown = |id| Unreadable { id, pack: None, error: format!("content {id} is in no index") };
+    let unknown = |id| Unreadable {
+        id,
+        trouble: Trouble::Unreadable(format!("content {id} is in no index"), None),
+    };
     let mut all: Vec<_> = missing.into_iter().map(unknown).collect();
     reads.packs.retain(|pack| {
         let name = &pack.pack;
@@ -136,8 +139,7 @@ fn take_unreadable(reads: &mut ReadPlan) -> Vec<Unreadable> {
         let contents = pack.ranges.iter().flat_map(|range| &range.contents);
         all.extend(contents.map(|content| Unreadable {
             id: content.id,
-            pack: Some(name.clone()),
-            error: error.clone(),
+            trouble: Trouble::Unreadable(error.clone(), Some(name.clone())),
         }));
         false
     });
@@ -150,7 +152,7 @@ impl Shared {
         for (number, placed) in self.files.iter().enumerate() {
             if placed.has_no_contents() {
                 let written = placed.write_empty(&self.options);
-                self.settle(number, written.map(|()| true).map_err(|e| e.to_string()), None)?;
+                self.settle(number, written.map(|()| true).map_err(Trouble::from))?;
             }
         }
         Ok(())
@@ -186,13 +188,6 @@ impl Shared {
         stop: &CancellationToken,
         writes: &mut JoinSet<Result<()>>,
     ) -> Result<()> {
-        let packs: HashMap<ContentId, &str> = reads
-            .packs
-            .iter()
-            .flat_map(|p| {
-                p.ranges.iter().flat_map(|r| &r.contents).map(|c| (c.id, p.pack.as_str()))
-            })
-            .collect();
         let parts: Arc<LinkParts> = Arc::default();
         let mut contents = std::pin::pin!(repo.fetch_all(reads));
         loop {
@@ -206,8 +201,7 @@ impl Shared {
             }
             let (shared, parts) = (self.clone(), parts.clone());
             let wanted = targets.get(&id).cloned().unwrap_or_default();
-            let pack = packs.get(&id).map(|pack| (*pack).to_owned());
-            writes.spawn_blocking(move || shared.place(&wanted, content, pack.as_deref(), &parts));
+            writes.spawn_blocking(move || shared.place(&wanted, content, &parts));
         }
         Ok(())
     }
@@ -216,30 +210,37 @@ impl Shared {
         &self,
         wanted: &[Target],
         content: Result<Bytes, RepoError>,
-        pack: Option<&str>,
         parts: &LinkParts,
     ) -> Result<()> {
+        let content = content.map_err(Trouble::from);
         for target in wanted {
-            let bytes = match &content {
-                Ok(bytes) => unpack(bytes, target),
-                Err(error) => Err(error.to_string()),
-            };
+            let bytes = content.clone().and_then(|bytes| {
+                let damaged = |reason| RepoError::ObjectDamaged { id: self.object(target), reason };
+                Ok(unpack(bytes, target).map_err(damaged)?)
+            });
             if let Some(placed) = self.files.get(target.item) {
                 if placed.is_given_up() {
                     continue;
                 }
                 let written = bytes.and_then(|bytes| {
                     self.sink.event(RestoreEvent::Written { bytes: bytes.len() as u64 });
-                    let whole = placed.write(target.offset, &bytes, &self.options);
-                    whole.map_err(|error| error.to_string())
+                    Ok(placed.write(target.offset, &bytes, &self.options)?)
                 });
-                self.settle(target.item, written, pack)?;
+                self.settle(target.item, written)?;
             } else {
                 let link = &self.links[target.item - self.files.len()];
-                self.place_link(target, link, bytes, pack, parts)?;
+                self.place_link(target, link, bytes, parts)?;
             }
         }
         Ok(())
+    }
+
+    /// The object that a target is a part of.
+    fn object(&self, target: &Target) -> ObjectId {
+        match self.files.get(target.item) {
+            Some(placed) => placed.object(),
+            None => self.links[target.item - self.files.len()].entry.object,
+        }
     }
 
     /// Collects the pieces of a link's text; makes the link when all are there.
@@ -247,8 +248,7 @@ impl Shared {
         &self,
         target: &Target,
         link: &PlannedLink,
-        bytes: Result<Bytes, String>,
-        pack: Option<&str>,
+        bytes: Result<Bytes, Trouble>,
         parts: &LinkParts,
     ) -> Result<()> {
         let made = bytes.and_then(|bytes| {
@@ -261,16 +261,17 @@ impl Shared {
             pieces.sort_by_key(|(offset, _)| *offset);
             let text: Vec<u8> = pieces.iter().flat_map(|(_, piece)| piece.to_vec()).collect();
             let path = join(&self.target, &link.path);
-            make_link(&path, &text).map_err(|error| error.to_string())?;
-            attributes::set(&path, &link.entry, &self.options).map_err(|e| e.to_string())?;
+            make_link(&path, &text)?;
+            attributes::set(&path, &link.entry, &self.options)?;
             Ok(true)
         });
-        self.settle(target.item, made, pack)
+        self.settle(target.item, made)
     }
 
     /// Counts an entry that is whole; notes or raises one that failed.
-    fn settle(&self, item: usize, result: Result<bool, String>, pack: Option<&str>) -> Result<()> {
-        let path = self.paths[item].to_string_lossy().into_owned();
+    fn settle(&self, item: usize, result: Result<bool, Trouble>) -> Result<()> {
+        let path = &self.paths[item];
+        let named = path.to_string_lossy();
         let mut report = self.report.lock().expect("no holder of this lock panics");
         match result {
             Ok(false) => Ok(()),
@@ -278,20 +279,20 @@ impl Shared {
                 if let Some(placed) = self.files.get(item) {
                     report.files += 1;
                     report.bytes += placed.size();
-                    self.sink.event(RestoreEvent::File { path: &path });
+                    self.sink.event(RestoreEvent::File { path: &named });
                 } else {
                     report.links += 1;
                 }
                 Ok(())
             }
-            Err(error) => {
-                self.sink.event(RestoreEvent::Failed { path: &path, error: &error });
+            Err(trouble) => {
+                let error = trouble.to_string();
+                self.sink.event(RestoreEvent::Failed { path: &named, error: &error });
                 if !self.options.ignore_errors {
-                    return Err(SnapshotError::NotRestored { path, reason: error });
+                    return Err(trouble.raised(path));
                 }
                 if self.files.get(item).is_none_or(Placed::give_up) {
-                    let blob = pack.map(str::to_owned);
-                    report.failures.push(RestoreFailure { path, blob, error });
+                    report.failures.push(trouble.noted(path));
                 }
                 Ok(())
             }
@@ -306,7 +307,7 @@ impl Shared {
     ) -> Result<()> {
         for one in unreadable {
             for target in targets.get(&one.id).into_iter().flatten() {
-                self.settle(target.item, Err(one.error.clone()), one.pack.as_deref())?;
+                self.settle(target.item, Err(one.trouble.clone()))?;
             }
         }
         Ok(())
@@ -315,12 +316,12 @@ impl Shared {
 
 /// The bytes of one target: decompressed where the object layer compressed them, and exactly as
 /// long as it says.
-fn unpack(bytes: &Bytes, target: &Target) -> Result<Bytes, String> {
+fn unpack(bytes: Bytes, target: &Target) -> Result<Bytes, String> {
     let plain = if target.compressed {
         let limit = usize::try_from(target.length).map_err(|error| error.to_string())?;
-        Bytes::from(decompress(None, bytes, limit).map_err(|error| error.to_string())?)
+        Bytes::from(decompress(None, &bytes, limit).map_err(|error| error.to_string())?)
     } else {
-        bytes.clone()
+        bytes
     };
     if plain.len() as u64 != target.length {
         let found = plain.len();

@@ -169,6 +169,7 @@ async fn a_damaged_content_fails_its_files_alone() {
         "{strict}"
     );
     assert!(strict.to_string().contains(pack.as_str()), "{strict}");
+    assert_eq!(strict.blob().as_deref(), Some(pack.as_str()));
     assert!(!case.target("big").exists(), "half a file is no file, however the restore ends");
     let options = RestoreOptions { ignore_errors: true, ..RestoreOptions::default() };
     let report = case.restore(&options).await.unwrap();
@@ -221,6 +222,19 @@ async fn an_entry_of_another_kind_is_never_replaced() {
         let error = case.refused(&RestoreOptions::default()).await;
         assert!(matches!(error, SnapshotError::Invalid(_)), "{error}");
         assert!(error.to_string().contains(name), "{error}");
+        // With errors to be ignored it stays, and all the rest comes back.
+        let options = RestoreOptions { ignore_errors: true, ..RestoreOptions::default() };
+        let planted = found(&case.target(name));
+        let report = case.restore(&options).await.unwrap();
+        let failed: Vec<_> = report.failures.iter().map(|f| f.path.as_str()).collect();
+        assert_eq!(failed, [name]);
+        assert_eq!(found(&case.target(name)).mode, planted.mode);
+        let rest = |root: &Path| {
+            let mut all = tree(root);
+            all.retain(|path, _| path.split('/').next() != Some(name));
+            all
+        };
+        assert_eq!(rest(case.target.path()), rest(case.source.path()));
     }
 }
 
