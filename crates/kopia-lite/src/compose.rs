@@ -249,6 +249,10 @@ impl ClientBuilder {
         Ok(Repository::create(stack.full, password, options).await?)
     }
 
+    fn prefix(&self) -> &str {
+        self.backend.bucket.as_ref().map_or("", |bucket| bucket.prefix())
+    }
+
     /// Opens the repository.
     ///
     /// # Errors
@@ -274,6 +278,15 @@ impl ClientBuilder {
                 RepoError::WrongPassword => {
                     let message = format!("wrong password for the repository at {name}");
                     anyhow::Error::new(error).context(Failure::new(Exit::Password, message))
+                }
+                // Most often it is the prefix that is wrong.
+                RepoError::NoRepository { storage } if !self.prefix().is_empty() => {
+                    let prefix = self.prefix();
+                    let message = format!(
+                        "{storage} holds no Kopia repository below the prefix {prefix:?}: \
+                         {prefix}kopia.repository is missing"
+                    );
+                    Failure::new(Exit::NotConnected, message).into()
                 }
                 other => other.into(),
             })?;

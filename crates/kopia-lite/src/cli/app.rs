@@ -92,6 +92,11 @@ impl App {
         }
     }
 
+    /// The error of a command that a signal ended.
+    pub fn stopped(&self) -> anyhow::Error {
+        Failure::new(self.interrupted().unwrap_or(Exit::Interrupted), "stopped").into()
+    }
+
     /// Says something on stderr, unless `--log-level` asks for less.
     pub fn info(&self, message: impl std::fmt::Display) {
         if self.globals.log_level <= LogLevel::Info {
@@ -128,9 +133,16 @@ impl App {
     /// Opens the repository of the connection.
     ///
     /// # Errors
-    /// There is no connection, it is read-only and `access` is not, or the repository can't be
-    /// opened.
+    /// There is no connection, it is read-only and `access` is not, the repository can't be opened,
+    /// or a signal came.
     pub async fn open(&self, access: Access) -> anyhow::Result<Client> {
+        tokio::select! {
+            client = self.open_at_leisure(access) => client,
+            () = self.stop.cancelled() => Err(self.stopped()),
+        }
+    }
+
+    async fn open_at_leisure(&self, access: Access) -> anyhow::Result<Client> {
         let connection = self.connection()?;
         if access == Access::Write && connection.readonly {
             let file = self.config_file.display();

@@ -24,7 +24,7 @@ fn has_boolean(arg: &Arg) -> bool {
 }
 
 /// A boolean as Go reads it, in flags and in the environment.
-fn boolean(text: &str) -> Result<bool, String> {
+pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

@@ -94,7 +94,28 @@ enum Command {
 }
 
 impl Command {
+    /// Runs the command; at a signal ends it at once, unless it has something to bring in order
+    /// first. Every write is complete in itself, so where it is cut makes no difference.
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        if self.ends_by_itself() {
+            return self.run_to_end(app).await;
+        }
+        tokio::select! {
+            done = self.run_to_end(app) => done,
+            () = app.stop.cancelled() => Err(app.stopped()),
+        }
+    }
+
+    /// Does the command look for signals itself?
+    fn ends_by_itself(&self) -> bool {
+        match self {
+            Self::Snapshot(command) => command.ends_by_itself(),
+            Self::Restore(_) => true,
+            _ => false,
+        }
+    }
+
+    async fn run_to_end(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::Repository(command) => command.run(app).await,
             Self::Snapshot(command) => command.run(app).await,

@@ -182,6 +182,7 @@ impl Check {
             report.findings.iter().for_each(|one| text::line(finding::line(one)));
             text::line(match (&bytes, report.valid) {
                 (None, _) => "none: every blob goes to STANDARD",
+                (Some(_), true) if report.refuses_upload() => "valid, but dangerous: see above",
                 (Some(_), true) => "valid",
                 (Some(_), false) => "not valid",
             });
@@ -278,6 +279,10 @@ fn needs_bucket(arg: clap::Arg) -> clap::Arg {
     match arg.get_long() {
         Some("endpoint" | "region" | "prefix" | "disable-tls" | "disable-tls-verification")
         | Some("root-ca-pem-path") => arg.requires("bucket"),
+        // The storage looks into the environment itself. Read here, variables would count as flags.
+        Some("access-key" | "secret-access-key" | "session-token") => {
+            arg.env(clap::builder::Resettable::Reset).requires("bucket")
+        }
         _ => arg,
     }
 }

@@ -1,19 +1,25 @@
 //! Times that a user types (docs/guide/restoring.md).
 //!
 //! A time without a zone is local. `--snapshot-time` takes words, spans and dates; a date means its
-//! end, so that `2026-11-24` finds what was there on that day.
+//! end, so that `2026-11-24` finds what was there on that day. Behind seconds a fraction may stand,
+//! and for a zone the letters that the local one has, as Kopia prints them.
 
 use anyhow::{Context, bail};
-use jiff::{Span, ToSpan, ZonedDateTime, civil, tz::TimeZone};
+use jiff::{
+    Span, ToSpan, ZonedDateTime, civil,
+    tz::{Offset, TimeZone},
+};
 use kopia_format::time::GoTime;
 use kopia_snapshot::roots::Pick;
 
+/// The form that Kopia prints.
+const EXACT: &str = "%Y-%m-%d %H:%M:%S %Z";
+
 /// Dates and times from the most exact to the least, and how much time each leaves open.
-fn forms() -> [(&'static str, bool, Span); 18] {
+fn forms() -> [(&'static str, bool, Span); 17] {
     let second = 1.second();
     [
-        ("%Y-%m-%d %H:%M:%S %Z", true, second),
-        ("%Y-%m-%d %H:%M:%S.%3f %Z", true, 1.millisecond()),
+        (EXACT, true, second),
         ("%Y-%m-%dT%H:%M:%S%:z", true, second),
         ("%Y-%m-%dT%H:%M:%S%z", true, second),
         ("%Y-%m-%dT%H:%M:%S%:::z", true, second),
@@ -92,21 +98,65 @@ fn ago(text: &str) -> Option<Span> {
 
 /// The end of what `text` names, in one of the forms above.
 fn parse(text: &str, zone: &TimeZone) -> anyhow::Result<ZonedDateTime> {
+    let (whole, fraction) = take_fraction(text);
     for (form, has_zone, precision) in forms() {
-        let start = if has_zone { with_zone(form, text) } else { without_zone(form, text, zone) };
+        let start = match has_zone {
+            true => with_zone(form, &whole, zone),
+            false => without_zone(form, &whole, zone),
+        };
         if let Some(start) = start {
-            return Ok(start.checked_add(precision)?);
+            return Ok(start.checked_add(fraction)?.checked_add(precision)?);
         }
     }
     bail!("{text:?} is no time: say latest, oldest, yesterday, 3d-ago, 2026-11-24 or more exactly")
 }
 
-fn with_zone(form: &str, text: &str) -> Option<ZonedDateTime> {
-    // A zone's letters say nothing certain; UTC is the one that Kopia prints most.
-    let text = text.strip_suffix(" UTC").map_or_else(|| text.to_owned(), |t| format!("{t} +0000"));
-    let form = form.replace(" %Z", " %z");
-    let text = text.strip_suffix('Z').map_or_else(|| text.clone(), |t| format!("{t}+00:00"));
-    let parsed = jiff::fmt::strtime::parse(&form, &text).ok()?;
+/// Takes the fraction of a second out of a time: `12:00:00.25 UTC` is `12:00:00 UTC` and 250 ms.
+fn take_fraction(text: &str) -> (String, Span) {
+    let none = || (text.to_owned(), Span::new());
+    // Only behind seconds: two digits behind the second colon.
+    let is_behind_seconds = |before: &str| {
+        let third = before.bytes().rev().nth(2);
+        before.matches(':').count() == 2 && third == Some(b':')
+    };
+    let mut points = text.match_indices(['.', ',']);
+    let Some((at, _)) = points.find(|(at, _)| is_behind_seconds(&text[..*at])) else {
+        return none();
+    };
+    let behind = &text[at + 1..];
+    let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+    let Ok(nanos) = format!("{:0<9.9}", &behind[..digits]).parse::<i64>() else { return none() };
+    if digits == 0 {
+        return none();
+    }
+    (format!("{}{}", &text[..at], &behind[digits..]), Span::new().nanoseconds(nanos))
+}
+
+/// What the letters of a zone mean. Only UTC and those of the local zone say something certain.
+fn offset_of(letters: &str, time: civil::DateTime, local: &TimeZone) -> Option<Offset> {
+    if letters == "UTC" {
+        return Some(Offset::UTC);
+    }
+    let at = |time: civil::DateTime| local.to_ambiguous_zoned_datetime(time);
+    // The time itself, which may come twice, then either half of its year.
+    let half = |month| time.with().month(month).day(1).build().ok();
+    let halves = [1, 7].map(|month| at(half(month)?).compatible().ok());
+    let near = [at(time).earlier().ok(), at(time).later().ok()];
+    near.into_iter().chain(halves).flatten().find_map(|zoned| {
+        let info = local.to_offset_info(zoned.timestamp());
+        (info.abbreviation() == letters).then_some(info.offset())
+    })
+}
+
+fn with_zone(form: &str, text: &str, local: &TimeZone) -> Option<ZonedDateTime> {
+    if let Some(form) = form.strip_suffix(" %Z") {
+        let (time, letters) = text.rsplit_once(' ')?;
+        let time = jiff::fmt::strtime::parse(form, time).ok()?.to_datetime().ok()?;
+        let offset = offset_of(letters, time, local)?;
+        return Some(offset.to_timestamp(time).ok()?.to_zoned_datetime(TimeZone::UTC));
+    }
+    let text = text.strip_suffix('Z').map_or_else(|| text.to_owned(), |t| format!("{t}+00:00"));
+    let parsed = jiff::fmt::strtime::parse(form, &text).ok()?;
     Some(parsed.to_timestamp().ok()?.to_zoned_datetime(TimeZone::UTC))
 }
 
@@ -126,14 +176,16 @@ fn go_time(zoned: &ZonedDateTime) -> anyhow::Result<GoTime> {
     Ok(GoTime::from_unix_nanos(i64::try_from(nanos).context("the time is too far away")?))
 }
 
-/// A start or end time of `snapshot create`: `2006-01-02 15:04:05 MST`.
+/// A start or end time of `snapshot create`: `2006-01-02 15:04:05 UTC`, or with the letters of the
+/// local zone.
 ///
 /// # Errors
 /// The text is not of this form.
-pub fn exact(text: &str) -> anyhow::Result<GoTime> {
-    let zoned = with_zone("%Y-%m-%d %H:%M:%S %Z", text)
+pub fn exact(text: &str, local: &TimeZone) -> anyhow::Result<GoTime> {
+    let (whole, fraction) = take_fraction(text);
+    let zoned = with_zone(EXACT, &whole, local)
         .with_context(|| format!("{text:?} is not of the form '2006-01-02 15:04:05 UTC'"))?;
-    go_time(&zoned)
+    go_time(&zoned.checked_add(fraction)?)
 }
 
 #[cfg(test)]
@@ -158,6 +210,36 @@ mod tests {
     }
 
     #[test]
+    fn seconds_may_have_a_fraction() {
+        assert_eq!(end("2026-11-24 13:05:31.25 UTC"), "2026-11-24T13:05:32.25Z");
+        assert_eq!(end("2026-11-24T13:05:31,000000001Z"), "2026-11-24T13:05:32.000000001Z");
+        assert_eq!(end("2026-11-24 13:05:31.5"), "2026-11-24T13:05:32.5Z");
+        let time = exact("2026-11-24 13:05:31.123456789123 UTC", &TimeZone::UTC).unwrap();
+        assert_eq!(time.unix_nanos() % 1_000_000_000, 123_456_789);
+        for bad in ["2026-11-24 13:05:31. UTC", "2026-11-24 13:05.5 UTC", "24 13.5", "::.", ":é:."]
+        {
+            assert!(exact(bad, &TimeZone::UTC).is_err(), "{bad} was taken");
+        }
+    }
+
+    #[test]
+    fn letters_of_the_local_zone_are_understood() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let at = |text: &str| {
+            let nanos = exact(text, &berlin).unwrap().unix_nanos();
+            jiff::Timestamp::from_nanosecond(nanos.into()).unwrap().to_string()
+        };
+        assert_eq!(at("2026-11-24 13:00:00 CET"), "2026-11-24T12:00:00Z");
+        assert_eq!(at("2026-07-24 13:00:00 CEST"), "2026-07-24T11:00:00Z");
+        assert_eq!(at("2026-07-24 13:00:00 CET"), "2026-07-24T12:00:00Z");
+        assert_eq!(at("2026-07-24 13:00:00 UTC"), "2026-07-24T13:00:00Z");
+        // The hour that comes twice.
+        assert_eq!(at("2026-10-25 02:30:00 CEST"), "2026-10-25T00:30:00Z");
+        assert_eq!(at("2026-10-25 02:30:00 CET"), "2026-10-25T01:30:00Z");
+        assert!(exact("2026-07-24 13:00:00 PST", &berlin).is_err());
+    }
+
+    #[test]
     fn words_and_spans_count_from_today() {
         assert_eq!(end("yesterday"), "2026-11-24T00:00:00Z");
         assert_eq!(end("last-month"), "2026-11-01T00:00:00Z");
@@ -172,6 +254,6 @@ mod tests {
         for bad in ["soon", "2026-13", "3d-1y-ago", "24.11.2026"] {
             assert!(end_of(bad, &now).is_err(), "{bad} was taken");
         }
-        assert!(exact("2026-11-24").is_err());
+        assert!(exact("2026-11-24", &TimeZone::UTC).is_err());
     }
 }

@@ -3,18 +3,23 @@
 use jiff::{Timestamp, tz::TimeZone};
 use kopia_format::time::GoTime;
 
-/// The zone that times are shown in: `local`, `utc`, `original` (as stored, which for snapshots is
-/// UTC) or a name.
+use super::text;
+
+/// The zone that times are shown in: `local`, `utc`, `original` (which is local: Kopia stores
+/// instants) or a name.
 #[derive(Debug, Clone)]
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// The zone called `name`; an unknown name is UTC, as in Kopia.
+    /// The zone called `name`; an unknown name is the local zone, as in Kopia.
     pub fn named(name: &str) -> Self {
         Self(match name {
-            "local" => TimeZone::system(),
-            "utc" | "original" => TimeZone::UTC,
-            other => TimeZone::get(other).unwrap_or(TimeZone::UTC),
+            "local" | "original" => TimeZone::system(),
+            "utc" => TimeZone::UTC,
+            other => TimeZone::get(other).unwrap_or_else(|_| {
+                text::warn(format!("there is no time zone {other:?}; times are local"));
+                TimeZone::system()
+            }),
         })
     }
 

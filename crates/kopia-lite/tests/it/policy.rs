@@ -108,12 +108,31 @@ fn set_refuses_what_cannot_be() {
         ("--manual --snapshot-interval=1h", "cannot set manual field when scheduling"),
         ("--ignore-file-errors=maybe", "is not true, false or inherit"),
         ("--max-parallel-snapshots=2", "can't be set on a path"),
+        ("--snapshot-time-crontab=61_*_*_*_*", "cron expression \"61_*_*_*_*\""),
+        ("--keep-latest= --compression= --max-file-size= --one-file-system=", "no changes"),
         ("", "no changes specified"),
     ] {
         let text = env.fails(1, &format!("policy set /p {flags}"));
         assert!(text.contains(wanted), "{flags}: {text}");
     }
     assert_eq!(masked(&env.ok("policy list")), "ID (global)\n");
+}
+
+#[test]
+fn manual_can_be_taken_back() {
+    let env = TestEnv::with_repository();
+    let schedule = |flags: &str| {
+        env.ok(&format!("policy set /p {flags}"));
+        env.json("policy show /p --json")["scheduling"].to_string()
+    };
+    assert!(schedule("--manual").contains("\"manual\":true"));
+    // Kopia would take this for a wish to have no `manual`.
+    assert!(schedule("--add-ignore=x").contains("\"manual\":true"));
+    assert!(!schedule("--no-manual").contains("manual"));
+    assert!(schedule("--manual").contains("\"manual\":true"));
+    let text = schedule("--snapshot-time-crontab=@daily");
+    assert!(text.contains("\"cron\":[\"@daily\"]") && !text.contains("manual"), "{text}");
+    assert!(!schedule("--snapshot-time-crontab=inherit").contains("cron"));
 }
 
 #[test]

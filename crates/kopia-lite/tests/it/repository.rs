@@ -111,6 +111,22 @@ fn disconnecting_forgets_connection_password_and_cache() {
 }
 
 #[test]
+fn disconnecting_leaves_what_is_no_cache() {
+    let env = TestEnv::with_repository();
+    let (path, cache) = (env.text("repo"), env.text("mine"));
+    env.write("mine/photo.jpg", "not a cache");
+    env.write("config/kopia/repository.config.update-info.json", "{}");
+    env.ok(&format!("repository connect filesystem --path={path} --cache-directory={cache}"));
+    env.ok("snapshot list");
+    assert!(env.path("mine/kopia-lite").is_dir());
+    env.ok("repository disconnect");
+    let left: Vec<_> =
+        env.path("mine").read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["photo.jpg"]);
+    assert_eq!(env.path("config/kopia").read_dir().unwrap().count(), 0);
+}
+
+#[test]
 fn connecting_to_nothing_says_what_is_missing() {
     let env = TestEnv::new();
     let nowhere = env.text("nowhere");

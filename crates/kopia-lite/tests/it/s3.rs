@@ -101,6 +101,39 @@ fn wrong_credentials_and_missing_rights_are_exit_13() {
 }
 
 #[test]
+fn an_endpoint_that_nobody_answers_at_is_told_at_once() {
+    let s3 = S3Env::new();
+    s3.create("");
+    // A port that is free, since somebody just had it.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let flags = s3.flags().replace(&s3.server.addr().to_string(), &free.to_string());
+    let begun = std::time::Instant::now();
+    let text = s3.fails(1, &format!("repository connect s3 {flags}"));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(text.contains(&format!("no connection to {free}")), "{text}");
+}
+
+#[test]
+fn a_wrong_prefix_is_named() {
+    let s3 = S3Env::new();
+    s3.create("");
+    let flags = s3.flags().replace("--prefix=r/", "--prefix=q/");
+    let text = s3.fails(10, &format!("repository connect s3 {flags}"));
+    assert!(text.contains("below the prefix \"q/\": q/kopia.repository is missing"), "{text}");
+}
+
+#[test]
+fn a_wrong_region_is_not_kept() {
+    let s3 = S3Env::new();
+    s3.create("");
+    let flags = s3.flags();
+    let run = s3.line(&format!("repository connect s3 {flags} --region=eu-west-9"));
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert!(run.stderr.contains("in the region us-east-1, not in eu-west-9"), "{run:#?}");
+    assert_eq!(s3.config()["storage"]["config"]["region"], "us-east-1");
+}
+
+#[test]
 fn a_repository_is_not_created_over_others_in_folders() {
     let s3 = S3Env::new();
     s3.create("");

@@ -82,6 +82,11 @@ fn set_works_before_a_repository_exists() {
     let S3Env { env, server: _server } = s3;
     let env = env.with("AWS_ACCESS_KEY_ID", "test").with("AWS_SECRET_ACCESS_KEY", "x");
     env.ok("storage-config set --add q=STANDARD");
+    // Keys as flags do, and with a bucket the environment's are used.
+    env.fails(2, "storage-config set --add q=GLACIER_IR --access-key=test");
+    let env = env.with("AWS_SECRET_ACCESS_KEY", "test-secret-key");
+    let place = flags.split(" --access-key").next().unwrap();
+    env.ok(&format!("storage-config set --add q=GLACIER_IR {place}"));
 }
 
 #[test]
@@ -118,7 +123,8 @@ fn check_finds_what_is_wrong_and_where() {
     assert!(text.contains("warning W-") && text.contains("GLACIER_IR"), "{text}");
     env.fails(1, "storage-config check typo.json --strict");
     env.write("archive.json", r#"{"blobOptions":[{"storageClass":"GLACIER"}]}"#);
-    assert_eq!(env.line("storage-config check archive.json").code, 1);
+    let run = env.line("storage-config check archive.json");
+    assert_eq!((run.code, run.stdout.lines().last()), (1, Some("valid, but dangerous: see above")));
     env.write("broken.json", "{\n \"blobOptions\": 5\n}");
     let run = env.line("storage-config check broken.json --json");
     assert_eq!(run.code, 1);

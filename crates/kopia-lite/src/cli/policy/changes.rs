@@ -1,8 +1,11 @@
 //! Changes to a policy, made and said in Kopia's words.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
-use crate::{cli::App, ui::size};
+use crate::{
+    cli::{App, argv},
+    ui::size,
+};
 
 /// Makes changes and says them.
 pub(super) struct Changes<'a> {
@@ -15,6 +18,11 @@ pub(super) struct Changes<'a> {
 /// Does a value mean that of the parent?
 pub(super) fn is_inherit(text: &str) -> bool {
     matches!(text, "inherit" | "default")
+}
+
+/// A value that is given: an empty one is none, as in Kopia.
+pub(super) fn given(value: Option<&String>) -> Option<&String> {
+    value.filter(|text| !text.is_empty())
 }
 
 impl Changes<'_> {
@@ -36,7 +44,7 @@ impl Changes<'_> {
         given: Option<&String>,
         unit: i64,
     ) -> anyhow::Result<()> {
-        let Some(text) = given else { return Ok(()) };
+        let Some(text) = self::given(given) else { return Ok(()) };
         if is_inherit(text) {
             *value = None;
             self.reset(what);
@@ -61,7 +69,7 @@ impl Changes<'_> {
         value: &mut i64,
         given: Option<&String>,
     ) -> anyhow::Result<()> {
-        let Some(text) = given else { return Ok(()) };
+        let Some(text) = self::given(given) else { return Ok(()) };
         if is_inherit(text) {
             *value = 0;
             self.reset(what);
@@ -79,15 +87,15 @@ impl Changes<'_> {
         value: &mut Option<bool>,
         given: Option<&String>,
     ) -> anyhow::Result<()> {
-        let Some(text) = given else { return Ok(()) };
+        let Some(text) = self::given(given) else { return Ok(()) };
         if is_inherit(text) {
             *value = None;
             self.reset(what);
             return Ok(());
         }
-        let wanted: bool = text
-            .parse()
-            .with_context(|| format!("{what}: {text:?} is not true, false or inherit"))?;
+        let Ok(wanted) = argv::boolean(text) else {
+            bail!("{what}: {text:?} is not true, false or inherit");
+        };
         self.said(format!("setting {what:?} to {wanted}."));
         *value = Some(wanted);
         Ok(())

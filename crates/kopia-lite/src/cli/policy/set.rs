@@ -12,7 +12,7 @@ use kopia_snapshot::policies;
 
 use super::{
     Targets,
-    changes::{Changes, is_inherit},
+    changes::{Changes, given, is_inherit},
 };
 use crate::{
     cli::{App, app::Access, repository::flags::duration},
@@ -164,8 +164,9 @@ struct ScheduleFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     run_missed: Option<String>,
     /// Take snapshots by hand only.
-    #[arg(long)]
-    manual: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = clap::value_parser!(bool), action = clap::ArgAction::Append)]
+    manual: Vec<bool>,
 }
 
 #[derive(Debug, Args)]
@@ -206,7 +207,7 @@ impl Set {
         self.files.apply(policy, changes)?;
         self.errors.apply(policy, changes)?;
         self.compression.apply(policy, changes)?;
-        if let Some(name) = &self.splitter {
+        if let Some(name) = given(self.splitter.as_ref()) {
             if name != "inherit" && !SPLITTERS.contains(&name.as_str()) {
                 bail!("{name:?} is no splitter; there are {}", SPLITTERS.join(", "));
             }
@@ -297,7 +298,7 @@ impl CompressionFlags {
             &mut compression.max_size,
             self.compression_max_size.as_ref(),
         )?;
-        if let Some(name) = &self.compression {
+        if let Some(name) = given(self.compression.as_ref()) {
             check_compressor(name, changes.app)?;
             changes.name("compression algorithm", &mut compression.compressor_name, name);
         }
@@ -315,7 +316,7 @@ impl CompressionFlags {
             &self.remove_never_compress,
             self.clear_never_compress,
         );
-        if let Some(name) = &self.metadata_compression {
+        if let Some(name) = given(self.metadata_compression.as_ref()) {
             check_compressor(name, changes.app)?;
             let value = &mut policy.metadata_compression.compressor_name;
             changes.name("metadata compression algorithm", value, name);
@@ -345,8 +346,9 @@ impl ScheduleFlags {
         let schedule = &mut policy.scheduling;
         let scheduled = self.snapshot_interval.is_some()
             || !self.snapshot_time.is_empty()
-            || self.snapshot_time_crontab.is_some();
-        if self.manual {
+            || given(self.snapshot_time_crontab.as_ref()).is_some();
+        let manual = self.manual.last().copied();
+        if manual == Some(true) {
             if scheduled {
                 bail!("cannot set manual field when scheduling snapshots");
             }
@@ -381,7 +383,7 @@ impl ScheduleFlags {
                 false => format!("setting snapshot times to [{}]", times.join(" ")),
             });
         }
-        if let Some(text) = &self.snapshot_time_crontab {
+        if let Some(text) = given(self.snapshot_time_crontab.as_ref()) {
             let lines = text.split(';').map(str::trim).filter(|line| !line.is_empty());
             schedule.cron = match is_inherit(text) {
                 true => Vec::new(),
@@ -394,7 +396,8 @@ impl ScheduleFlags {
         }
         let missed = self.run_missed.as_ref();
         changes.boolean("run missed snapshots", &mut schedule.run_missed, missed)?;
-        if scheduled && schedule.manual {
+        // Kopia resets it with every change of the policy that doesn't say `--manual`.
+        if schedule.manual && (scheduled || manual == Some(false)) {
             schedule.manual = false;
             changes.said("resetting manual snapshot field to false".to_owned());
         }

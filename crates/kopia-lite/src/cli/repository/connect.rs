@@ -92,6 +92,18 @@ impl Connect {
     }
 }
 
+/// Keeps the region that the bucket is in instead of another one: Kopia does not look for it.
+fn correct_region(app: &App, named: &mut Named) {
+    let Some(bucket) = &named.backend.bucket else { return };
+    let given = named.connection.config.get("region").and_then(serde_json::Value::as_str);
+    let Some(given) = given.filter(|given| !given.is_empty()) else { return };
+    let region = bucket.region();
+    if given != region {
+        app.warn(format!("the bucket is in the region {region}, not in {given}"));
+        named.connection.config.insert("region".to_owned(), region.into());
+    }
+}
+
 /// A storage that only Kopia has.
 pub(super) fn not_built(words: &[OsString]) -> anyhow::Error {
     let name = words.first().map_or_else(Default::default, |word| word.to_string_lossy());
@@ -108,23 +120,18 @@ pub(super) fn not_built(words: &[OsString]) -> anyhow::Error {
 /// Opens the repository to see that the password fits, then writes the connection file.
 ///
 /// # Errors
-/// The repository can't be opened; then a stored password is forgotten, as in Kopia.
+/// The repository can't be opened; then the connection that was there, and its password, stay.
 pub(super) async fn connect(
     app: &App,
     flags: &ConnectFlags,
-    named: Named,
+    mut named: Named,
     password: &SecretString,
 ) -> anyhow::Result<Client> {
     let options =
         ClientOptions { limits: storage_limits(&named.connection)?, ..flags.client_options(app) };
-    let opened = Client::open(named.backend, password, options).await;
-    let client = match opened {
-        Ok(client) => client,
-        Err(error) => {
-            password::forget(&app.config_file)?;
-            return Err(error.context("error connecting to repository"));
-        }
-    };
+    let opened = Client::open(named.backend.clone(), password, options).await;
+    let client = opened.context("error connecting to repository")?;
+    correct_region(app, &mut named);
     let name = &client.bare.info().name;
     let connection = flags.connection(app, named.connection, &client.repo.unique_id(), name);
     config::save(&app.config_file, &connection)?;

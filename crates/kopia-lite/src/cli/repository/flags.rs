@@ -213,11 +213,11 @@ pub struct ConnectFlags {
     #[arg(long, global = true, default_value = "30s", value_parser = duration)]
     max_list_cache_duration: std::time::Duration,
     /// Host name of snapshots taken with this connection.
-    #[arg(long, global = true, value_name = "NAME")]
-    override_hostname: Option<String>,
+    #[arg(long, global = true, value_name = "NAME", default_value = "", hide_default_value = true)]
+    override_hostname: String,
     /// User name of snapshots taken with this connection.
-    #[arg(long, global = true, value_name = "NAME")]
-    override_username: Option<String>,
+    #[arg(long, global = true, value_name = "NAME", default_value = "", hide_default_value = true)]
+    override_username: String,
     /// Taken for Kopia's sake: kopia-lite looks for no updates.
     #[arg(long, global = true, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
     check_for_updates: bool,
@@ -238,6 +238,11 @@ pub struct ConnectFlags {
     disable_repository_format_cache: bool,
 }
 
+/// A name that was given; an empty one was not.
+fn given_or(given: &str, default: fn() -> String) -> String {
+    if given.is_empty() { default() } else { given.to_owned() }
+}
+
 impl ConnectFlags {
     /// Is the connection to be read-only?
     pub fn is_read_only(&self) -> bool {
@@ -248,8 +253,8 @@ impl ConnectFlags {
     pub fn client_options(&self, app: &crate::cli::App) -> ClientOptions {
         ClientOptions {
             extra_keys: app.globals.storage_config_extra_keys,
-            hostname: self.override_hostname.clone().unwrap_or_default(),
-            username: self.override_username.clone().unwrap_or_default(),
+            hostname: self.override_hostname.clone(),
+            username: self.override_username.clone(),
             read_only: self.readonly,
             ..ClientOptions::default()
         }
@@ -294,8 +299,8 @@ impl ConnectFlags {
         };
         LocalConfig {
             caching: Some(caching.unwrap_or_default()),
-            hostname: self.override_hostname.clone().unwrap_or_else(identity::default_hostname),
-            username: self.override_username.clone().unwrap_or_else(identity::default_username),
+            hostname: given_or(&self.override_hostname, identity::default_hostname),
+            username: given_or(&self.override_username, identity::default_username),
             readonly: self.readonly,
             description: self
                 .description

@@ -39,7 +39,21 @@ impl Command {
     }
 }
 
-/// Deletes the connection file, what lies beside it, and our part of its cache.
+/// What Kopia and kopia-lite have in the folder of a cache.
+const CACHED: [&str; 10] = [
+    "CACHEDIR.TAG",
+    "blob-list",
+    "contents",
+    "indexes",
+    "kopia-lite",
+    "kopia.blobcfg",
+    "kopia.repository",
+    "metadata",
+    "own-writes",
+    "server-contents",
+];
+
+/// Deletes the connection file, what lies beside it, and its cache.
 fn disconnect(app: &App) -> anyhow::Result<Exit> {
     let file = &app.config_file;
     match config::load(file) {
@@ -47,7 +61,7 @@ fn disconnect(app: &App) -> anyhow::Result<Exit> {
             if let Some(cache) = config::cache_of(&connection, file)
                 && cache.directory.is_absolute()
             {
-                remove(&cache.directory, |path| std::fs::remove_dir_all(path))?;
+                remove_cache(&cache.directory)?;
             }
         }
         Err(error) if error.downcast_ref::<Failure>().is_some() => return Err(error),
@@ -55,13 +69,28 @@ fn disconnect(app: &App) -> anyhow::Result<Exit> {
         Err(error) => text::warn(format!("{error:#}; forgetting the connection all the same")),
     }
     password::forget(file)?;
-    let lock = file.with_file_name(format!(
-        "{}.mlock",
-        file.file_name().unwrap_or_default().to_string_lossy()
-    ));
-    remove(&lock, |path| std::fs::remove_file(path))?;
+    for beside in [".mlock", ".update-info.json"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(beside);
+        remove(std::path::Path::new(&name), |path| std::fs::remove_file(path))?;
+    }
     remove(&paths::clean(file), |path| std::fs::remove_file(path))?;
     Ok(Exit::Done)
+}
+
+/// Deletes a cache, and its folder if nothing else is in it: the user may have named one that holds
+/// more.
+fn remove_cache(folder: &std::path::Path) -> anyhow::Result<()> {
+    for name in CACHED {
+        remove(&folder.join(name), |path| match path.is_dir() {
+            true => std::fs::remove_dir_all(path),
+            false => std::fs::remove_file(path),
+        })?;
+    }
+    if std::fs::remove_dir(folder).is_err() && folder.exists() {
+        text::note(format!("{} holds other things and stays.", folder.display()));
+    }
+    Ok(())
 }
 
 fn remove(

@@ -8,7 +8,11 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
-use kopia_format::snapshot::{SnapshotManifest, Source};
+use jiff::tz::TimeZone;
+use kopia_format::{
+    snapshot::{SnapshotManifest, Source},
+    time::GoTime,
+};
 use kopia_repo::RepositoryWriter;
 use kopia_snapshot::{
     create::{self, CreateRequest, Created, DESCRIPTION_BYTES_MAX, Input},
@@ -57,17 +61,23 @@ pub struct Create {
     #[arg(long, hide = true, value_parser = duration)]
     checkpoint_interval: Option<std::time::Duration>,
     /// Give the snapshot this start, as '2006-01-02 15:04:05 UTC'.
-    #[arg(long, value_name = "TIME")]
-    start_time: Option<String>,
+    #[arg(long, value_name = "TIME", default_value = "", hide_default_value = true)]
+    start_time: String,
     /// Give the snapshot this end.
-    #[arg(long, value_name = "TIME")]
-    end_time: Option<String>,
+    #[arg(long, value_name = "TIME", default_value = "", hide_default_value = true)]
+    end_time: String,
     /// Snapshot standard input as a file of this name.
-    #[arg(long, value_name = "NAME")]
-    stdin_file: Option<String>,
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    stdin_file: String,
     /// Make it a snapshot of this source.
-    #[arg(long, visible_alias = "as", value_name = "USER@HOST:PATH")]
-    override_source: Option<String>,
+    #[arg(
+        long,
+        visible_alias = "as",
+        value_name = "USER@HOST:PATH",
+        default_value = "",
+        hide_default_value = true
+    )]
+    override_source: String,
     /// Make each source visible as soon as it is done.
     #[arg(long, hide = true)]
     flush_per_source: bool,
@@ -83,8 +93,7 @@ pub struct Create {
 
 impl Create {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let start_time = self.start_time.as_deref().map(times::exact).transpose()?;
-        let end_time = self.end_time.as_deref().map(times::exact).transpose()?;
+        let (start_time, end_time) = (exact(&self.start_time)?, exact(&self.end_time)?);
         if let (Some(start), Some(end)) = (start_time, end_time)
             && start > end
         {
@@ -118,18 +127,22 @@ impl Create {
             })
         };
         let mut failures = Vec::new();
+        let mut taken = Vec::new();
         let mut incomplete = false;
         for path in sources {
             if app.stop.is_cancelled() {
                 break;
             }
             // A source that can't be asked for must not cost the others.
-            let taken = match request(&path) {
+            let created = match request(&path) {
                 Ok(request) => self.one(app, &writer, request).await,
                 Err(error) => Err(error),
             };
-            match taken {
-                Ok(had_errors) => incomplete |= had_errors,
+            match created {
+                Ok(created) => {
+                    incomplete |= self.report(app, &created);
+                    taken.push(created);
+                }
                 Err(error) => failures.push(error),
             }
             if self.flush_per_source {
@@ -137,16 +150,21 @@ impl Create {
             }
         }
         app.flush(&writer).await?;
+        // A script must not take for saved what nobody can see yet.
+        if self.json.json {
+            let mut saved = taken.iter().filter(|created| created.saved);
+            saved.try_for_each(|created| self.print_json(&created.manifest))?;
+        }
         finish(failures, incomplete)
     }
 
-    /// Takes one snapshot; gives whether entries are missing from it.
+    /// Takes one snapshot.
     async fn one(
         &self,
         app: &App,
         writer: &RepositoryWriter,
         mut request: CreateRequest,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Created> {
         let source = request.source.clone();
         if !self.force_disable_actions {
             super::actions::check(app, writer.repository(), &source).await?;
@@ -157,23 +175,23 @@ impl Create {
         let created = create::create(writer, request).await;
         progress.finish();
         let created = created.with_context(|| format!("snapshot of {source}"))?;
-        if created.saved && (self.stdin_file.is_some() || self.override_source.is_some()) {
+        let is_by_hand = !self.stdin_file.is_empty() || !self.override_source.is_empty();
+        if created.saved && is_by_hand {
             create::set_manual(writer, writer.repository(), &source).await?;
         }
-        self.report(app, &created)
+        Ok(created)
     }
 
-    fn report(&self, app: &App, created: &Created) -> anyhow::Result<bool> {
+    /// Says what was taken; gives whether entries are missing from it.
+    fn report(&self, app: &App, created: &Created) -> bool {
         let manifest = &created.manifest;
         if !created.saved {
             app.info(
                 "\n Not saving snapshot because no files have been changed since previous snapshot",
             );
-            return Ok(false);
+            return false;
         }
-        if self.json.json {
-            self.print_json(manifest)?;
-        } else {
+        if !self.json.json {
             let partial = if manifest.is_complete() { "" } else { " partial" };
             let root = manifest.root_object().map(|o| o.to_string()).unwrap_or_default();
             let took = manifest.end_time.duration_since(manifest.start_time);
@@ -194,7 +212,7 @@ impl Create {
                 manifest.source
             ));
         }
-        Ok(failed > 0)
+        failed > 0
     }
 
     /// Prints the manifest; without its statistics unless they are asked for, as Kopia.
@@ -225,7 +243,8 @@ impl Create {
 
     fn source_of(&self, writer: &RepositoryWriter, path: &Path) -> anyhow::Result<Source> {
         let repo = writer.repository();
-        if let Some(text) = &self.override_source {
+        let text = &self.override_source;
+        if !text.is_empty() {
             let source = snapshot::parse_source(repo, text)?;
             if source.path.is_empty() {
                 bail!("{text:?} names no path");
@@ -240,9 +259,11 @@ impl Create {
     }
 
     fn input_of(&self, app: &App, path: &Path) -> anyhow::Result<Input> {
-        match &self.stdin_file {
-            Some(name) => Ok(Input::Stream { name: name.clone(), pieces: read_stdin() }),
-            None => {
+        match self.stdin_file.as_str() {
+            name if !name.is_empty() => {
+                Ok(Input::Stream { name: name.to_owned(), pieces: read_stdin() })
+            }
+            _ => {
                 let path = paths::absolute(path)?;
                 if fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink())
                     && let Ok(real) = fs_err::canonicalize(&path)
@@ -253,6 +274,14 @@ impl Create {
             }
         }
     }
+}
+
+/// A time that was given; an empty one was not.
+fn exact(text: &str) -> anyhow::Result<Option<GoTime>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    times::exact(text, &TimeZone::system()).map(Some)
 }
 
 /// Reads standard input piece by piece.

@@ -48,6 +48,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Does the verb look for signals itself?
+    pub fn ends_by_itself(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Restore(_) | Self::Verify(_))
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
