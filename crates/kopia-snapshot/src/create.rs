@@ -29,6 +29,8 @@ pub enum Input {
     Local(PathBuf),
     /// A stream that becomes a file of this name (`--stdin-file`).
     Stream {
+        /// The name of the folder that it is in: the path that was asked for, in full.
+        root: String,
         /// The file's name.
         name: String,
         /// Its bytes, and an empty piece at their end.
@@ -93,9 +95,7 @@ pub async fn create(writer: &RepositoryWriter, request: CreateRequest) -> Result
             path = given;
             UploadSource::Local(&path)
         }
-        Input::Stream { name, pieces } => {
-            UploadSource::Stream { root: source.path.clone(), name, pieces }
-        }
+        Input::Stream { root, name, pieces } => UploadSource::Stream { root, name, pieces },
     };
     let upload_request = UploadRequest {
         writer,

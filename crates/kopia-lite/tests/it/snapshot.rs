@@ -195,8 +195,8 @@ fn times_tags_and_sources_may_be_given() {
 #[test]
 fn standard_input_becomes_a_file() {
     let env = TestEnv::with_repository();
-    let mut command =
-        env.command(["snapshot", "create", "--stdin-file=x.tar", "/virtual", "--json"]);
+    let mut command = env.command(["snapshot", "create", "--stdin-file=x.tar", "/asked", "--json"]);
+    command.arg("--override-source=/virtual");
     let command = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&noise(3, 3_000_000)).unwrap();
@@ -204,9 +204,15 @@ fn standard_input_becomes_a_file() {
     assert!(output.status.success());
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["source"]["path"], "/virtual");
+    assert_eq!(json["rootEntry"]["name"], "/asked");
     let id = json["id"].as_str().unwrap();
     let shown = env.command(["show", &format!("{id}/x.tar")]).output().unwrap();
     assert_eq!(shown.stdout, noise(3, 3_000_000));
+    let root = json["rootEntry"]["obj"].as_str().unwrap();
+    let line = env.ok(&format!("list -l {root}"));
+    let file = line.split_whitespace().find(|word| word.len() > 31).unwrap();
+    let verified = env.json(&format!("snapshot verify --file-id={file} --json"));
+    assert_eq!(verified["stats"]["processedBytes"], 3_000_000, "{verified}");
 }
 
 #[test]

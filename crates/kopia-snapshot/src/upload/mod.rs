@@ -82,7 +82,7 @@ pub enum UploadSource<'a> {
     /// A stream that becomes the file `name` in a folder that does not exist otherwise
     /// (`--stdin-file`).
     Stream {
-        /// The path of the source, which is also the name of the root.
+        /// The name of the root: the path of the source as a rule.
         root: String,
         /// The file's name.
         name: String,

@@ -320,7 +320,7 @@ async fn a_checkpoint_keeps_what_there_is_of_a_file_that_is_being_read() {
     let (send, pieces) = mpsc::channel(1);
     let bytes = noise(7, 24 << 20);
     let heard = Arc::new(Heard::default());
-    let input = Input::Stream { name: "x.tar".into(), pieces };
+    let input = Input::Stream { root: "/src".into(), name: "x.tar".into(), pieces };
     let interval = Duration::from_millis(20);
     let options = UploadOptions { checkpoint_interval: interval, ..UploadOptions::default() };
     let sink = heard.clone();

@@ -377,7 +377,8 @@ async fn stream(memory: &Memory, pieces: Vec<Result<Bytes, String>>) -> Created 
             let _ = send.send(piece).await;
         }
     });
-    let input = Input::Stream { name: "x.tar".to_owned(), pieces: receive };
+    let input =
+        Input::Stream { root: "/asked".to_owned(), name: "x.tar".to_owned(), pieces: receive };
     let request = CreateRequest { input, ..request(Path::new("/virtual")) };
     memory.create(request).await.unwrap()
 }
@@ -389,7 +390,7 @@ async fn a_stream_becomes_a_file_in_a_folder_of_its_own() {
     let pieces = bytes.chunks(100_003).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let created = stream(&memory, pieces).await;
     let root = created.manifest.root_entry.unwrap();
-    assert_eq!((root.name.as_slice(), root.mode), (&b"/virtual"[..], 0o777));
+    assert_eq!((root.name.as_slice(), root.mode), (&b"/asked"[..], 0o777));
     // Go's zero time, cut to 64 bits of nanoseconds.
     assert_eq!(root.mtime, -6_795_364_578_871_345_152);
     let directory = memory.directory(root.object).await;

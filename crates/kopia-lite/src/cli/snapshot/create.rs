@@ -252,16 +252,14 @@ impl Create {
             return Ok(source);
         }
         let path = paths::absolute(path)?;
-        let path = path
-            .to_str()
-            .with_context(|| format!("{} is not UTF-8, which a source must be", path.display()))?;
-        Ok(Source::new(repo.hostname(), repo.username(), path))
+        Ok(Source::new(repo.hostname(), repo.username(), utf8(&path)?))
     }
 
     fn input_of(&self, app: &App, path: &Path) -> anyhow::Result<Input> {
         match self.stdin_file.as_str() {
             name if !name.is_empty() => {
-                Ok(Input::Stream { name: name.to_owned(), pieces: read_stdin() })
+                let root = utf8(&paths::absolute(path)?)?.to_owned();
+                Ok(Input::Stream { root, name: name.to_owned(), pieces: read_stdin() })
             }
             _ => {
                 let path = paths::absolute(path)?;
@@ -274,6 +272,11 @@ impl Create {
             }
         }
     }
+}
+
+fn utf8(path: &Path) -> anyhow::Result<&str> {
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8, which a source must be", path.display()))
 }
 
 /// A time that was given; an empty one was not.

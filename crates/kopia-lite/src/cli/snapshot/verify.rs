@@ -97,7 +97,8 @@ impl Verify {
             } else {
                 root.entry.kind
             };
-            let entry = DirEntry { kind, ..made_up_entry(root.entry.object) };
+            let size = if kind == EntryKind::Directory { 0 } else { root.entry.size };
+            let entry = DirEntry { kind, size, ..made_up_entry(root.entry.object) };
             roots.push((text.clone(), entry));
         }
         Ok(roots)
