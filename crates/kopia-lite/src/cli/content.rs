@@ -1,6 +1,6 @@
 //! `content`: list, stats, verify.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use kopia_format::{
@@ -324,6 +324,7 @@ impl Verify {
         } else {
             app.info("Finished verifying contents");
             app.info(format!("verifyCounters:\t{}", self.json.render(&counters)));
+            packs.lines().for_each(|line| text::note(line));
         }
         match report.problems() {
             0 => Ok(Exit::Done),
@@ -335,22 +336,38 @@ impl Verify {
     }
 }
 
-/// The packs that lost contents are in.
+/// The packs that lost contents are in, and how many of them.
 #[derive(Debug, Default)]
 struct PacksHit {
-    missing: BTreeSet<String>,
-    truncated: BTreeSet<String>,
-    corrupted: BTreeSet<String>,
+    missing: BTreeMap<String, u64>,
+    truncated: BTreeMap<String, u64>,
+    corrupted: BTreeMap<String, u64>,
 }
 
 impl PacksHit {
     fn add(&mut self, error: &RepoError) {
-        match error {
-            RepoError::PackMissing { pack, .. } => self.missing.insert(pack.to_string()),
-            RepoError::PackTruncated { pack, .. } => self.truncated.insert(pack.to_string()),
-            RepoError::ContentDamaged { pack, .. } => self.corrupted.insert(pack.to_string()),
-            _ => false,
+        let (packs, pack) = match error {
+            RepoError::PackMissing { pack, .. } => (&mut self.missing, pack),
+            RepoError::PackTruncated { pack, .. } => (&mut self.truncated, pack),
+            RepoError::ContentDamaged { pack, .. } => (&mut self.corrupted, pack),
+            _ => return,
         };
+        *packs.entry(pack.to_string()).or_default() += 1;
+    }
+
+    /// A line for each pack, with Kopia's names.
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let kinds = [
+            ("missingPack", &self.missing),
+            ("truncatedPack", &self.truncated),
+            ("corruptedPack", &self.corrupted),
+        ];
+        kinds.into_iter().flat_map(|(kind, packs)| {
+            packs.iter().map(move |(pack, count)| {
+                let facts = json!({"packID": pack, "numberOfReferencedContents": count});
+                format!("{kind}\t{facts}")
+            })
+        })
     }
 
     /// The counters with Kopia's names.

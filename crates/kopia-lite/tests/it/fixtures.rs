@@ -78,5 +78,7 @@ fn damage_is_found_by_verification_and_repaired_where_it_can_be() {
         let run = env.line("content verify --full");
         assert_eq!(run.code, code, "{name}: {run:#?}");
         assert!(run.stderr.contains(wanted), "{name}: {run:#?}");
+        let named = run.stderr.lines().filter(|line| line.contains("Pack\t{\"packID\":\"p"));
+        assert_eq!(named.count(), usize::from(code == 20), "{name}: {run:#?}");
     }
 }
