@@ -1,7 +1,9 @@
 //! `cache`: info, clear.
 
+use std::path::PathBuf;
+
 use anyhow::bail;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use kopia_repo::CacheOptions;
 use serde_json::json;
 
@@ -80,15 +82,58 @@ impl Info {
 
 /// Empty the cache: ours, never Kopia's beside it.
 #[derive(Debug, Args)]
-pub struct Clear {}
+pub struct Clear {
+    /// Only this part.
+    #[arg(long, value_enum, value_name = "PART")]
+    partial: Option<Part>,
+}
+
+/// The parts of a cache as Kopia calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Contents of files.
+    Contents,
+    /// Indexes.
+    Indexes,
+    /// Packs of directories and manifests.
+    Metadata,
+    /// What Kopia remembers of its own writes: kopia-lite keeps none.
+    OwnWrites,
+    /// Listings that Kopia keeps: kopia-lite keeps none.
+    BlobList,
+}
+
+impl Part {
+    /// What the part is called in our cache.
+    fn kind(self) -> Option<&'static str> {
+        match self {
+            Self::Contents => Some("contents"),
+            Self::Indexes => Some("indexes"),
+            Self::Metadata => Some("packs"),
+            Self::OwnWrites | Self::BlobList => None,
+        }
+    }
+}
 
 impl Clear {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
         options(app)?;
         let client = app.open(Access::Read).await?;
         let Some(cache) = client.repo.cache() else { bail!("caching not enabled") };
-        app.info(format!("Clearing cache directory: {}.", cache.folder().display()));
-        cache.clear().await?;
+        let clearing = |folder: PathBuf| {
+            app.info(format!("Clearing cache directory: {}.", folder.display()));
+        };
+        match self.partial.map(Part::kind) {
+            None => {
+                clearing(cache.folder());
+                cache.clear().await?;
+            }
+            Some(Some(kind)) => {
+                clearing(cache.folder().join(kind));
+                cache.clear_kind(kind).await?;
+            }
+            Some(None) => app.info("Nothing to clear: kopia-lite keeps no such part."),
+        }
         Ok(Exit::Done)
     }
 }

@@ -107,6 +107,12 @@ fn the_cache_is_ours_and_can_be_cleared() {
     let kopias = folder.join("contents");
     fs_err::create_dir_all(&kopias).unwrap();
     fs_err::write(kopias.join("theirs"), "x").unwrap();
+    let indexes = || env.json("cache info --json").as_array().unwrap()[2]["count"].clone();
+    assert!(env.says("cache clear --partial=blob-list").contains("no such part"));
+    env.ok("cache clear --partial=metadata");
+    let folders = env.json("cache info --json");
+    assert_eq!(folders[0]["count"], 0, "{folders}");
+    assert_ne!(indexes(), 0, "{folders}");
     let said = env.says("cache clear");
     assert_eq!(
         said,

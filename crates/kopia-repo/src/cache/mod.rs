@@ -192,9 +192,24 @@ impl Cache {
     /// # Errors
     /// [`RepoError::Cache`] if a file can't be deleted.
     pub async fn clear(&self) -> Result<()> {
-        let limits = self.limits.clone();
+        self.clear_kinds(&Kind::ALL).await
+    }
+
+    /// Deletes the kind that [`CacheKindUsage::kind`] calls so; an unknown name deletes nothing.
+    ///
+    /// # Errors
+    /// [`RepoError::Cache`] if a file can't be deleted.
+    pub async fn clear_kind(&self, name: &str) -> Result<()> {
+        match Kind::ALL.into_iter().find(|kind| kind.folder() == name) {
+            Some(kind) => self.clear_kinds(&[kind]).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn clear_kinds(&self, kinds: &[Kind]) -> Result<()> {
+        let (limits, kinds) = (self.limits.clone(), kinds.to_vec());
         let cleared = blocking(&self.files, move |files| {
-            for kind in Kind::ALL {
+            for kind in kinds {
                 files.remove_all(kind)?;
                 limits[kind as usize].forget();
             }
