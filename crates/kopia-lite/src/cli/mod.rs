@@ -21,7 +21,11 @@ mod times;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 pub use app::App;
 pub use globals::{Globals, LogLevel};
@@ -152,7 +156,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             text::line(argv::shown(&definition().render_help().to_string()).trim_end());
             return Exit::Done;
         }
-        Err(error) => return not_parsed(&error, wants_json),
+        Err(mut error) => {
+            // What clap would show lists flags that nobody gave, since they came from variables.
+            error.insert(ContextKind::Usage, ContextValue::StyledStr(usage(&args)));
+            return not_parsed(&error, wants_json);
+        }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -175,6 +183,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             exit
         }
     }
+}
+
+/// The usage line of the command that `args` name.
+fn usage(args: &[OsString]) -> StyledStr {
+    let mut root = definition();
+    root.build();
+    let mut command = &mut root;
+    for word in args.iter().skip(1) {
+        if command.find_subcommand(word).is_some() {
+            command = command.find_subcommand_mut(word).expect("it was found a line above");
+        }
+    }
+    command.render_usage()
 }
 
 /// Prints help or the version, which are no errors, or says what is wrong with the arguments.

@@ -171,3 +171,12 @@ fn debug_says_what_the_libraries_do() {
     let quiet = env.line("snapshot list --log-level=error");
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
 }
+
+#[test]
+fn usage_names_no_flag_that_came_from_a_variable() {
+    let env = TestEnv::new().with("AWS_SECRET_ACCESS_KEY", "k").with("KOPIA_PASSWORD", "p");
+    let text = env.fails(2, "repository connect s3");
+    let usage = text.lines().find(|line| line.starts_with("Usage:"));
+    let wanted = "Usage: kopia-lite repository connect s3 [OPTIONS] --bucket <BUCKET>";
+    assert_eq!(usage, Some(wanted), "{text}");
+}
