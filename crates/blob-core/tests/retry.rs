@@ -93,7 +93,7 @@ async fn pauses_double_up_to_the_longest_and_attempts_end() {
 
 #[tokio::test]
 async fn a_storage_that_never_answered_is_not_waited_for() {
-    let bench = bench(Retry::new().entropy(Arc::new(Longest)));
+    let bench = bench(Retry::new().first_contact(3).entropy(Arc::new(Longest)));
     let nobody = || BlobError::Unreachable { op: "get", source: "nobody listens".into() };
     bench.faulty.rule(Rule::new(Fault::before(nobody)).times(3));
     let error = bench.storage.get(&id("p1"), ReadRange::Full).await.unwrap_err();

@@ -374,6 +374,19 @@ impl Policy {
         *self == Self::default()
     }
 
+    /// Refuses a line of crontab that nobody should write: Kopia can't read it, or takes it for
+    /// another time than it seems to name, or for none.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Invalid`] with the reason.
+    pub fn check_cron(line: &str) -> Result<()> {
+        cron::check(line, true).map_err(|reason| FormatError::Invalid {
+            what: "cron expression",
+            reason: format!("{line:?}: {reason}"),
+        })
+    }
+
     /// May be stored for this target.
     ///
     /// # Errors
@@ -389,7 +402,7 @@ impl Policy {
             return invalid("manual can't be combined with other scheduling");
         }
         for line in &self.scheduling.cron {
-            if let Err(reason) = cron::check(line) {
+            if let Err(reason) = cron::check(line, false) {
                 return invalid(&format!("cron expression {line:?}: {reason}"));
             }
         }

@@ -4,8 +4,8 @@
 //! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>), so that clients
 //! that failed together don't come back together. All calls of a storage share a budget of retries
 //! that successes refill: when most calls fail for long, calls soon fail at once, and a storm ends.
-//! What is worth another try is the error's own word, [`BlobError::retry`]. A storage that nobody
-//! reached yet is not waited for: its address is more likely wrong than its network down.
+//! What is worth another try is the error's own word, [`BlobError::retry`]. A storage that was only
+//! just named can be given up early, for its address may be wrong: [`Retry::first_contact`].
 
 use std::{
     collections::HashSet,
@@ -29,9 +29,6 @@ use crate::{
     SystemClock, ThawOutcome, ThawRequest, forward,
 };
 
-/// How often a storage is tried that never answered.
-const ATTEMPTS_UNKNOWN: u32 = 3;
-
 /// After so many failures a call that goes on is worth a warning.
 const FAILURES_LOUD: u32 = 5;
 
@@ -53,6 +50,7 @@ const FAILURES_LOUD: u32 = 5;
 #[derive(Debug, Clone)]
 pub struct Retry {
     attempts: u32,
+    first_contact: u32,
     pause_first: Duration,
     pause_max: Duration,
     patience: Duration,
@@ -73,6 +71,7 @@ impl Retry {
     pub fn new() -> Self {
         Self {
             attempts: 10,
+            first_contact: u32::MAX,
             pause_first: Duration::from_millis(100),
             pause_max: Duration::from_secs(32),
             patience: Duration::from_secs(5 * 60),
@@ -86,6 +85,14 @@ impl Retry {
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts: attempts.max(1), ..self }
+    }
+
+    /// How often a storage is tried at most that never answered; as often as any other unless set.
+    /// Right where somebody just named it and waits: an address is then more likely wrong than a
+    /// network down.
+    #[must_use]
+    pub fn first_contact(self, attempts: u32) -> Self {
+        Self { first_contact: attempts.max(1), ..self }
     }
 
     /// The longest first pause, which doubles with each attempt, and the longest of all.
@@ -136,6 +143,17 @@ impl Layer for Retry {
     }
 }
 
+/// Does the error show that the storage is there? Some come from this side alone.
+fn is_answer(error: &BlobError) -> bool {
+    !matches!(
+        error,
+        BlobError::Unreachable { .. }
+            | BlobError::Credentials { .. }
+            | BlobError::InvalidOption { .. }
+            | BlobError::Unsupported { .. }
+    )
+}
+
 #[derive(Debug)]
 struct RetryStorage {
     inner: DynStorage,
@@ -149,12 +167,17 @@ struct RetryStorage {
 impl RetryStorage {
     /// Waits until the next attempt after `failed` of them, or gives the error back.
     async fn pause_or_fail(&self, error: BlobError, failed: u32) -> Result<()> {
+        if is_answer(&error) {
+            self.reached.store(true, Ordering::Relaxed);
+        }
         let asked = match error.retry() {
             Advice::Never => return Err(error),
             Advice::Backoff => Duration::ZERO,
             Advice::After(after) => after,
         };
-        let attempts = self.attempts_after(&error);
+        let reached = self.reached.load(Ordering::Relaxed);
+        let attempts =
+            self.rules.attempts.min(if reached { u32::MAX } else { self.rules.first_contact });
         if failed >= attempts || asked > self.rules.patience || !self.spend() {
             return Err(error);
         }
@@ -166,17 +189,6 @@ impl RetryStorage {
         }
         self.rules.clock.sleep(pause).await;
         Ok(())
-    }
-
-    /// How often a call may be made that failed so.
-    fn attempts_after(&self, error: &BlobError) -> u32 {
-        if !matches!(error, BlobError::Unreachable { .. }) {
-            self.reached.store(true, Ordering::Relaxed);
-        }
-        match self.reached.load(Ordering::Relaxed) {
-            true => self.rules.attempts,
-            false => self.rules.attempts.min(ATTEMPTS_UNKNOWN),
-        }
     }
 
     fn spend(&self) -> bool {

@@ -2,8 +2,10 @@
 //!
 //! Five fields (minute, hour, day of the month, month, day of the week), a sixth for the year, or
 //! seven with seconds in front; what follows the seventh is passed over, and so is everything from
-//! a `#` on. `@daily` and its like stand for a whole line. Kopia can neither change nor replace a
-//! policy with a line that it can't read, so no other line may be stored.
+//! a `#` on. `@daily` and its like stand for a whole line. Kopia makes no other change to a policy
+//! with a line that it can't read, so none may be stored. It does read lines that name no time at
+//! all or another one than they seem to: those are refused to whoever writes them, and kept where
+//! they are.
 
 /// Words that stand for fields.
 const ALIASES: [(&str, &str); 6] = [
@@ -93,7 +95,7 @@ impl Field {
     }
 
     /// One of the parts that commas separate.
-    fn is_part(self, text: &str) -> bool {
+    fn is_part(self, text: &str, sensible: bool) -> bool {
         let text = text.to_ascii_lowercase();
         let (range, step) = match text.split_once('/') {
             Some((range, step)) => (range, Some(step)),
@@ -102,14 +104,19 @@ impl Field {
         if step.is_some_and(|step| !self.is_step(step)) {
             return false;
         }
+        // Kopia takes any day of the week with a zero in front for Sunday.
+        let is_odd_day = |day: &str| self == DayOfWeek && day.len() == 2 && day.starts_with('0');
+        if sensible && range.split('-').any(is_odd_day) {
+            return false;
+        }
         if range == "*" || (range == "?" && step.is_none()) || self.value(range).is_some() {
             return true;
         }
         if let Some((first, last)) = range.split_once('-') {
-            // A range that runs backwards names no time: what reads it may not expect that.
+            // A range that runs backwards names no time; that of a week may end with its Sunday.
             return match (self.value(first), self.value(last)) {
-                (Some(first), Some(0)) if self == DayOfWeek => first <= 6,
-                (Some(first), Some(last)) => first <= last,
+                (Some(first), Some(0)) if self == DayOfWeek => !sensible || first <= 6,
+                (Some(first), Some(last)) => !sensible || first <= last,
                 _ => false,
             };
         }
@@ -126,27 +133,33 @@ impl Field {
     }
 
     fn is_step(self, text: &str) -> bool {
-        // As many digits as the values have that the reader looks them up among.
-        let (_, max) = if self == DayOfWeek { (0, 6) } else { self.bounds() };
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() <= 2;
-        is_number && text.parse().is_ok_and(|step| (1..=max.min(59)).contains(&step))
+        // Kopia looks steps up in a table of minutes and years.
+        let max = if self == DayOfWeek { 6 } else { self.bounds().1 };
+        let in_table = |step: &u32| match text.len() {
+            1 | 2 => *step < 60,
+            length => length == 4 && *step >= 1970,
+        };
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let step = text.parse().ok().filter(|_| is_number).filter(in_table);
+        step.is_some_and(|step| (1..=max).contains(&step))
     }
 
-    fn check(self, text: &str) -> Result<(), String> {
+    fn check(self, text: &str, sensible: bool) -> Result<(), String> {
         let name = self.name();
         let mut parts = text.split(',').filter(|part| !part.is_empty()).peekable();
         if parts.peek().is_none() {
             return Err(format!("the {name} is missing"));
         }
-        match parts.find(|part| !self.is_part(part)) {
+        match parts.find(|part| !self.is_part(part, sensible)) {
             Some(part) => Err(format!("{part:?} is no {name}")),
             None => Ok(()),
         }
     }
 }
 
-/// Can a scheduler read the line? If not, says why.
-pub(super) fn check(line: &str) -> Result<(), String> {
+/// Can Kopia read the line, and does it say what it seems to, if that is asked for? If not, says
+/// why.
+pub(super) fn check(line: &str, sensible: bool) -> Result<(), String> {
     let text = line.split('#').next().unwrap_or_default().trim();
     if text.is_empty() {
         return Ok(());
@@ -160,7 +173,7 @@ pub(super) fn check(line: &str) -> Result<(), String> {
         6 => &FIELDS[1..],
         _ => &FIELDS[..],
     };
-    fields.iter().zip(given).try_for_each(|(field, text)| field.check(text))
+    fields.iter().zip(given).try_for_each(|(field, text)| field.check(text, sensible))
 }
 
 #[cfg(test)]
@@ -182,10 +195,10 @@ mod tests {
             "@daily",
             "@hourly # every hour",
             "# a remark",
-            "07 08 09 10 07",
+            "07 08 09 10 7",
             ",0,, 1 1 1 1",
         ] {
-            assert_eq!(check(line), Ok(()), "{line}");
+            assert_eq!((check(line, false), check(line, true)), (Ok(()), Ok(())), "{line}");
         }
     }
 
@@ -207,7 +220,6 @@ mod tests {
             ("*/60 * * * *", "no minute"),
             ("*/007 * * * *", "no minute"),
             ("?/5 * * * *", "no minute"),
-            ("30-10 * * * *", "no minute"),
             ("-5 * * * *", "no minute"),
             ("+5 * * * *", "no minute"),
             (", * * * *", "minute is missing"),
@@ -216,8 +228,26 @@ mod tests {
             ("* * * * */7", "no day of the week"),
             ("@midnight", "1 fields"),
         ] {
-            let said = check(line).unwrap_err();
+            let said = check(line, false).unwrap_err();
             assert!(said.contains(reason), "{line}: {said}");
+            assert_eq!(check(line, true), Err(said));
         }
+    }
+
+    #[test]
+    fn lines_that_kopia_takes_for_something_else() {
+        for line in [
+            "30-10 * * * *",
+            "0 22-6 * * *",
+            "0 0 * * fri-mon",
+            "0 0 * * 7-3",
+            "0 0 * * 05",
+            "0 0 * * 01-05",
+            "0 0 * * 01/2",
+        ] {
+            assert_eq!(check(line, false), Ok(()), "{line}");
+            check(line, true).unwrap_err();
+        }
+        assert_eq!(check("0 0 * * * */1970", false), Ok(()));
     }
 }
