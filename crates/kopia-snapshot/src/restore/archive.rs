@@ -26,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 use zip::{CompressionMethod, ZipWriter, write::FullFileOptions};
 
 use super::{
-    events::{RestoreEvent, RestoreFailure, RestoreReport, RestoreSink},
+    events::{RestoreEvent, RestoreReport, RestoreSink},
     folders::local,
     place::beside,
     plan::{PlannedFile, RestorePlan},
+    run::take_unreadable,
 };
 use crate::error::{Result, SnapshotError};
 
@@ -62,20 +63,23 @@ impl RestorePlan {
     /// Restores into the archive `path`.
     ///
     /// # Errors
-    /// As [`RestorePlan::run`]; an archive can't leave out a file, so errors are never ignored.
+    /// As [`RestorePlan::run`]. With `ignore_errors` an archive is made without the entries that are
+    /// known beforehand to be unreadable; what shows itself only when it is read ends the restore,
+    /// for an archive can't take back the half of a file.
     pub async fn run_archive(
-        self,
+        mut self,
         repo: &Repository,
         path: &Path,
         kind: ArchiveKind,
+        ignore_errors: bool,
         sink: Arc<dyn RestoreSink>,
         stop: &CancellationToken,
     ) -> Result<RestoreReport> {
-        self.check_possible(false)?;
-        if let Some(RestoreFailure { path, error, .. }) = self.failures.first() {
-            let (path, reason) = (path.clone(), error.clone());
-            return Err(SnapshotError::NotRestored { path, reason, cause: None });
+        self.check_possible(ignore_errors)?;
+        if stop.is_cancelled() {
+            return Err(SnapshotError::Stopped);
         }
+        self.leave_out_unreadable();
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
         // Under another name until it is whole: half an archive must not look like one.
         let half = beside(path);
@@ -86,6 +90,7 @@ impl RestorePlan {
             packs_read: self.reads.packs.len() as u64,
             bytes_read: self.reads.bytes(),
             requests: self.reads.requests(),
+            failures: std::mem::take(&mut self.failures),
             ..RestoreReport::default()
         };
         let fed = self.feed(repo, send, &mut report, &*sink, stop).await;
@@ -99,6 +104,21 @@ impl RestorePlan {
             let _ = std::fs::remove_file(&half);
         }
         done.map(|()| report)
+    }
+
+    /// Takes the entries out of the plan that need a content which can't be read.
+    fn leave_out_unreadable(&mut self) {
+        let unreadable = take_unreadable(&mut self.reads);
+        let unreadable: HashMap<_, _> =
+            unreadable.iter().map(|one| (one.id, &one.trouble)).collect();
+        let failures = &mut self.failures;
+        let mut is_whole = |path: &Path, chunks: &[ObjectChunk]| {
+            let trouble = chunks.iter().find_map(|chunk| unreadable.get(&chunk.content));
+            failures.extend(trouble.map(|trouble| trouble.noted(path)));
+            trouble.is_none()
+        };
+        self.files.retain(|file| is_whole(&file.path, &file.chunks));
+        self.links.retain(|link| is_whole(&link.path, &link.chunks));
     }
 
     async fn feed(

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    fs::{Metadata, Permissions},
+    fs::{DirEntry, Metadata, Permissions},
     io,
     os::unix::{
         ffi::OsStrExt,
         fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -20,24 +20,39 @@ use super::{
 use crate::error::{Result, SnapshotError};
 
 /// Makes every folder, readable by this user alone until it is full.
+///
+/// Where errors are to be ignored, gives the folders that could not be made. Nothing below them may
+/// be touched: what stands in their place, such as a link, may lead out of the target.
 pub(super) fn make(
     target: &Path,
     folders: &[PlannedFolder],
     options: &RestoreOptions,
     report: &mut RestoreReport,
-) -> Result<()> {
+) -> Result<Vec<PathBuf>> {
+    let mut barred = Vec::new();
     for folder in folders {
+        if is_below(&folder.path, &barred) {
+            continue;
+        }
         let place = join(target, &folder.path);
-        let mut made = make_one(&place, folder, options);
-        if made.is_ok() {
-            report.folders += 1;
-            if options.delete_extra {
-                made = delete_extra(&place, folder, report);
+        match make_one(&place, folder, options) {
+            Ok(()) => report.folders += 1,
+            failed => {
+                note(failed, &folder.path, options, report)?;
+                barred.push(folder.path.clone());
+                continue;
             }
         }
-        note(made, folder, options, report)?;
+        if options.delete_extra {
+            delete_extra(&place, folder, options, report)?;
+        }
     }
-    Ok(())
+    Ok(barred)
+}
+
+/// Is `path` one of `folders`, or below one?
+pub(super) fn is_below(path: &Path, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| path.starts_with(folder))
 }
 
 fn make_one(place: &Path, folder: &PlannedFolder, options: &RestoreOptions) -> Result<()> {
@@ -58,21 +73,16 @@ fn make_one(place: &Path, folder: &PlannedFolder, options: &RestoreOptions) -> R
     }
 }
 
-/// Puts what went wrong with a folder on the list, where errors are to be ignored.
+/// Puts what went wrong with the entry `path` on the list, where errors are to be ignored.
 fn note(
     done: Result<()>,
-    folder: &PlannedFolder,
+    path: &Path,
     options: &RestoreOptions,
     report: &mut RestoreReport,
 ) -> Result<()> {
     match done {
         Err(error) if options.ignore_errors => {
-            let path = folder.path.to_string_lossy().into_owned();
-            let is_new = report.failures.iter().all(|failure| failure.path != path);
-            if is_new {
-                let error = error.to_string();
-                report.failures.push(RestoreFailure { path, blob: None, error });
-            }
+            report.failures.push(RestoreFailure::new(path, None, error.to_string()));
             Ok(())
         }
         other => other,
@@ -99,36 +109,52 @@ pub(super) fn finish(
     for folder in folders.iter().rev() {
         let place = join(target, &folder.path);
         let set = attributes::set(&place, &folder.entry, options);
-        note(set.map_err(|source| local(&place, source)), folder, options, report)?;
+        note(set.map_err(|source| local(&place, source)), &folder.path, options, report)?;
     }
     Ok(())
 }
 
 /// Deletes what the snapshot doesn't have in this folder, by name and by kind (folder or not).
-fn delete_extra(place: &Path, folder: &PlannedFolder, report: &mut RestoreReport) -> Result<()> {
+fn delete_extra(
+    place: &Path,
+    folder: &PlannedFolder,
+    options: &RestoreOptions,
+    report: &mut RestoreReport,
+) -> Result<()> {
     let wanted: HashMap<&[u8], bool> =
         folder.names.iter().map(|(name, is_folder)| (name.as_slice(), *is_folder)).collect();
-    let all = std::fs::read_dir(place).map_err(|source| local(place, source))?;
+    let all = match std::fs::read_dir(place) {
+        Ok(all) => all,
+        Err(source) => return note(Err(local(place, source)), &folder.path, options, report),
+    };
     for found in all {
-        let found = found.map_err(|source| local(place, source))?;
-        let kind = found.file_type().map_err(|source| local(&found.path(), source))?;
-        if wanted.get(found.file_name().as_bytes()) == Some(&kind.is_dir()) {
-            continue;
-        }
-        let path = found.path();
-        let removed = if kind.is_dir() {
-            report.deleted_folders += 1;
-            std::fs::remove_dir_all(&path)
-        } else {
-            *(if kind.is_symlink() {
-                &mut report.deleted_links
-            } else {
-                &mut report.deleted_files
-            }) += 1;
-            std::fs::remove_file(&path)
-        };
-        removed.map_err(|source| local(&path, source))?;
+        let deleted = found
+            .map_err(|source| local(place, source))
+            .and_then(|found| delete_unless_wanted(&found, &wanted, report));
+        note(deleted, &folder.path, options, report)?;
     }
+    Ok(())
+}
+
+fn delete_unless_wanted(
+    found: &DirEntry,
+    wanted: &HashMap<&[u8], bool>,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    let path = found.path();
+    let kind = found.file_type().map_err(|source| local(&path, source))?;
+    if wanted.get(found.file_name().as_bytes()) == Some(&kind.is_dir()) {
+        return Ok(());
+    }
+    let (removed, count) = if kind.is_dir() {
+        (std::fs::remove_dir_all(&path), &mut report.deleted_folders)
+    } else if kind.is_symlink() {
+        (std::fs::remove_file(&path), &mut report.deleted_links)
+    } else {
+        (std::fs::remove_file(&path), &mut report.deleted_files)
+    };
+    removed.map_err(|source| local(&path, source))?;
+    *count += 1;
     Ok(())
 }
 

@@ -65,8 +65,9 @@ pub struct RestorePlan {
     pub links: Vec<PlannedLink>,
     /// Entries left alone, and their bytes.
     pub skipped: (u64, u64),
-    /// Entries that can't be restored, as far as planning finds out: of an unknown kind, or in a
-    /// folder that can't be read. There are none unless errors are to be ignored.
+    /// Entries that can't be restored, as far as planning finds out: of an unknown kind, in a folder
+    /// or with a list of pieces that can't be read, or with something in their place that must stay.
+    /// There are none unless errors are to be ignored.
     pub failures: Vec<RestoreFailure>,
     /// The bytes needed, by pack.
     pub reads: ReadPlan,
@@ -77,6 +78,13 @@ impl RestorePlan {
     pub(super) fn wanted(&self) -> impl Iterator<Item = &ObjectChunk> {
         let files = self.files.iter().flat_map(|file| &file.chunks);
         files.chain(self.links.iter().flat_map(|link| &link.chunks))
+    }
+
+    /// Keeps the entries whose path `keeps` is true for.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&Path) -> bool) {
+        self.folders.retain(|folder| keeps(&folder.path));
+        self.files.retain(|file| keeps(&file.path));
+        self.links.retain(|link| keeps(&link.path));
     }
 
     /// Bytes of all files.

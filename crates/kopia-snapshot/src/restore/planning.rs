@@ -114,7 +114,12 @@ impl Planning<'_> {
         if !self.options.ignore_errors {
             return Err(error);
         }
-        self.plan.failures.push(RestoreFailure::new(path, error.blob(), error.to_string()));
+        let reason = match &error {
+            // The path stands beside it already.
+            SnapshotError::NotRestored { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        };
+        self.plan.failures.push(RestoreFailure::new(path, error.blob(), reason));
         Ok(())
     }
 
@@ -143,6 +148,7 @@ impl Planning<'_> {
         let directory = match directory {
             Ok(directory) => directory,
             Err(error) if self.options.ignore_errors => {
+                // It stays in its place, for it may be met again.
                 let failure = RestoreFailure::new(&path, error.blob(), error.to_string());
                 self.plan.failures.push(failure);
                 return Ok(());

@@ -50,7 +50,7 @@ impl RestorePlan {
     /// [`SnapshotError::Stopped`]: then files that are whole stay, and those that are not are
     /// removed.
     pub async fn run(
-        self,
+        mut self,
         repo: &Repository,
         target: &Path,
         options: &RestoreOptions,
@@ -58,20 +58,24 @@ impl RestorePlan {
         stop: &CancellationToken,
     ) -> Result<RestoreReport> {
         self.check_possible(options.ignore_errors)?;
-        let targets = self.targets();
+        if stop.is_cancelled() {
+            return Err(SnapshotError::Stopped);
+        }
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
-        let Self { folders, files, links, skipped, mut reads, failures } = self;
-        let unreadable = take_unreadable(&mut reads);
+        let unreadable = take_unreadable(&mut self.reads);
         let mut report = RestoreReport {
-            skipped: skipped.0,
-            skipped_bytes: skipped.1,
-            packs_read: reads.packs.len() as u64,
-            bytes_read: reads.bytes(),
-            requests: reads.requests(),
-            failures,
+            skipped: self.skipped.0,
+            skipped_bytes: self.skipped.1,
+            packs_read: self.reads.packs.len() as u64,
+            bytes_read: self.reads.bytes(),
+            requests: self.reads.requests(),
+            failures: std::mem::take(&mut self.failures),
             ..RestoreReport::default()
         };
-        folders::make(target, &folders, options, &mut report)?;
+        let barred = folders::make(target, &self.folders, options, &mut report)?;
+        self.retain(|path| !folders::is_below(path, &barred));
+        let targets = self.targets();
+        let Self { folders, files, links, reads, .. } = self;
         if folders.is_empty()
             && let Some(parent) = target.parent()
         {
@@ -115,13 +119,13 @@ impl RestorePlan {
 }
 
 /// A content that can't be read, as is known before anything is fetched.
-struct Unreadable {
-    id: ContentId,
-    trouble: Trouble,
+pub(super) struct Unreadable {
+    pub id: ContentId,
+    pub trouble: Trouble,
 }
 
 /// Takes what can't be read out of `reads`: no request is made for it.
-fn take_unreadable(reads: &mut ReadPlan) -> Vec<Unreadable> {
+pub(super) fn take_unreadable(reads: &mut ReadPlan) -> Vec<Unreadable> {
     let missing = std::mem::take(&mut reads.missing);
     let unknown = |id| Unreadable {
         id,

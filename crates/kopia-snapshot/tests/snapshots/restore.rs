@@ -307,6 +307,26 @@ async fn extra_entries_are_deleted_when_that_is_asked_for() {
     assert_eq!(deleted, (1, 2, 1));
 }
 
+#[tokio::test]
+async fn nothing_is_touched_below_a_folder_that_could_not_be_made() {
+    let case = Case::new().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    write(elsewhere.path().join("deeper/mine"), "stays");
+    write(elsewhere.path().join("b.bin"), "stays");
+    let before = tree(elsewhere.path());
+    let options = RestoreOptions { ignore_errors: true, ..RestoreOptions::default() };
+    let target = case.target.path();
+    let plan = RestorePlan::of(&case.memory.repo, &case.root, Some(target), &options).await;
+    // Behind the back of the plan somebody makes a link that leads out of the target.
+    symlink(elsewhere.path(), case.target("sub")).unwrap();
+    let (sink, stop) = (Arc::new(Silent), CancellationToken::new());
+    let report = plan.unwrap().run(&case.memory.repo, target, &options, sink, &stop).await.unwrap();
+    let failed: Vec<_> = report.failures.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(failed, ["sub"]);
+    assert_eq!(tree(elsewhere.path()), before);
+    assert!(case.target("a.txt").exists() && case.target("hollow").exists());
+}
+
 /// Remembers which names lay in the target while files were written.
 struct Watch {
     target: std::path::PathBuf,
