@@ -25,6 +25,9 @@ use crate::{
 /// upgrade waits so long for everybody to have seen the lock (docs/format/02-format-blob.md §5.1).
 const FORMAT_REFRESH_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// How often a storage is tried that was just named and never answered.
+const FIRST_CONTACT_ATTEMPTS: u32 = 3;
+
 /// What counts of the keys of `.storageconfig` that Kopia does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ExtraKeys {
@@ -54,6 +57,8 @@ pub struct ClientOptions {
     pub limits: ThrottleLimits,
     /// What counts of the extra keys of `.storageconfig`.
     pub extra_keys: ExtraKeys,
+    /// Somebody was connected to the storage before: it is waited for if it can't be reached now.
+    pub connected: bool,
 }
 
 impl ClientOptions {
@@ -86,6 +91,7 @@ impl ClientOptions {
                 .map(|nanos| Duration::from_nanos(nanos).min(FORMAT_REFRESH_MAX)),
             limits,
             extra_keys: ExtraKeys::default(),
+            connected: true,
         })
     }
 }
@@ -206,7 +212,11 @@ impl ClientBuilder {
         if self.options.limits != ThrottleLimits::default() {
             bare = bare.layer(Throttle::to(self.options.limits));
         }
-        let bare = bare.layer(Retry::new()).build();
+        let retry = match self.options.connected {
+            true => Retry::new(),
+            false => Retry::new().first_contact(FIRST_CONTACT_ATTEMPTS),
+        };
+        let bare = bare.layer(retry).build();
         let reads_file = self.backend.has_storage_config;
         let (policy, storage_config) = match &self.policy {
             Policy::None => (None, None),
@@ -259,14 +269,11 @@ impl ClientBuilder {
     /// What the storage or the repository says.
     pub async fn open(&self, password: &SecretString) -> anyhow::Result<Client> {
         let Stack { bare, full, metrics, storage_config } = self.stack().await?;
-        let or = |given: &str, default: fn() -> String| {
-            if given.is_empty() { default() } else { given.to_owned() }
-        };
         let defaults = OpenOptions::default();
         let options = OpenOptions {
             cache: self.options.cache.clone(),
-            username: or(&self.options.username, identity::default_username),
-            hostname: or(&self.options.hostname, identity::default_hostname),
+            username: identity::username(&self.options.username),
+            hostname: identity::hostname(&self.options.hostname),
             read_only: self.options.read_only,
             format_refresh: self.options.format_refresh.unwrap_or(defaults.format_refresh),
             upgrade_owner: std::env::var("KOPIA_REPO_UPGRADE_OWNER_ID").ok(),

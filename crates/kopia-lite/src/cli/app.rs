@@ -49,13 +49,19 @@ pub struct App {
 impl App {
     /// Makes the surroundings of one command.
     pub fn new(globals: Globals) -> Self {
-        Self {
+        let zone = Zone::named(&globals.timezone);
+        let app = Self {
             config_file: paths::config_file(&globals.config_file),
-            zone: Zone::named(&globals.timezone),
+            zone: zone.clone().unwrap_or_else(Zone::local),
             stop: CancellationToken::new(),
             signal: Arc::default(),
             globals,
+        };
+        if zone.is_none() {
+            let name = &app.globals.timezone;
+            app.warn(format!("there is no time zone {name:?}; times are local, as Kopia's are"));
         }
+        app
     }
 
     /// Cancels [`App::stop`] at the first Ctrl-C or SIGTERM, and leaves at once at the second.
@@ -75,9 +81,10 @@ impl App {
                     _ = terminate.recv() => 15,
                 };
                 if seen.swap(number, Relaxed) != 0 {
+                    password::show_typing();
                     std::process::exit(128 + i32::from(number));
                 }
-                text::note("Stopping: what is done so far is kept. Again to leave at once.");
+                text::note("Stopping in good order. Again to leave at once.");
                 stop.cancel();
             }
         });
@@ -92,9 +99,22 @@ impl App {
         }
     }
 
-    /// The error of a command that a signal ended.
-    pub fn stopped(&self) -> anyhow::Error {
-        Failure::new(self.interrupted().unwrap_or(Exit::Interrupted), "stopped").into()
+    /// Does `work` until a signal comes. What is cut then must be harmless wherever that is.
+    ///
+    /// # Errors
+    /// Those of `work`, and that a signal came.
+    pub async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.stop.cancelled() => {
+                let exit = self.interrupted().unwrap_or(Exit::Interrupted);
+                Err(Failure::new(exit, "stopped").into())
+            }
+        }
     }
 
     /// Says something on stderr, unless `--log-level` asks for less.
@@ -122,12 +142,19 @@ impl App {
     /// The password for what `purpose` says.
     ///
     /// # Errors
-    /// No source has one.
-    pub fn password(&self, purpose: password::Purpose) -> anyhow::Result<SecretString> {
+    /// No source has one, or a signal came while somebody was to type it.
+    pub async fn password(&self, purpose: password::Purpose) -> anyhow::Result<SecretString> {
         if self.globals.use_keyring {
             self.warn("Keyrings are not supported yet: the password is kept in a file, if at all.");
         }
-        password::find(self.globals.password.as_ref(), &self.config_file, purpose)
+        let (given, file) = (self.globals.password.clone(), self.config_file.clone());
+        // Off the async threads: somebody may have to type it.
+        let found =
+            tokio::task::spawn_blocking(move || password::find(given.as_ref(), &file, purpose));
+        let found = self.unless_stopped(async { found.await.context("asking for the password")? });
+        let found = found.await;
+        password::show_typing();
+        found
     }
 
     /// Opens the repository of the connection.
@@ -136,10 +163,7 @@ impl App {
     /// There is no connection, it is read-only and `access` is not, the repository can't be opened,
     /// or a signal came.
     pub async fn open(&self, access: Access) -> anyhow::Result<Client> {
-        tokio::select! {
-            client = self.open_at_leisure(access) => client,
-            () = self.stop.cancelled() => Err(self.stopped()),
-        }
+        self.unless_stopped(self.open_at_leisure(access)).await
     }
 
     async fn open_at_leisure(&self, access: Access) -> anyhow::Result<Client> {
@@ -149,7 +173,7 @@ impl App {
             let message = format!("the connection {file} is read-only; nothing was written");
             return Err(Failure::new(Exit::Failed, message).into());
         }
-        let password = self.password(password::Purpose::Open)?;
+        let password = self.password(password::Purpose::Open).await?;
         let options = ClientOptions {
             extra_keys: self.globals.storage_config_extra_keys,
             ..ClientOptions::of_connection(&connection, &self.config_file)?

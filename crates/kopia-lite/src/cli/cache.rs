@@ -24,6 +24,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// May the verb be cut anywhere?
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::Info(_))
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {

@@ -324,7 +324,7 @@ impl Verify {
         } else {
             app.info("Finished verifying contents");
             app.info(format!("verifyCounters:\t{}", self.json.render(&counters)));
-            packs.lines().for_each(|line| text::note(line));
+            packs.lines().for_each(text::note);
         }
         match report.problems() {
             0 => Ok(Exit::Done),

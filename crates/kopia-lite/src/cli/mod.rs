@@ -98,24 +98,25 @@ enum Command {
 }
 
 impl Command {
-    /// Runs the command; at a signal ends it at once, unless it has something to bring in order
-    /// first. Every write is complete in itself, so where it is cut makes no difference.
+    /// Runs the command; at a signal ends it at once if it only reads. One that writes brings to an
+    /// end what it has begun, and looks for signals itself where that may take long.
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        if self.ends_by_itself() {
-            return self.run_to_end(app).await;
-        }
-        tokio::select! {
-            done = self.run_to_end(app) => done,
-            () = app.stop.cancelled() => Err(app.stopped()),
+        match self.only_reads() {
+            true => app.unless_stopped(self.run_to_end(app)).await,
+            false => self.run_to_end(app).await,
         }
     }
 
-    /// Does the command look for signals itself?
-    fn ends_by_itself(&self) -> bool {
+    fn only_reads(&self) -> bool {
         match self {
-            Self::Snapshot(command) => command.ends_by_itself(),
-            Self::Restore(_) => true,
-            _ => false,
+            Self::Repository(command) => command.only_reads(),
+            Self::Snapshot(command) => command.only_reads(),
+            Self::Policy(command) => command.only_reads(),
+            Self::StorageConfig(command) => command.only_reads(),
+            Self::Cache(command) => command.only_reads(),
+            Self::Restore(_) => false,
+            Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
+            Self::Index(_) | Self::Manifest(_) => true,
         }
     }
 

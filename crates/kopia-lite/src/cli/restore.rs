@@ -109,12 +109,13 @@ impl Restore {
     /// Runs the command.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
-        let root = self.root(&client.repo).await?;
+        let root = app.unless_stopped(self.root(&client.repo)).await?;
         let target = self.target(&client.repo, &root)?;
         let archive = self.archive_kind(&target);
         let options = self.options();
         let place = archive.is_none().then_some(target.as_path());
-        let plan = RestorePlan::of(&client.repo, &root.entry, place, &options).await?;
+        let planning = RestorePlan::of(&client.repo, &root.entry, place, &options);
+        let plan = app.unless_stopped(async { Ok(planning.await?) }).await?;
         if self.dry_run {
             return self.print_plan(&plan, &target);
         }
@@ -123,7 +124,10 @@ impl Restore {
         let progress = Arc::new(RestoreProgress::new(app.globals.progress));
         let sink = progress.clone();
         let done = match archive {
-            Some(kind) => plan.run_archive(&client.repo, &target, kind, sink, &app.stop).await,
+            Some(kind) => {
+                let (repo, ignore) = (&client.repo, self.ignore_errors);
+                plan.run_archive(repo, &target, kind, ignore, sink, &app.stop).await
+            }
             None => plan.run(&client.repo, &target, &options, sink, &app.stop).await,
         };
         progress.finish();
@@ -257,6 +261,7 @@ impl Restore {
                 "archivedPacks": cold.iter().map(|pack| &pack.blob).collect::<Vec<_>>(),
                 "missingPacks": lost,
                 "missingContents": contents.len(),
+                "ignoredErrors": plan.failures,
             }));
         } else {
             text::note(format!(
@@ -275,6 +280,8 @@ impl Restore {
             ));
             cold.iter().for_each(|pack| text::warn(format!("archived: {}", pack.blob)));
             lost.iter().for_each(|pack| text::warn(format!("missing: {pack}")));
+            let failures = plan.failures.iter();
+            failures.for_each(|one| text::warn(format!("{}: {}", one.path, one.error)));
         }
         let whole = lost.is_empty() && contents.is_empty();
         Ok(match (cold.is_empty(), whole) {

@@ -10,7 +10,7 @@ use storageconfig::{BlobKind, Edit, Explanation, FILE_NAME, Loaded, Report, Stor
 
 use super::{App, repository::flags::S3Flags};
 use crate::{
-    compose::ClientBuilder,
+    compose::{ClientBuilder, ClientOptions},
     connect::{
         backends::{self, Backend},
         config,
@@ -33,6 +33,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// May the verb be cut anywhere?
+    pub fn only_reads(&self) -> bool {
+        !matches!(self, Self::Set(_))
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
@@ -47,14 +52,15 @@ impl Command {
 /// The storage of the connection, without a policy: the file is read and written below it.
 async fn storage(app: &App) -> anyhow::Result<DynStorage> {
     let connection = app.connection()?;
-    bare(backends::open(config::storage_of(&connection, &app.config_file)?).await?).await
+    let backend = backends::open(config::storage_of(&connection, &app.config_file)?).await?;
+    bare(backend, ClientOptions { connected: true, ..ClientOptions::default() }).await
 }
 
-async fn bare(backend: Backend) -> anyhow::Result<DynStorage> {
+async fn bare(backend: Backend, options: ClientOptions) -> anyhow::Result<DynStorage> {
     if !backend.has_storage_config {
         bail!("{} keeps no {FILE_NAME}: only S3 does", backend.storage.info().name);
     }
-    Ok(ClientBuilder::over(backend).no_policy().stack().await?.bare)
+    Ok(ClientBuilder::over(backend).options(options).no_policy().stack().await?.bare)
 }
 
 /// Uploads a file for a repository that does not exist yet. The same file there already is fine.
@@ -62,7 +68,7 @@ async fn bare(backend: Backend) -> anyhow::Result<DynStorage> {
 /// # Errors
 /// The file is refused, or another one is there.
 pub async fn upload_new(backend: &Backend, text: &[u8], force: bool) -> anyhow::Result<()> {
-    let storage = bare(backend.clone()).await?;
+    let storage = bare(backend.clone(), ClientOptions::default()).await?;
     check_upload(text, force)?;
     let before = read_lenient(&storage).await?;
     if before.as_deref() == Some(text) {
@@ -226,7 +232,9 @@ pub struct Set {
 impl Set {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let storage = match &self.storage.bucket {
-            Some(_) => bare(backends::s3(self.storage.options()?)?).await?,
+            Some(_) => {
+                bare(backends::s3(self.storage.options()?)?, ClientOptions::default()).await?
+            }
             None => storage(app).await?,
         };
         let before = read_lenient(&storage).await?;

@@ -2,6 +2,16 @@
 
 use std::env;
 
+/// The host that was given, or this one.
+pub fn hostname(given: &str) -> String {
+    if given.is_empty() { default_hostname() } else { given.to_owned() }
+}
+
+/// The user that was given, or this one.
+pub fn username(given: &str) -> String {
+    if given.is_empty() { default_username() } else { given.to_owned() }
+}
+
 /// The machine's name up to its first dot, in lower case.
 pub fn default_hostname() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();

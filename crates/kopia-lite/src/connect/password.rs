@@ -7,10 +7,12 @@
 use std::{
     io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context;
 use base64::prelude::{BASE64_STANDARD, Engine};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::exit::{Exit, Failure};
@@ -115,21 +117,37 @@ pub fn forget(config_file: &Path) -> io::Result<()> {
     }
 }
 
+/// How the terminal was before a password was asked for.
+static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Lets the terminal show again what is typed: also when a question was left without an answer.
+pub fn show_typing() {
+    let before = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        // Nobody could be told.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
+    }
+}
+
+fn hide_typing() -> io::Result<()> {
+    let before = tcgetattr(io::stdin())?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    *TERMINAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+    Ok(tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?)
+}
+
 /// Asks on the terminal, without showing what is typed. The question goes to stderr: stdout is for
 /// results.
 fn ask(question: &str) -> anyhow::Result<SecretString> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let stdin = io::stdin();
     for _ in 0..5 {
         eprint!("{question}");
         io::stderr().flush()?;
-        let before = tcgetattr(&stdin)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+        hide_typing()?;
         let mut typed = String::new();
         let read = stdin.lock().read_line(&mut typed);
-        tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+        show_typing();
         eprintln!();
         read?;
         let typed = zeroize::Zeroizing::new(typed);

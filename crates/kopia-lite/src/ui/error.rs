@@ -32,7 +32,11 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 fn of_snapshot(error: &SnapshotError) -> Option<Exit> {
     match error {
         SnapshotError::Repo(error) => of_repo(error),
-        SnapshotError::NotRestored { cause, .. } => cause.as_ref().and_then(|it| of_repo(it)),
+        // Something may have been written by then, which the code for archived blobs rules out.
+        SnapshotError::NotRestored { cause, .. } => {
+            let exit = cause.as_ref().and_then(|it| of_repo(it));
+            exit.filter(|exit| *exit != Exit::Archived)
+        }
         SnapshotError::Archived { .. } => Some(Exit::Archived),
         SnapshotError::Lost { .. } => Some(Exit::Damaged),
         _ => None,

@@ -3,24 +3,24 @@
 use jiff::{Timestamp, tz::TimeZone};
 use kopia_format::time::GoTime;
 
-use super::text;
-
-/// The zone that times are shown in: `local`, `utc`, `original` (which is local: Kopia stores
-/// instants) or a name.
+/// The zone that times are shown in: `local`, `utc`, `original` (local: most of what Kopia stores
+/// has no zone) or a name.
 #[derive(Debug, Clone)]
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// The zone called `name`; an unknown name is the local zone, as in Kopia.
-    pub fn named(name: &str) -> Self {
-        Self(match name {
-            "local" | "original" => TimeZone::system(),
-            "utc" => TimeZone::UTC,
-            other => TimeZone::get(other).unwrap_or_else(|_| {
-                text::warn(format!("there is no time zone {other:?}; times are local"));
-                TimeZone::system()
-            }),
-        })
+    /// The zone called `name`, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "local" | "original" => Some(Self::local()),
+            "utc" => Some(Self(TimeZone::UTC)),
+            other => TimeZone::get(other).ok().map(Self),
+        }
+    }
+
+    /// The zone of this machine.
+    pub fn local() -> Self {
+        Self(TimeZone::system())
     }
 
     /// `2006-01-02 15:04:05 MST`.
@@ -64,10 +64,10 @@ mod tests {
     #[test]
     fn times_read_as_kopia_prints_them() {
         let time = GoTime::from_unix_nanos(1_795_525_531_439_476_757);
-        let utc = Zone::named("utc");
+        let utc = Zone::named("utc").unwrap();
         assert_eq!(utc.format(time), "2026-11-24 13:05:31 UTC");
         assert_eq!(utc.format_precise(time), "2026-11-24 13:05:31.439 UTC");
-        let kolkata = Zone::named("Asia/Kolkata");
+        let kolkata = Zone::named("Asia/Kolkata").unwrap();
         assert_eq!(kolkata.format(time), "2026-11-24 18:35:31 IST");
     }
 

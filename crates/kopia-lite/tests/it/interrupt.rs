@@ -45,7 +45,7 @@ fn an_interrupted_snapshot_is_saved_and_completed_by_the_next_run() {
     s3.server.requests().clear();
     let (code, text) = interrupted(&s3, &source, Signal::INT);
     assert_eq!(code, Some(130), "{text}");
-    assert!(text.contains("Stopping: what is done so far is kept."), "{text}");
+    assert!(text.contains("Stopping in good order."), "{text}");
     let all = s3.json("snapshot list --incomplete --json");
     assert_eq!(all[0]["incomplete"], "canceled", "{all}");
     assert!(s3.ok("snapshot list").lines().all(|line| !line.contains("incomplete")));
@@ -81,6 +81,21 @@ fn a_command_that_waits_for_the_storage_ends_at_once() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         s3.server.faults().clear();
     }
+}
+
+#[test]
+fn a_command_that_changes_a_little_finishes() {
+    let s3 = S3Env::new();
+    s3.create("");
+    s3.server.requests().clear();
+    s3.server.faults().push(Fault::stall(Duration::from_secs(1)).on(Kind::Put).keys("r/q"));
+    let mut command = s3.command(["policy", "set", "/p", "--keep-latest=7"]);
+    let child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for("the first pack", || s3.server.requests().puts("r/q") > 0);
+    signal(&child, Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert_eq!(s3.json("policy show /p --json")["retention"]["keepLatest"], 7);
 }
 
 #[test]

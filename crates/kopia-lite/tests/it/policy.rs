@@ -108,7 +108,8 @@ fn set_refuses_what_cannot_be() {
         ("--manual --snapshot-interval=1h", "cannot set manual field when scheduling"),
         ("--ignore-file-errors=maybe", "is not true, false or inherit"),
         ("--max-parallel-snapshots=2", "can't be set on a path"),
-        ("--snapshot-time-crontab=61_*_*_*_*", "cron expression \"61_*_*_*_*\""),
+        ("--snapshot-time-crontab=61_*_*_*_*", "cron expression: \"61_*_*_*_*\""),
+        ("--snapshot-time-crontab=@daily;nonsense", "\"nonsense\": it has 1 fields and needs 5"),
         ("--keep-latest= --compression= --max-file-size= --one-file-system=", "no changes"),
         ("", "no changes specified"),
     ] {

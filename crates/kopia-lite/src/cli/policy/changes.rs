@@ -20,7 +20,7 @@ pub(super) fn is_inherit(text: &str) -> bool {
     matches!(text, "inherit" | "default")
 }
 
-/// A value that is given: an empty one is none, as in Kopia.
+/// A value that is given: an empty one is none, as for most of Kopia's flags.
 pub(super) fn given(value: Option<&String>) -> Option<&String> {
     value.filter(|text| !text.is_empty())
 }

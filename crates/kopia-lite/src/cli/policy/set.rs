@@ -389,6 +389,7 @@ impl ScheduleFlags {
                 true => Vec::new(),
                 false => lines.map(str::to_owned).collect(),
             };
+            schedule.cron.iter().try_for_each(|line| Policy::check_cron(line))?;
             changes.said(match schedule.cron.is_empty() {
                 true => "resetting cron snapshot times to default".to_owned(),
                 false => format!("setting cron snapshot times to [{}]", schedule.cron.join(" ")),

@@ -86,7 +86,7 @@ impl Connect {
             }
             Provider::Other(words) => return Err(not_built(words)),
         };
-        let password = app.password(password::Purpose::Connect)?;
+        let password = app.password(password::Purpose::Connect).await?;
         connect(app, &self.flags, named, &password).await?;
         Ok(Exit::Done)
     }

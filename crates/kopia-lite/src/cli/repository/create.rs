@@ -135,7 +135,7 @@ impl Create {
         let named = self.open_storage().await?;
         ensure_empty(&named).await?;
         self.upload_storage_config(&named).await?;
-        let password = app.password(password::Purpose::Create)?;
+        let password = app.password(password::Purpose::Create).await?;
         app.info("Initializing repository with:");
         if self.format.format_version != 0 {
             app.info(format!("  format version:      {}", options.format_version));

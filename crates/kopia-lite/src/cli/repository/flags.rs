@@ -238,11 +238,6 @@ pub struct ConnectFlags {
     disable_repository_format_cache: bool,
 }
 
-/// A name that was given; an empty one was not.
-fn given_or(given: &str, default: fn() -> String) -> String {
-    if given.is_empty() { default() } else { given.to_owned() }
-}
-
 impl ConnectFlags {
     /// Is the connection to be read-only?
     pub fn is_read_only(&self) -> bool {
@@ -299,8 +294,8 @@ impl ConnectFlags {
         };
         LocalConfig {
             caching: Some(caching.unwrap_or_default()),
-            hostname: given_or(&self.override_hostname, identity::default_hostname),
-            username: given_or(&self.override_username, identity::default_username),
+            hostname: identity::hostname(&self.override_hostname),
+            username: identity::username(&self.override_username),
             readonly: self.readonly,
             description: self
                 .description

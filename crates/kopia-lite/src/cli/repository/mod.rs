@@ -28,6 +28,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// May the verb be cut anywhere? Connecting writes last, and all at once.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Status(_))
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
@@ -87,10 +92,13 @@ fn remove_cache(folder: &std::path::Path) -> anyhow::Result<()> {
             false => std::fs::remove_file(path),
         })?;
     }
-    if std::fs::remove_dir(folder).is_err() && folder.exists() {
-        text::note(format!("{} holds other things and stays.", folder.display()));
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+            text::note(format!("{} holds other things and stays.", folder.display()));
+            Ok(())
+        }
+        done => remove(folder, |_| done),
     }
-    Ok(())
 }
 
 fn remove(

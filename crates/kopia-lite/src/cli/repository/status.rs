@@ -42,15 +42,18 @@ impl Status {
         print_format(&client).await?;
         print_storage_config(&client);
         if self.reconnect_token {
-            self.print_token(app, &connection)?;
+            self.print_token(app, &connection).await?;
         }
         Ok(Exit::Done)
     }
 
-    fn print_token(&self, app: &App, connection: &LocalConfig) -> anyhow::Result<()> {
+    async fn print_token(&self, app: &App, connection: &LocalConfig) -> anyhow::Result<()> {
         let storage = config::storage_of(connection, &app.config_file)?.clone();
         let password = match self.reconnect_token_with_password {
-            true => Some(app.password(password::Purpose::Open)?.expose_secret().to_owned().into()),
+            true => {
+                let password = app.password(password::Purpose::Open).await?;
+                Some(password.expose_secret().to_owned().into())
+            }
             false => None,
         };
         let has_password = password.is_some();

@@ -48,9 +48,9 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does the verb look for signals itself?
-    pub fn ends_by_itself(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Restore(_) | Self::Verify(_))
+    /// May the verb be cut anywhere? A verification could be, but has a report to give.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::List(_))
     }
 
     /// Runs the verb.

@@ -59,7 +59,7 @@ pub struct Verify {
 impl Verify {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
-        let roots = self.roots(app, &client.repo).await?;
+        let roots = app.unless_stopped(self.roots(app, &client.repo)).await?;
         let options = VerifyOptions {
             files_percent: self.verify_files_percent,
             // Kopia's 0 stops at the first; the engine's never stops.
