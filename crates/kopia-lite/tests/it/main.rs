@@ -15,6 +15,7 @@ mod env;
 mod fixtures;
 mod grammar;
 mod interrupt;
+mod kill;
 mod policy;
 mod repository;
 mod restore;
