@@ -20,5 +20,6 @@ mod policy;
 mod repository;
 mod restore;
 mod s3;
+mod secrets;
 mod snapshot;
 mod storage_config;

@@ -1,0 +1,197 @@
+//! Secrets and plaintext: what is said, what is kept on this machine, what lies in the bucket.
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use s3_testkit::Credentials;
+
+use crate::env::{Run, S3Env, TestEnv, files};
+
+const PASSWORD: &str = "marked-PASSWORD-7c1f";
+const SECRET_KEY: &str = "marked-SECRET-KEY-5e0d";
+const TOKEN: &str = "marked-TOKEN-a94b";
+/// What only the source knows: in a file, in a file's name, in a link.
+const PLAIN: [&str; 3] = ["marked-bytes-of-a-file", "marked-name-of-a-file", "marked-text-of-a-link"];
+
+/// The secrets as they are and as they are often written.
+fn forms() -> Vec<Vec<u8>> {
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let forms = |text: &str| {
+        [text.to_owned(), BASE64_STANDARD.encode(text), hex(text), hex(text).to_uppercase()]
+    };
+    [PASSWORD, SECRET_KEY, TOKEN].iter().flat_map(|text| forms(text)).map(Into::into).collect()
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// Which of the secrets `bytes` hold.
+fn leaked(bytes: &[u8]) -> Option<String> {
+    let found = forms().into_iter().find(|form| contains(bytes, form));
+    found.map(|form| String::from_utf8(form).unwrap())
+}
+
+fn assert_silent(line: &str, run: &Run) {
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert_eq!(leaked(said.as_bytes()), None, "{line}: {said}");
+}
+
+/// Every command that does something, by its words, as the help lists them.
+fn leaves(env: &TestEnv, words: &str) -> Vec<String> {
+    let help = env.ok(&format!("{words} --help"));
+    let Some((_, below)) = help.split_once("\nCommands:\n") else { return vec![words.to_owned()] };
+    let names = below.lines().take_while(|line| !line.is_empty());
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    let names = names.filter(|name| *name != "help");
+    names.flat_map(|name| leaves(env, format!("{words} {name}").trim())).collect()
+}
+
+/// A bucket behind marked keys, and a home that knows them.
+fn marked() -> (TestEnv, s3_testkit::TestServer, String) {
+    let S3Env { env, server } = S3Env::new();
+    server.set_credentials(vec![Credentials::new("id", SECRET_KEY).with_session_token(TOKEN)]);
+    let (bucket, addr) = (server.bucket(), server.addr());
+    let place = format!("--bucket={bucket} --prefix=r/ --endpoint={addr} --disable-tls");
+    let keys = format!("--access-key=id --secret-access-key={SECRET_KEY} --session-token={TOKEN}");
+    let env = env.with("KOPIA_PASSWORD", PASSWORD);
+    env.write(&format!("src/{}", PLAIN[1]), PLAIN[0].repeat(50));
+    std::os::unix::fs::symlink(PLAIN[2], env.path("src/link")).unwrap();
+    (env, server, format!("{place} {keys}"))
+}
+
+#[test]
+fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
+    let (env, server, flags) = marked();
+    let with = |line: &str| {
+        let line = format!("{line} --log-level=debug");
+        let run = env.line(&line);
+        assert_silent(&line, &run);
+        assert!(!run.stderr.contains("panicked"), "{run:#?}");
+        run
+    };
+    assert_eq!(with(&format!("repository create s3 {flags}")).code, 0);
+    assert_eq!(with(&format!("repository connect s3 {flags}")).code, 0);
+    assert_eq!(with("snapshot create src").code, 0);
+    let id = env.newest();
+    let (root, blob, manifest) = (
+        env.json("snapshot list --json")[0]["rootEntry"]["obj"].as_str().unwrap().to_owned(),
+        env.json("blob list --prefix=q --json")[0]["id"].as_str().unwrap().to_owned(),
+        env.json("manifest list --json")[0]["id"].as_str().unwrap().to_owned(),
+    );
+    let lines = [
+        format!("repository create s3 {flags}"),
+        format!("repository connect s3 {flags}"),
+        format!("repository connect s3 {flags} --prefix=elsewhere/"),
+        "repository status".into(),
+        "repository status --json".into(),
+        "repository status -t".into(),
+        "snapshot create src --json".into(),
+        "snapshot create nowhere".into(),
+        "snapshot list --storage-stats".into(),
+        "snapshot verify --verify-files-percent=100".into(),
+        format!("snapshot restore {id} out1"),
+        format!("snapshot pin {id} --add=x"),
+        format!("snapshot delete {id}"),
+        "snapshot expire --all".into(),
+        format!("restore {id} out2"),
+        format!("list -l {root}"),
+        format!("show {root}"),
+        "policy show --global".into(),
+        "policy list".into(),
+        "policy set --global --keep-latest=5".into(),
+        "policy delete src".into(),
+        "storage-config show".into(),
+        "storage-config check".into(),
+        "storage-config set --add p=GLACIER_IR".into(),
+        "storage-config explain".into(),
+        "blob list".into(),
+        format!("blob show {blob} --decrypt"),
+        "blob stats".into(),
+        "content list -l".into(),
+        "content stats".into(),
+        "content verify --full".into(),
+        "index list".into(),
+        "manifest list".into(),
+        format!("manifest show {manifest}"),
+        "cache info".into(),
+        "cache clear".into(),
+        format!("repository create filesystem --path={}", env.text("repo")),
+        format!("repository connect filesystem --path={}", env.text("repo")),
+        format!("repository connect s3 {flags}"),
+    ];
+    for line in &lines {
+        with(line);
+    }
+    let known = leaves(&env, "");
+    assert!(known.len() > 25, "{known:?}");
+    for leaf in known.iter().filter(|leaf| *leaf != "repository disconnect") {
+        assert!(lines.iter().any(|line| line.starts_with(leaf)), "{leaf} is not in the table");
+    }
+    // What goes wrong has more to say.
+    server.set_credentials(vec![Credentials::new("other", "key")]);
+    assert_eq!(with("snapshot list").code, 13);
+    assert_eq!(with(&format!("repository connect s3 {flags}")).code, 13);
+    server.set_credentials(vec![Credentials::new("id", SECRET_KEY).with_session_token(TOKEN)]);
+    let wrong = env.line(&format!("snapshot list -p {PASSWORD}x"));
+    assert_eq!(wrong.code, 12);
+    assert_silent("a wrong password", &wrong);
+    with("repository disconnect");
+}
+
+/// All files below `folder` but those whose name ends so.
+fn others<'a>(folder: &Path, ends: &'a [&'a str]) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let all = files(folder).into_iter();
+    all.filter(|(path, _)| !ends.iter().any(|end| path.to_string_lossy().ends_with(end))).collect()
+}
+
+#[test]
+fn what_is_kept_on_this_machine_is_for_its_user_alone() {
+    let (env, _server, flags) = marked();
+    env.ok(&format!("repository create s3 {flags}"));
+    env.ok("snapshot create src");
+    env.ok("snapshot verify --verify-files-percent=100");
+    // The connection file has Kopia's form, the stored password too: both hold secrets.
+    let connection = env.config_file();
+    let stored = connection.with_file_name("repository.config.kopia-password");
+    for path in [&connection, &stored] {
+        assert!(leaked(&fs_err::read(path).unwrap()).is_some(), "{}", path.display());
+        let mode = fs_err::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
+    let elsewhere = others(&env.path("config"), &["repository.config", ".kopia-password"]);
+    let cached = files(&env.path("cache"));
+    assert!(!cached.is_empty());
+    for (path, bytes) in elsewhere.iter().chain(&cached) {
+        assert_eq!(leaked(bytes), None, "{}", path.display());
+        for plain in PLAIN {
+            assert!(!contains(bytes, plain.as_bytes()), "{plain} is in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_source_lies_in_the_bucket_as_it_is() {
+    for config in [None, Some(r#"{"blobOptions":[{"serverSideEncryption":"AES256"}]}"#)] {
+        let (env, server, flags) = marked();
+        if let Some(config) = config {
+            server.objects().put("r/.storageconfig", config.to_owned());
+        }
+        env.ok(&format!("repository create s3 {flags} --description=x"));
+        env.ok("policy set --global --compression=none --metadata-compression=none");
+        env.ok("snapshot create src");
+        let keys = server.objects().keys("r/");
+        assert!(keys.len() > 5, "{keys:?}");
+        for key in keys {
+            let bytes = server.objects().get(&key).unwrap().bytes;
+            assert_eq!(leaked(&bytes), None, "{key}");
+            for plain in PLAIN {
+                assert!(!contains(&bytes, plain.as_bytes()), "{plain} is in {key}");
+            }
+        }
+        // The search does find what is there.
+        let id = env.newest();
+        env.ok(&format!("restore {id} out"));
+        assert!(files(&env.path("out")).iter().any(|(_, b)| contains(b, PLAIN[0].as_bytes())));
+    }
+}
