@@ -10,9 +10,12 @@
 //! Unix only: a blob's path is bytes, as on Kopia's side.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod disk;
 mod error;
 mod list;
 mod options;
+#[cfg(test)]
+mod power_cut;
 mod shards;
 mod storage;
 mod write;

@@ -18,7 +18,7 @@ use fs_err as fs;
 use futures::stream::BoxStream;
 
 use crate::{
-    FilesystemOptions, Shards,
+    FilesystemOptions, Shards, disk,
     error::{from_io, is_absent},
     list::{list, meta_of, modified},
     shards::FILE,
@@ -174,7 +174,7 @@ impl BlobStorage for FilesystemStorage {
         let id = id.clone();
         self.on_disk(move |folder| {
             let path = folder.path_of("delete", &id)?;
-            match fs::remove_file(path).map_err(|error| folder.failed("delete", &id, error)) {
+            match disk::remove(&path).map_err(|error| folder.failed("delete", &id, error)) {
                 Err(BlobError::NotFound { .. }) => Ok(()),
                 removed => removed,
             }

@@ -7,18 +7,16 @@
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs::{DirBuilder, Metadata},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::DirBuilderExt,
+    fs::Metadata,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
 use blob_core::{Entropy, Payload};
 use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt;
 
-use crate::FilesystemOptions;
+use crate::{FilesystemOptions, disk};
 
 /// Who may be there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +51,11 @@ impl Writer<'_> {
         });
         if written.is_err() {
             // The first error is the one to tell; a file that stays is never listed.
-            _ = fs::remove_file(&temporary);
+            _ = disk::remove(&temporary);
         }
         let metadata = written?;
         let folder = path.parent().unwrap_or(self.root);
-        sync_folder(folder)?;
+        disk::sync_folder(folder)?;
         self.make_durable(folder)?;
         Ok(metadata)
     }
@@ -71,14 +69,13 @@ impl Writer<'_> {
     }
 
     fn create(&self, path: &Path) -> io::Result<fs::File> {
-        let mut how = fs::OpenOptions::new();
-        how.write(true).create_new(true).mode(self.options.file_permissions());
-        match how.open(path) {
+        let create = || disk::create_file(path, self.options.file_permissions());
+        match create() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.create_folder(path.parent().unwrap_or(self.root))?;
-                how.open(path)
+                create()
             }
-            opened => opened,
+            created => created,
         }
     }
 
@@ -88,12 +85,11 @@ impl Writer<'_> {
             let text = format!("the folder {} is gone", self.root.display());
             return Err(io::Error::new(ErrorKind::NotFound, text));
         };
-        let mut how = DirBuilder::new();
-        how.mode(self.options.dir_permissions());
-        match how.create(folder) {
+        let create = || disk::create_folder(folder, self.options.dir_permissions());
+        match create() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.create_folder(parent)?;
-                how.create(folder)
+                create()
             }
             made => made,
         }
@@ -114,7 +110,7 @@ impl Writer<'_> {
         let Some(parent) = folder.parent().filter(|_| folder != self.root && !is_known()) else {
             return Ok(());
         };
-        sync_folder(parent)?;
+        disk::sync_folder(parent)?;
         self.make_durable(parent)?;
         self.durable.lock().expect("no holder of this lock panics").insert(folder.to_owned());
         Ok(())
@@ -122,7 +118,7 @@ impl Writer<'_> {
 
     fn fill(&self, mut file: fs::File, data: &Payload) -> io::Result<Metadata> {
         for piece in data.pieces() {
-            file.write_all(piece)?;
+            disk::append(&mut file, piece)?;
         }
         if let (Some(uid), Some(gid)) = (self.options.uid, self.options.gid)
             && rustix::process::geteuid().is_root()
@@ -131,49 +127,48 @@ impl Writer<'_> {
             let (uid, gid) = (u32::try_from(uid).ok(), u32::try_from(gid).ok());
             _ = std::os::unix::fs::fchown(file.file(), uid, gid);
         }
-        file.sync_all()?;
+        disk::sync_file(&file)?;
         file.metadata()
     }
 }
 
 fn move_to(from: &Path, to: &Path, place: Place) -> io::Result<()> {
     match place {
-        Place::Any => fs::rename(from, to),
+        Place::Any => disk::rename(from, to),
         Place::Free => move_to_free(from, to),
     }
 }
 
 /// One call where the system and the file system have one.
 fn move_to_free(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        use rustix::io::Errno;
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // The file system does not know how.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-            moved => return moved.map_err(|error| told(&error.into(), "can't move a file to", to)),
-        }
+    match disk::rename_to_free(from, to) {
+        Some(moved) => moved.map_err(|error| told(&error, "can't move a file to", to)),
+        None => link_to_free(from, to),
     }
-    link_to_free(from, to)
 }
 
 /// A second name for the file, which fails where the name is taken, and then the first one removed.
 fn link_to_free(from: &Path, to: &Path) -> io::Result<()> {
-    fs::hard_link(from, to)?;
+    disk::link(from, to)?;
     // The blob is there; a temporary name that stays is never listed.
-    _ = fs::remove_file(from);
+    _ = disk::remove(from);
     Ok(())
 }
 
 /// Makes the folder `path` and what is missing above it, durably.
 pub(crate) fn create_root(path: &Path, mode: u32) -> io::Result<()> {
-    let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
-    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|error| told(&error, "can't create the folder", path))?;
+    let named = path.ancestors().filter(|above| !above.as_os_str().is_empty());
+    let missing: Vec<_> = named.take_while(|above| !above.exists()).collect();
+    for folder in missing.iter().rev() {
+        match disk::create_folder(folder, mode) {
+            // Somebody else was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+            made => made.map_err(|error| told(&error, "can't create the folder", folder))?,
+        }
+    }
     for folder in missing {
         let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
-        sync_folder(above.unwrap_or(Path::new(".")))?;
+        disk::sync_folder(above.unwrap_or(Path::new(".")))?;
     }
     Ok(())
 }
@@ -181,17 +176,6 @@ pub(crate) fn create_root(path: &Path, mode: u32) -> io::Result<()> {
 /// The error with the path that the system leaves out.
 pub(crate) fn told(error: &io::Error, what: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    match fs::File::open(folder)?.sync_all() {
-        // Some network file systems can't, and there is no other way to ask.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
-            Ok(())
-        }
-        synced => synced,
-    }
 }
 
 #[cfg(test)]

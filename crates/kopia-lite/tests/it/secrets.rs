@@ -11,7 +11,8 @@ const PASSWORD: &str = "marked-PASSWORD-7c1f";
 const SECRET_KEY: &str = "marked-SECRET-KEY-5e0d";
 const TOKEN: &str = "marked-TOKEN-a94b";
 /// What only the source knows: in a file, in a file's name, in a link.
-const PLAIN: [&str; 3] = ["marked-bytes-of-a-file", "marked-name-of-a-file", "marked-text-of-a-link"];
+const PLAIN: [&str; 3] =
+    ["marked-bytes-of-a-file", "marked-name-of-a-file", "marked-text-of-a-link"];
 
 /// The secrets as they are and as they are often written.
 fn forms() -> Vec<Vec<u8>> {
