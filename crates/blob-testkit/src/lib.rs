@@ -15,6 +15,7 @@
 //! [`layers::check`] does the same for wrappers: they neither drop nor bypass what the storage
 //! beneath them can do. [`CountingStorage`] and [`FaultyStorage`] are for tests of what stands on a
 //! storage: what did it ask for, and what does it do when the storage fails or is cut off?
+//! [`SimulatedStorage`] makes one as slow and unreliable as a bad network, by a seed.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod conformance;
@@ -23,11 +24,13 @@ pub mod faults;
 mod fresh;
 pub mod layers;
 pub mod promises;
+pub mod simulated;
 
 pub use conformance::{Outcome, Report};
 pub use counting::{Call, CountingStorage};
 pub use faults::{Fault, FaultyStorage, Killed, Rule};
 pub use fresh::Fresh;
+pub use simulated::{Mishaps, SimulatedStorage, Weather};
 
 /// Makes one test, called `$name`, that runs the whole suite on storages that `$fresh` gives: an
 /// async closure whose result turns into a [`Fresh`] (an `Arc` of a storage, or of one with what

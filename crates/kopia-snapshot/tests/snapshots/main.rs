@@ -12,3 +12,4 @@ mod roots;
 mod support;
 mod upload;
 mod verify;
+mod weather;
