@@ -17,6 +17,7 @@ mod grammar;
 mod interrupt;
 mod kill;
 mod policy;
+mod ransom;
 mod repository;
 mod restore;
 mod s3;
