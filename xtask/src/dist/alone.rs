@@ -229,6 +229,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_of_s3_backend_has_lines_to_copy() {
+        let lines = patch_of_readme(&workspace::root().join("crates/s3-backend"));
+        let lines = lines.expect("the README has them");
+        assert!(lines.starts_with("[patch.crates-io]\n") && lines.ends_with('\n'), "{lines}");
+        for folder in ["hyper-facade", "hyper-rustls-facade"] {
+            assert!(lines.contains(&format!("path = \"third-party/{folder}\"")), "{lines}");
+            assert!(workspace::root().join("crates/third-party").join(folder).is_dir());
+        }
+    }
+
+    #[test]
     fn profiles_name_only_what_is_there() {
         let manifest = "[workspace]\na = 1\n# c\n[profile.dev]\ndebug = 1\n[profile.dev.package]\n\
                         \"*\" = { debug = false }\nring = 2\nother = 2\n[profile.release]\nlto = 1\n";
