@@ -17,7 +17,7 @@ xflags::xflags! {
             /// Only tests whose name holds this text.
             optional filter: String
         }
-        /// Check format, clippy, docs, layers, dependencies and tidiness.
+        /// Check format, clippy, docs, layers, dependencies, tidiness and what tarballs would hold.
         cmd lint {}
         /// What every change must pass: lint, then test.
         cmd ci {}
