@@ -18,6 +18,22 @@ struct Rule {
     why: &'static str,
 }
 
+/// A package that breaks a rule.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Offence {
+    /// The name and the version as far as it counts: `hyper 0.14`.
+    pub package: String,
+    /// It is of the stack that rusoto brings where the façades are not.
+    pub of_rusoto: bool,
+    why: String,
+}
+
+impl std::fmt::Display for Offence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "  {}: {}", self.package, self.why)
+    }
+}
+
 const fn rule(name: &'static str, from: Option<(u64, u64)>, why: &'static str) -> Rule {
     Rule { name, from, why }
 }
@@ -35,16 +51,32 @@ const RULES: &[Rule] = &[
 
 /// Checks every package of the lock file.
 pub fn check(workspace: &Workspace) -> anyhow::Result<Outcome> {
-    let wrong: Vec<String> = workspace.all().iter().filter_map(offence).collect();
-    ensure!(wrong.is_empty(), "these packages must not be in the tree:\n{}", wrong.join("\n"));
+    let wrong = offences(workspace);
+    ensure!(wrong.is_empty(), "these packages must not be in the tree:\n{}", lines(&wrong));
     Ok(Outcome::Done(format!("{} packages, {} rules", workspace.all().len(), RULES.len())))
 }
 
-fn offence(package: &Package) -> Option<String> {
+/// Every package that breaks a rule.
+pub fn offences(workspace: &Workspace) -> Vec<Offence> {
+    workspace.all().iter().filter_map(offence).collect()
+}
+
+/// One line for each.
+pub fn lines(offences: &[Offence]) -> String {
+    let lines: Vec<String> = offences.iter().map(Offence::to_string).collect();
+    lines.join("\n")
+}
+
+fn offence(package: &Package) -> Option<Offence> {
     let from_outside = package.source.is_some();
     let rule = RULES.iter().find(|rule| rule.name == package.name && from_outside)?;
     let allowed = rule.from.is_some_and(|from| package.major_minor() >= from);
-    (!allowed).then(|| format!("  {} {}: {}", package.name, package.version, rule.why))
+    let (major, minor) = package.major_minor();
+    (!allowed).then(|| Offence {
+        package: format!("{} {major}.{minor}", package.name),
+        of_rusoto: rule.from.is_some(),
+        why: rule.why.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -65,7 +97,8 @@ mod tests {
         for (name, version) in
             [("h2", "0.3.27"), ("rustls", "0.20.9"), ("ring", "0.16.20"), ("openssl-sys", "0.9.1")]
         {
-            assert!(offence(&package(name, version, outside)).is_some(), "{name}");
+            let found = offence(&package(name, version, outside)).expect(name);
+            assert_eq!(found.of_rusoto, name != "openssl-sys", "{name}");
         }
         for (name, version, source) in [
             ("h2", "0.4.20", outside),

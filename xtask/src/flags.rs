@@ -17,10 +17,17 @@ xflags::xflags! {
             /// Only tests whose name holds this text.
             optional filter: String
         }
-        /// Check format, clippy, docs, layers, dependencies and tidiness.
+        /// Check format, clippy, docs, layers, dependencies, tidiness and what tarballs would hold.
         cmd lint {}
         /// What every change must pass: lint, then test.
         cmd ci {}
+        /// Package each library crate, then build and test it from its own tarball, alone.
+        cmd dist {
+            /// Only this crate; may be repeated.
+            repeated -p,--package package: String
+            /// Build only: run no tests and no examples.
+            optional --no-test
+        }
         /// Build the API docs and list the guides.
         cmd docs {
             /// Open them in a browser.

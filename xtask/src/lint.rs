@@ -3,7 +3,9 @@
 use xshell::{Shell, cmd};
 
 use crate::{
-    deps, layers,
+    deps,
+    dist::tarball,
+    layers,
     steps::{Outcome, Steps, done},
     tidy,
     workspace::{self, Workspace},
@@ -29,6 +31,7 @@ pub fn steps(sh: &Shell, steps: &mut Steps) -> anyhow::Result<()> {
     steps.check("layers", || layers::check(&workspace));
     steps.check("dependencies", || deps::check(&workspace));
     steps.check("tidy", || tidy::check(&workspace));
+    steps.check("tarballs", || tarball::check_lists(&workspace));
     steps.check("cargo deny", || deny(sh, cargo));
     steps.check("clippy", || {
         // The façades have the shape of what they stand in for, not the one clippy would like.

@@ -6,6 +6,7 @@ mod build;
 mod ci;
 mod demo;
 mod deps;
+mod dist;
 mod docs;
 mod flags;
 mod interop;
@@ -43,6 +44,7 @@ fn run(flags: flags::Xtask) -> anyhow::Result<()> {
         XtaskCmd::Lint(_) => lint::run(&sh),
         XtaskCmd::Ci(_) => ci::run(&sh),
         XtaskCmd::Docs(flags) => docs::run(&sh, &flags),
+        XtaskCmd::Dist(flags) => dist::run(&flags),
         XtaskCmd::Demo(flags) => demo::run(&sh, &flags),
         XtaskCmd::Interop(flags) => interop::run(&sh, flags),
     }

@@ -26,6 +26,11 @@ pub fn all(packages: &[String], filter: Option<&str>) -> anyhow::Result<Outcome>
     }
     command.args(packages.iter().flat_map(|package| ["--package", package]));
     command.args(filter);
+    counted(command)
+}
+
+/// Runs a `cargo test` to its end, shows what it prints, and gives the totals.
+pub fn counted(mut command: Command) -> anyhow::Result<Outcome> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("can't run cargo test")?;
     let mut totals = Totals::default();
     for line in BufReader::new(child.stdout.take().context("cargo has no output")?).lines() {

@@ -89,16 +89,22 @@ pub struct Dependency {
 /// A library, program, test or example.
 #[derive(Debug, Deserialize)]
 pub struct Target {
-    name: String,
+    pub name: String,
     pub kind: Vec<String>,
 }
 
 impl Workspace {
-    /// Asks cargo.
+    /// Asks cargo about ours.
     pub fn read() -> anyhow::Result<Self> {
+        Self::read_at(root(), &["--locked"])
+    }
+
+    /// Asks cargo about the workspace in a folder.
+    pub fn read_at(folder: &Path, flags: &[&str]) -> anyhow::Result<Self> {
         let output = Command::new(cargo())
-            .args(["metadata", "--format-version=1", "--locked"])
-            .current_dir(root())
+            .args(["metadata", "--format-version=1"])
+            .args(flags)
+            .current_dir(folder)
             .output()
             .context("can't run cargo metadata")?;
         let errors = String::from_utf8_lossy(&output.stderr);
