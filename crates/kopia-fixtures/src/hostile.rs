@@ -44,12 +44,15 @@ const TOKENS: &[&[u8]] = &[
     b"[[[[[[[[[[[[[[[[",
 ];
 
+/// Reads bytes, uses what it read, drops it, and says whether there was anything to read.
+pub type Parse = fn(&[u8]) -> bool;
+
 /// A parser and what is thrown at it.
 pub struct Target {
     /// What it parses; names a failure.
     pub name: &'static str,
-    /// Reads the bytes, uses what it read, drops it, and says whether there was anything to read.
-    pub parse: fn(&[u8]) -> bool,
+    /// The parser.
+    pub parse: Parse,
     /// Real bytes; the parser reads each of them.
     pub documents: Vec<Vec<u8>>,
     /// It may take this many bytes of memory for each byte of input …
@@ -77,7 +80,7 @@ impl Target {
     /// A parser that takes `documents`, within `times` its input and `plus` bytes of memory.
     pub fn new(
         name: &'static str,
-        parse: fn(&[u8]) -> bool,
+        parse: Parse,
         documents: impl IntoIterator<Item = Vec<u8>>,
         (times, plus): (usize, usize),
     ) -> Self {
@@ -245,7 +248,7 @@ pub fn deep_json() -> Vec<Vec<u8>> {
 ///
 /// That is little: without optimisation the 128 levels that serde_json allows take a good part.
 /// A stack that overflows ends the test program: there is no way to catch it.
-pub fn on_small_stack(parse: fn(&[u8]) -> bool, texts: Vec<Vec<u8>>) -> usize {
+pub fn on_small_stack(parse: Parse, texts: Vec<Vec<u8>>) -> usize {
     let read = move || texts.iter().filter(|text| parse(text)).count();
     let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(read);
     thread.expect("a thread can be started").join().expect("no parser panics")

@@ -16,7 +16,7 @@ mod parsers;
 
 use documents::{V1, V3, with_long_list};
 use kopia_fixtures::{
-    hostile::{Counting, Target, deep_json, on_small_stack},
+    hostile::{Counting, Parse, Target, deep_json, on_small_stack},
     vectors,
 };
 use kopia_format::{compress, local_config::encode_stored_password, pack::PackBuilder};
@@ -46,14 +46,14 @@ fn attack(targets: impl IntoIterator<Item = Target>) {
 
 fn target(
     name: &'static str,
-    parse: fn(&[u8]) -> bool,
+    parse: Parse,
     documents: impl IntoIterator<Item = Vec<u8>>,
     memory: (usize, usize),
 ) -> Target {
     Target::new(name, parse, documents, memory)
 }
 
-fn words(name: &'static str, parse: fn(&[u8]) -> bool, documents: &[&str]) -> Target {
+fn words(name: &'static str, parse: Parse, documents: &[&str]) -> Target {
     let documents = documents.iter().map(|text| text.as_bytes().to_vec());
     target(name, parse, documents, WORDS)
 }
@@ -262,7 +262,7 @@ fn single_values_take_any_bytes() {
 
 #[test]
 fn nesting_overflows_no_stack() {
-    let parsers: &[(&str, fn(&[u8]) -> bool)] = &[
+    let parsers: &[(&str, Parse)] = &[
         ("format blob", parsers::format_blob),
         ("repository format", parsers::repository_format),
         ("blobcfg", parsers::blobcfg),
