@@ -1,7 +1,10 @@
 //! Real repositories and vectors made with Kopia 0.23.1, for the tests of this workspace.
 //!
 //! `fixtures/README.md` says what each repository holds, `vectors/README.md` what each vector file tests. Every
-//! repository is kept as Kopia wrote it, packed; [`repo`] lays one out in a folder of its own.
+//! repository is kept as Kopia wrote it, packed; [`repo`] lays one out in a folder of its own. [`hostile`] damages bytes
+//! on purpose, for tests of parsers.
+
+pub mod hostile;
 
 use std::{
     fs,

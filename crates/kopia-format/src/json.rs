@@ -265,6 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_the_same_each_time_they_are_read_and_written() {
+        // Without `float_roundtrip` serde_json reads the neighbour of some of these.
+        for (text, written) in [
+            ("184467440737095516160", "184467440737095500000"),
+            ("184467440737095500000", "184467440737095500000"),
+            ("0.30000000000000004", "0.30000000000000004"),
+            (
+                "7.0420557077594588669468784357561207962098443483187940792729600000",
+                "7.0420557077594585",
+            ),
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(String::from_utf8(to_vec(&value)).unwrap(), written, "{text}");
+        }
+    }
+
+    #[test]
     fn raw_json_is_compacted_and_escaped_but_not_changed() {
         let raw = "{ \"a b\" : [ 1.50 ,\n\t\"x \\\" <y> \\\\\" , \"\\u00e9\" ] }";
         let expected = r#"{"a b":[1.50,"x \" \u003cy\u003e \\","\u00e9"]}"#;

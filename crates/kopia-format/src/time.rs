@@ -389,9 +389,12 @@ pub fn mode_to_unix(mode: u32) -> u32 {
 }
 
 /// The text of a mode in JSON: `0` and octal digits of Go's bits.
+///
+/// Without the highest bit, which only a negative number in a foreign directory sets: neither Kopia
+/// nor we read a number so large again, so a directory with it would be lost.
 #[must_use]
 pub fn mode_text(mode: u32) -> String {
-    format!("0{mode:o}")
+    format!("0{:o}", mode & i32::MAX as u32)
 }
 
 /// Reads the text of a mode as Go's `ParseInt(text, 0, 32)`: a leading `0` or `0o` is octal, `0x`

@@ -184,10 +184,12 @@ fn parse_format_blob(bytes: &[u8]) -> Result<FormatBlob> {
     FormatBlob::parse(bytes).map_err(new_or_damaged)
 }
 
+/// What stands outside of the sealed part may have been changed by anything.
 fn new_or_damaged(error: FormatError) -> RepoError {
     match error {
         FormatError::Unsupported { what, name } => {
-            RepoError::TooNew { reason: format!("{what} {name}") }
+            let reason = format!("{what} {name}, or blob {FORMAT_BLOB} is damaged");
+            RepoError::TooNew { reason }
         }
         other => damaged(&other),
     }

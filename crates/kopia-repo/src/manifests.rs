@@ -338,9 +338,14 @@ impl RepositoryWriter {
             return Ok(false);
         }
         let all = load(self.repository(), &view).await?;
-        let entries = all.values().map(|entry| ManifestEntry::clone(entry)).collect();
-        let merged = self.write_manifests(entries).await?;
-        for entry in contents.iter().filter(|entry| entry.id != merged) {
+        let entries: Vec<_> = all.values().map(|entry| ManifestEntry::clone(entry)).collect();
+        // A content without entries would be written as Go writes an empty list, which Kopia's
+        // reader refuses: nothing of the repository's manifests could be read any more.
+        let merged = match entries.is_empty() {
+            true => None,
+            false => Some(self.write_manifests(entries).await?),
+        };
+        for entry in contents.iter().filter(|entry| Some(entry.id) != merged) {
             self.delete_content(&entry.id).await?;
         }
         Ok(true)

@@ -91,6 +91,23 @@ async fn many_contents_of_manifests_are_merged_into_one() {
 }
 
 #[tokio::test]
+async fn merging_manifests_that_are_all_deleted_leaves_none_and_writes_none() {
+    let (storage, repository) = fresh().await;
+    let writer = repository.writer().unwrap();
+    for round in 0..10 {
+        let id = writer.put_manifest(&[("type", "note")], &round).await.unwrap();
+        writer.flush().await.unwrap();
+        writer.delete_manifest(&id).await.unwrap();
+        writer.flush().await.unwrap();
+    }
+    assert!(writer.compact_manifests().await.unwrap());
+    writer.flush().await.unwrap();
+    let again = reopen(storage).await;
+    assert_eq!(again.manifests().all().await.unwrap(), []);
+    assert_eq!(again.entries(&EntryFilter::prefix(b'm')).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn what_is_written_last_counts_even_if_another_clock_was_ahead() {
     let storage = Arc::new(MemoryStorage::new());
     let noon = 1_800_000_000;

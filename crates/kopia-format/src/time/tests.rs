@@ -82,6 +82,14 @@ fn modes_carry_gos_bits() {
 }
 
 #[test]
+fn every_mode_that_is_read_is_written_so_that_it_is_read_again() {
+    let mode = parse_mode("-0244").unwrap();
+    assert_eq!(mode_text(mode), "017777777534");
+    assert_eq!(mode_text(parse_mode(&mode_text(mode)).unwrap()), mode_text(mode));
+    assert_eq!(mode_text(parse_mode("0x7fffffff").unwrap()), "017777777777");
+}
+
+#[test]
 fn arithmetic_carries_over_the_second() {
     let time = GoTime::from_secs_nanos(10, 600_000_000);
     let later = time.saturating_add(Duration::from_millis(500));

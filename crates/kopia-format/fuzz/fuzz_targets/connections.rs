@@ -1,0 +1,12 @@
+//! Connection files, tokens and stored passwords.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/hostile/parsers.rs"]
+mod parsers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    parsers::local_config(bytes);
+    parsers::token(bytes);
+    parsers::stored_password(bytes);
+});

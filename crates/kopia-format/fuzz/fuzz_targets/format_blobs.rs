@@ -1,0 +1,13 @@
+//! The format blobs and the copies of one in packs.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/hostile/parsers.rs"]
+mod parsers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    parsers::format_blob(bytes);
+    parsers::repository_format(bytes);
+    parsers::blobcfg(bytes);
+    parsers::pack_copy(bytes);
+});

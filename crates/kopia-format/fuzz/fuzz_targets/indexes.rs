@@ -1,0 +1,10 @@
+//! Index blobs of both versions.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/hostile/parsers.rs"]
+mod parsers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    parsers::index(bytes);
+});
