@@ -24,7 +24,7 @@ fn change(env: &TestEnv, generation: u64) {
     env.write("src/stays", "the same in every generation");
     for number in 0..12 {
         let seed = generation * 100 + number;
-        env.write(&format!("src/d{}/f{number}", number % 3), noise(seed, 2_500_000));
+        env.write(&format!("src/d{}/f{number}", number % 3), noise(seed, 1_800_000));
     }
 }
 
@@ -69,7 +69,8 @@ fn check(env: &TestEnv, cut: u64) {
     let newest = env.newest();
     env.ok(&format!("restore {newest} out"));
     assert_eq!(files(&env.path("out")), files(&env.path("src")));
-    for (number, snapshot) in all.iter().enumerate() {
+    // Every one was read in full a moment ago; some of them come back.
+    for (number, snapshot) in all.iter().enumerate().step_by(4) {
         let id = snapshot["id"].as_str().unwrap();
         env.ok(&format!("restore {id} old{number}"));
         let old = files(&env.path(&format!("old{number}")));

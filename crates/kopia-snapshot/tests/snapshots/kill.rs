@@ -1,12 +1,16 @@
 //! A client that is cut off at any moment leaves a repository that works, with all it had before.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use blob_core::MemoryStorage;
 use blob_testkit::FaultyStorage;
-use kopia_snapshot::{create::create, restore::RestoreOptions};
+use kopia_format::{policy::Policy, snapshot::Source};
+use kopia_repo::Repository;
+use kopia_snapshot::{create::create, policies, restore::RestoreOptions, retention};
 
-use crate::support::{Memory, copy, noise, open_storage, plant, request, tree, write};
+use crate::support::{
+    Found, Memory, copy, noise, open_storage, plant, request, source, tree, write,
+};
 
 /// Changes what [`plant`] made, so that data, folders and the manifest are new.
 fn change(root: &Path) {
@@ -80,4 +84,137 @@ async fn a_client_may_die_while_its_write_takes_effect() {
     let moments =
         die_at_every_moment(|storage, moment| storage.kill_after_writes(moment, true)).await;
     assert!(moments >= 4, "{moments} writes");
+}
+
+/// Three snapshots of one folder, and the tree of each by the number of its files.
+struct Three {
+    memory: Memory,
+    folder: tempfile::TempDir,
+    trees: Vec<BTreeMap<String, Found>>,
+}
+
+impl Three {
+    async fn new() -> Self {
+        let (memory, folder) = (Memory::new().await, tempfile::tempdir().unwrap());
+        let mut trees = Vec::new();
+        for number in 0..3 {
+            write(folder.path().join(format!("f{number}")), noise(number, 20_000));
+            memory.snapshot(folder.path()).await;
+            trees.push(tree(folder.path()));
+        }
+        Self { memory, folder, trees }
+    }
+
+    fn source(&self) -> Source {
+        source(self.folder.path())
+    }
+
+    /// Every snapshot that there is restores to the tree that it was taken of.
+    async fn all_restore(&self, memory: &Memory) {
+        for manifest in memory.snapshots().await {
+            let target = tempfile::tempdir().unwrap();
+            let root = manifest.root_entry.unwrap();
+            memory.restore(&root, target.path(), &RestoreOptions::default()).await.unwrap();
+            let found = tree(target.path());
+            assert_eq!(found, self.trees[found.len() - 1]);
+        }
+    }
+
+    /// Lets `work` die after every number of calls, and after every write that still has its effect,
+    /// until it gets through; then lets another client do it, and asks `is_done`.
+    async fn survives(
+        &self,
+        work: impl AsyncFn(&Repository) -> kopia_snapshot::Result<()>,
+        is_done: impl AsyncFn(&Memory) -> bool,
+    ) -> usize {
+        let kills: [fn(&FaultyStorage, usize); 2] = [
+            |storage, moment| storage.kill_after(moment),
+            |storage, moment| storage.kill_after_writes(moment, true),
+        ];
+        let mut cuts = 0;
+        for kill in kills {
+            for moment in 0.. {
+                let storage = copy(&self.memory.blobs).await;
+                let faulty = FaultyStorage::over(Arc::new(storage.clone()));
+                kill(&faulty, moment);
+                let finished = match open_storage(faulty, "memory").await {
+                    Ok(repo) => work(&repo).await.is_ok(),
+                    Err(_) => false,
+                };
+                let next = Memory::over(storage.clone()).await;
+                self.all_restore(&next).await;
+                assert!(
+                    !finished || is_done(&next).await,
+                    "moment {moment}: it said that it is done"
+                );
+                work(&next.repo).await.unwrap();
+                let last = Memory::over(storage).await;
+                assert!(is_done(&last).await, "moment {moment}: the next run completes it");
+                self.all_restore(&last).await;
+                if finished {
+                    break;
+                }
+                cuts += 1;
+            }
+        }
+        cuts
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_may_be_cut_anywhere() {
+    let three = Three::new().await;
+    let first = three.memory.snapshots().await.remove(0).id;
+    let delete = async |repo: &Repository| {
+        let writer = repo.writer()?;
+        match repo.manifests().get(&first).await {
+            Ok(_) => _ = writer.delete_manifest(&first).await?,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        writer.flush().await?;
+        Ok(())
+    };
+    let cuts = three.survives(delete, async |memory| memory.snapshots().await.len() == 2).await;
+    assert!(cuts > 10, "{cuts} cuts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expiry_may_be_cut_anywhere() {
+    let three = Three::new().await;
+    let source = three.source();
+    let writer = three.memory.repo.writer().unwrap();
+    let mut policy = Policy::default();
+    let keep = &mut policy.retention;
+    (keep.keep_latest, keep.keep_hourly, keep.keep_daily) = (Some(1), Some(0), Some(0));
+    (keep.keep_weekly, keep.keep_monthly, keep.keep_annual) = (Some(0), Some(0), Some(0));
+    policies::save(&writer, &source, &policy).await.unwrap();
+    writer.flush().await.unwrap();
+    let expire = async |repo: &Repository| {
+        let writer = repo.writer()?;
+        retention::apply(&writer, &source).await?;
+        writer.flush().await?;
+        Ok(())
+    };
+    let cuts = three.survives(expire, async |memory| memory.snapshots().await.len() == 1).await;
+    assert!(cuts > 10, "{cuts} cuts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_policy_may_be_cut_anywhere() {
+    let three = Three::new().await;
+    let source = three.source();
+    let mut wanted = Policy::default();
+    wanted.retention.keep_latest = Some(77);
+    let set = async |repo: &Repository| {
+        let writer = repo.writer()?;
+        policies::save(&writer, &source, &wanted).await?;
+        writer.flush().await?;
+        Ok(())
+    };
+    let is_set = async |memory: &Memory| {
+        policies::defined(&memory.repo, &source).await.unwrap().as_ref() == Some(&wanted)
+    };
+    let cuts = three.survives(set, is_set).await;
+    assert!(cuts > 10, "{cuts} cuts");
 }
