@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)]
+#[allow(dead_code)] // other tests use the rest
 mod common;
 #[path = "hostile/documents.rs"]
 mod documents;

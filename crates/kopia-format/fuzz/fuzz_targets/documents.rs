@@ -1,7 +1,7 @@
 //! Trees, manifests, policies and what maintenance writes.
 #![no_main]
 
-#[allow(dead_code)]
+#[allow(dead_code)] // a target calls some of them
 #[path = "../../tests/hostile/parsers.rs"]
 mod parsers;
 

@@ -1,7 +1,7 @@
 //! The format blobs and the copies of one in packs.
 #![no_main]
 
-#[allow(dead_code)]
+#[allow(dead_code)] // a target calls some of them
 #[path = "../../tests/hostile/parsers.rs"]
 mod parsers;
 

@@ -1,7 +1,7 @@
 //! What stands beside index blobs: names, logs, session markers.
 #![no_main]
 
-#[allow(dead_code)]
+#[allow(dead_code)] // a target calls some of them
 #[path = "../../tests/hostile/parsers.rs"]
 mod parsers;
 
