@@ -54,6 +54,15 @@ pub use net::Timeouts;
 pub use options::{Addressing, S3Options, ThrottlingLimits};
 pub use storage::{S3Builder, S3Storage};
 
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: kopia_fixtures::hostile::Counting = kopia_fixtures::hostile::Counting;
+
+/// What reading an answer or a file may take of memory in tests: for each byte, and whatever the
+/// input.
+#[cfg(test)]
+const MEMORY: (usize, usize) = (64, 64 << 10);
+
 /// The README's example compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -10,33 +10,33 @@ use blob_core::Timestamp;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY: i64 = 86_400;
+/// RFC 3339 and HTTP write years with four digits.
+const YEAR_MAX: i64 = 9999;
 
 /// Reads `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn parse_http_date(text: &str) -> Option<Timestamp> {
     let mut words = text.trim().split_once(", ")?.1.split(' ');
-    let day = words.next()?.parse().ok()?;
+    let day = number(words.next()?, 31)?;
     let month = words.next()?;
     let month = MONTHS.iter().position(|m| *m == month)? as i64 + 1;
-    let year = words.next()?.parse().ok()?;
-    let secs = parse_clock(words.next()?)?;
-    (words.next() == Some("GMT") && words.next().is_none())
-        .then(|| Timestamp::from_secs(days(year, month, day) * DAY + secs))
+    let year = number(words.next()?, YEAR_MAX)?;
+    let secs = date(year, month, day)? + parse_clock(words.next()?)?;
+    (words.next() == Some("GMT") && words.next().is_none()).then(|| Timestamp::from_secs(secs))
 }
 
 /// Reads `2026-11-24T15:40:22.123Z`, with any number of fraction digits or none; `Z` is the only
 /// offset that S3 gives.
 pub fn parse_iso(text: &str) -> Option<Timestamp> {
-    let (date, clock) = text.trim().strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.split('-');
-    let mut number = || date.next()?.parse::<i64>().ok();
-    let (year, month, day) = (number()?, number()?, number()?);
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || fraction.len() > 9 {
+    let (day, clock) = text.trim().strip_suffix('Z')?.split_once('T')?;
+    let mut parts = day.split('-');
+    let mut part = |limit| number(parts.next()?, limit);
+    let (year, month, day) = (part(YEAR_MAX)?, part(12)?, part(31)?);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    if fraction.len() > 9 {
         return None;
     }
-    let nanos: i64 =
-        if fraction.is_empty() { 0 } else { format!("{fraction:0<9}").parse().ok()? };
-    let secs = days(year, month, day) * DAY + parse_clock(clock)?;
+    let nanos = number(&format!("{fraction:0<9}"), 999_999_999)?;
+    let secs = date(year, month, day)? + parse_clock(clock)?;
     Some(Timestamp::from_nanos(secs.checked_mul(1_000_000_000)?.checked_add(nanos)?))
 }
 
@@ -46,8 +46,8 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let Some(sign) = text.rfind(['+', '-']).filter(|at| *at > 10) else { return parse_iso(text) };
     let (local, offset) = text.split_at(sign);
     let (hours, minutes) = offset[1..].split_once(':')?;
-    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-    let behind = (hours * 3600 + minutes * 60) * if offset.starts_with('-') { -1 } else { 1 };
+    let behind = (number(hours, 23)? * 3600 + number(minutes, 59)? * 60)
+        * if offset.starts_with('-') { -1 } else { 1 };
     let nanos = parse_iso(&format!("{local}Z"))?.nanos();
     Some(Timestamp::from_nanos(nanos.checked_sub(behind * 1_000_000_000)?))
 }
@@ -62,9 +62,20 @@ pub fn rfc3339_secs(time: Timestamp) -> String {
 
 fn parse_clock(text: &str) -> Option<i64> {
     let mut parts = text.split(':');
-    let mut number = |limit| parts.next()?.parse::<i64>().ok().filter(|n| (0..limit).contains(n));
-    let secs = number(24)? * 3600 + number(60)? * 60 + number(61)?; // 60 is a leap second
+    let mut part = |limit| number(parts.next()?, limit);
+    let secs = part(23)? * 3600 + part(59)? * 60 + part(60)?; // 60 is a leap second
     parts.next().is_none().then_some(secs)
+}
+
+/// Digits and nothing else, up to a limit.
+fn number(text: &str, limit: i64) -> Option<i64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && *number <= limit)
+}
+
+/// Seconds from 1970-01-01 to the beginning of a day.
+fn date(year: i64, month: i64, day: i64) -> Option<i64> {
+    (month >= 1 && day >= 1).then(|| days(year, month, day) * DAY)
 }
 
 /// Days from 1970-01-01 to a date.
@@ -91,6 +102,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kopia_fixtures::hostile::Target;
 
     #[test]
     fn known_times_are_read_and_written() {
@@ -109,6 +121,19 @@ mod tests {
             let text = rfc3339_secs(Timestamp::from_secs(day * DAY));
             assert_eq!(parse_iso(&text), Some(Timestamp::from_secs(day * DAY)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_may_be_any_text() {
+        let read = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            let read = [parse_iso(&text), parse_rfc3339(&text), parse_http_date(&text)];
+            read.into_iter().flatten().any(|time| !rfc3339_secs(time).is_empty())
+        };
+        let times = ["1994-11-06T08:49:37.0015Z", "Sun, 06 Nov 1994 08:49:37 GMT"];
+        let iso = "2026-01-02T03:04:05+01:00";
+        let documents = times.into_iter().chain([iso]).map(|text| text.as_bytes().to_vec());
+        Target::new("time", read, documents, crate::MEMORY).attack();
     }
 
     #[test]

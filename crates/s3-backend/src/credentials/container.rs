@@ -136,6 +136,19 @@ impl Fetch for Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kopia_fixtures::hostile::{Target, deep_json, on_small_stack};
+
+    #[test]
+    fn the_answer_may_be_any_bytes() {
+        let good = br#"{"Code":"Success","AccessKeyId":"ASIA","SecretAccessKey":"s\n","Token":"t","Expiration":"2026-01-02T03:04:05Z","LastUpdated":"2026-01-01T03:04:05Z"}"#;
+        let read = |bytes: &[u8]| {
+            let of = |status| Reply { status, body: bytes.to_vec().into() };
+            assert!(read(&of(403)).is_err());
+            read(&of(200)).is_ok()
+        };
+        Target::new("container's keys", read, [good.to_vec()], crate::MEMORY).attack();
+        assert_eq!(on_small_stack(read, deep_json()), 0);
+    }
 
     #[test]
     fn only_own_hosts_are_asked_without_tls() {

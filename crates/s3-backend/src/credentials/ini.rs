@@ -59,6 +59,15 @@ fn uncommented(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kopia_fixtures::hostile::Target;
+
+    #[test]
+    fn a_file_may_hold_any_bytes() {
+        let text = "# a comment\n[default]\nAWS_Access_Key_ID = AK #mine\ns3 =\n  max = 20\n\
+                    [profile   two words ]\na = b=c;d\n[default]\nregion = x\n";
+        let read = |bytes: &[u8]| Ini::parse(&String::from_utf8_lossy(bytes)).is_ok();
+        Target::new("shared file", read, [text.into()], crate::MEMORY).attack();
+    }
 
     #[test]
     fn sections_keys_comments_and_nested_values() {

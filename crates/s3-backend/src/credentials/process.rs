@@ -72,6 +72,14 @@ fn read(printed: &[u8]) -> Result<Lease, String> {
 mod tests {
     use super::*;
     use crate::time;
+    use kopia_fixtures::hostile::Target;
+
+    #[test]
+    fn a_program_may_print_any_bytes() {
+        let json = br#"{"Version":1,"AccessKeyId":"a b","SecretAccessKey":"s","SessionToken":"t","Expiration":"2026-01-02T03:04:05+01:00"}"#;
+        let read = |bytes: &[u8]| read(bytes).is_ok();
+        Target::new("credential_process", read, [json.to_vec()], crate::MEMORY).attack();
+    }
 
     #[tokio::test]
     async fn a_programs_keys_are_read_and_its_words_are_split_as_a_shell_does() {

@@ -180,6 +180,7 @@ fn read(reply: &Reply) -> Result<Lease, String> {
 mod tests {
     use super::*;
     use crate::time;
+    use kopia_fixtures::hostile::Target;
 
     fn reply(status: u16, body: &str) -> Reply {
         Reply { status, body: body.to_owned().into() }
@@ -190,6 +191,16 @@ mod tests {
         <SecretAccessKey>s&amp;s</SecretAccessKey><SessionToken>t</SessionToken>\
         <Expiration>2026-01-02T03:04:05Z</Expiration></Credentials></AssumeRoleResult>\
         <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AssumeRoleResponse>";
+
+    #[test]
+    fn the_answer_may_be_any_bytes() {
+        let read = |bytes: &[u8]| {
+            let of = |status| Reply { status, body: bytes.to_vec().into() };
+            assert!(read(&of(403)).is_err());
+            read(&of(200)).is_ok()
+        };
+        Target::new("STS", read, [GOOD.into()], crate::MEMORY).attack();
+    }
 
     #[test]
     fn the_answer_is_read_and_one_that_breaks_off_is_none() {

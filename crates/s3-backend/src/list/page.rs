@@ -185,6 +185,7 @@ fn malformed(reason: impl Into<String>) -> Unreadable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kopia_fixtures::hostile::Target;
 
     const PAGE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
@@ -215,6 +216,13 @@ mod tests {
         let second = Entry { key: "pre/p2".into(), modified, ..Entry::default() };
         let (folder, next) = (Some("pre/sub/".into()), Some("t+/=".into()));
         assert_eq!(page, Page { entries: vec![first, second], folder, next });
+    }
+
+    #[test]
+    fn a_page_takes_any_bytes() {
+        let read = |bytes: &[u8]| parse(bytes).is_ok();
+        let page = PAGE.as_bytes().to_vec();
+        Target::new("listing", read, [page], crate::MEMORY).attack();
     }
 
     #[test]

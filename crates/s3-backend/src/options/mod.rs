@@ -184,6 +184,7 @@ impl fmt::Debug for S3Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kopia_fixtures::hostile::{Target, deep_json, on_small_stack};
 
     /// The config object of a connection file that Kopia 0.23.1 wrote, keys aside.
     const FRESH: &str = concat!(
@@ -225,6 +226,21 @@ mod tests {
         assert_eq!(options.root_ca, b"pem");
         assert_eq!(options.limits.max_upload_speed_bytes_per_second, 1e6);
         assert_eq!(serde_json::to_string(&options).unwrap(), full);
+    }
+
+    #[test]
+    fn a_connection_may_be_any_bytes() {
+        let own = S3Options { root_ca: b"pem".to_vec(), ..read(FRESH) };
+        let read = |bytes: &[u8]| {
+            let Ok(options) = serde_json::from_slice::<S3Options>(bytes) else { return false };
+            let text = serde_json::to_string(&options).expect("it can be written");
+            let again: S3Options = serde_json::from_str(&text).expect("we read what we write");
+            assert_eq!(serde_json::to_string(&again).expect("it can be written"), text);
+            true
+        };
+        let documents = [FRESH.into(), serde_json::to_vec(&own).unwrap()];
+        Target::new("options of S3", read, documents, crate::MEMORY).attack();
+        assert_eq!(on_small_stack(read, deep_json()), 0);
     }
 
     #[test]

@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 
 use xml::{EventReader, ParserConfig, reader::XmlEvent};
 
+/// Deeper than any answer of S3 is nested. The parser below looks through all open elements at each
+/// one that opens, so a deep document would take it for ever.
+const DEPTH_MAX: usize = 100;
+
 /// One step through a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -28,6 +32,7 @@ pub(crate) struct Nodes<'a> {
 impl<'a> Nodes<'a> {
     pub fn new(document: &'a [u8]) -> Self {
         let config = ParserConfig::new().cdata_to_characters(true);
+        let document = before_entities(document);
         let reader = Some(EventReader::new_with_config(document, config));
         Self { reader, depth: 0, closed: false }
     }
@@ -42,6 +47,10 @@ impl Iterator for Nodes<'_> {
                 Ok(XmlEvent::StartElement { .. }) if self.closed => {
                     self.reader = None; // this parser would take any number of roots
                     Err("it has a second root element".to_owned())
+                }
+                Ok(XmlEvent::StartElement { .. }) if self.depth == DEPTH_MAX => {
+                    self.reader = None;
+                    Err(format!("it is nested more than {DEPTH_MAX} deep"))
                 }
                 Ok(XmlEvent::StartElement { name, .. }) => {
                     self.depth += 1;
@@ -66,6 +75,15 @@ impl Iterator for Nodes<'_> {
             return Some(node);
         }
     }
+}
+
+/// The document up to where it declares entities of its own, which S3 never does: a few of them,
+/// each said many times, would be read as gigabytes. A zero byte ends it too; in UTF-8 there is
+/// none, and in UTF-16, which the parser reads, the declaration would look different.
+fn before_entities(document: &[u8]) -> &[u8] {
+    let mark = b"<!ENTITY";
+    let end = document.windows(mark.len()).position(|window| window == mark || window[0] == 0);
+    &document[..end.unwrap_or(document.len())]
 }
 
 /// The root's name, if the document is well-formed to its end.
@@ -106,6 +124,50 @@ pub(super) fn error_fields(document: &[u8]) -> Option<BTreeMap<String, String>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kopia_fixtures::hostile::{Target, peak_of};
+
+    #[test]
+    fn a_document_nested_without_end_is_refused_at_once() {
+        let deep = "<a>".repeat(1_000_000);
+        let error = root(deep.as_bytes()).unwrap_err();
+        assert_eq!(error, "it is nested more than 100 deep");
+        assert_eq!(error_fields(deep.as_bytes()), None);
+        let fields = error_fields(format!("<Error><Code>x</Code>{deep}").as_bytes());
+        assert_eq!(fields.unwrap()["Code"], "x");
+    }
+
+    #[test]
+    fn entities_of_its_own_blow_up_no_document() {
+        let mut laughs = "<!DOCTYPE a [<!ENTITY l0 \"haha\">".to_owned();
+        for level in 1..12 {
+            let inner = format!("&l{};", level - 1).repeat(10);
+            laughs.push_str(&format!("<!ENTITY l{level} \"{inner}\">"));
+        }
+        laughs.push_str("]><Error><Code>&l11;</Code></Error>");
+        let wide = format!(
+            "<!DOCTYPE a [<!ENTITY l \"{}\">]><Error><Code>{}",
+            "x".repeat(9_000),
+            "&l;".repeat(9_000)
+        );
+        let utf_16 = wide.encode_utf16().flat_map(u16::to_be_bytes);
+        let utf_16 = [0xfe, 0xff].into_iter().chain(utf_16).collect();
+        for document in [laughs.into_bytes(), wide.into_bytes(), utf_16] {
+            let (fields, peak) = peak_of(|| error_fields(&document));
+            assert_eq!(fields, None);
+            assert!(root(&document).is_err());
+            assert!(peak < 64 * document.len() + (64 << 10), "{peak} for {}", document.len());
+        }
+    }
+
+    #[test]
+    fn an_error_takes_any_bytes() {
+        let read = |bytes: &[u8]| {
+            error_fields(bytes).is_some_and(|fields| !fields.is_empty()) && root(bytes).is_ok()
+        };
+        let body = br#"<?xml version="1.0"?><Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+            <Code>NoSuchKey</Code><Message>a &amp; b</Message><Deep><X>1</X></Deep></Error>"#;
+        Target::new("error of S3", read, [body.to_vec()], crate::MEMORY).attack();
+    }
 
     #[test]
     fn an_error_is_read_with_and_without_a_namespace() {
