@@ -37,6 +37,7 @@ mod server;
 mod service;
 mod text;
 mod tls;
+mod versions;
 mod wire;
 
 pub use access::Action;

@@ -23,6 +23,8 @@ Usage: s3-testkit [OPTIONS]
   --latency-ms N          how long each request waits (0)
   --tls                   speak TLS as localhost, with the certificates of the tests
   --no-md5                make ETags that are cheaper than MD5
+  --versioning            keep versions of objects
+  --object-lock           take locks, and keep versions
   --any-class             take unknown storage classes too
   --until-stdin-closes    stop when standard input ends
   --help                  this text
@@ -78,6 +80,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Command>,
             "--anonymous" => anonymous = true,
             "--no-md5" => options.md5_etags = false,
             "--tls" => options.tls = Some(TlsIdentity::for_tests()),
+            "--versioning" => options.versioning = true,
+            "--object-lock" => options.object_lock = true,
             "--any-class" => options.strict_classes = false,
             "--until-stdin-closes" => until_stdin_closes = true,
             "--help" | "-h" => return Ok(None),

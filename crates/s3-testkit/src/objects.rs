@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use crate::classes::{ArchiveAccess, Restoring, is_archive};
 use crate::clock::Clock;
 use crate::text::hex;
+use crate::versions::Earlier;
 
 /// Retention and legal hold of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct StoredObject {
     pub archive_access: Option<ArchiveAccess>,
     /// Retention and legal hold.
     pub lock: ObjectLock,
+    /// Its ID among the versions of its key, where the bucket keeps versions.
+    pub version_id: Option<String>,
 }
 
 impl StoredObject {
@@ -70,6 +73,7 @@ impl StoredObject {
             restore: None,
             archive_access: None,
             lock: ObjectLock::default(),
+            version_id: None,
         }
     }
 
@@ -109,7 +113,12 @@ pub(crate) struct Upload {
 
 #[derive(Debug, Default)]
 pub(crate) struct Bucket {
+    /// The current object of each key.
     pub objects: BTreeMap<String, StoredObject>,
+    /// What was there before, the newest last.
+    pub earlier: BTreeMap<String, Vec<Earlier>>,
+    pub is_versioned: bool,
+    pub versions_made: u64,
     pub uploads: BTreeMap<String, Upload>,
     pub uploads_started: u64,
     /// The lifecycle document as it was put.
@@ -125,12 +134,14 @@ pub struct Objects {
     buckets: Arc<Mutex<BTreeMap<String, Bucket>>>,
     clock: Arc<Clock>,
     bucket: Arc<str>,
+    /// Do new buckets keep versions?
+    is_versioned: bool,
 }
 
 impl Objects {
-    pub(crate) fn new(bucket: &str, clock: Arc<Clock>) -> Self {
-        let buckets = BTreeMap::from([(bucket.to_owned(), Bucket::default())]);
-        Self { buckets: Arc::new(Mutex::new(buckets)), clock, bucket: bucket.into() }
+    pub(crate) fn new(bucket: &str, clock: Arc<Clock>, is_versioned: bool) -> Self {
+        let buckets = Arc::default();
+        Self { buckets, clock, bucket: bucket.into(), is_versioned }.in_bucket(bucket)
     }
 
     pub(crate) fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, Bucket>> {
@@ -150,7 +161,8 @@ impl Objects {
     /// Changes the bucket, which is created if it does not exist.
     fn with_made<T>(&self, change: impl FnOnce(&mut Bucket, SystemTime) -> T) -> T {
         let now = self.clock.now();
-        change(self.buckets().entry(self.bucket.to_string()).or_default(), now)
+        let fresh = || Bucket { is_versioned: self.is_versioned, ..Bucket::default() };
+        change(self.buckets().entry(self.bucket.to_string()).or_insert_with(fresh), now)
     }
 
     fn change(&self, key: &str, change: impl FnOnce(&mut StoredObject, SystemTime)) -> bool {
@@ -167,8 +179,9 @@ impl Objects {
     /// The same view of another bucket, which is created if it does not exist.
     #[must_use]
     pub fn in_bucket(&self, bucket: &str) -> Self {
-        self.buckets().entry(bucket.to_owned()).or_default();
-        Self { bucket: bucket.into(), ..self.clone() }
+        let other = Self { bucket: bucket.into(), ..self.clone() };
+        other.with_made(|_, _| ());
+        other
     }
 
     /// Removes the bucket and all that is in it: requests then answer `NoSuchBucket`.
@@ -228,13 +241,22 @@ impl Objects {
         self.with_made(|bucket, now| {
             let mut object = StoredObject::new(bytes, now);
             object.storage_class = class.to_owned();
-            bucket.objects.insert(key.to_owned(), object);
+            bucket.store(key, object);
         });
     }
 
-    /// Removes an object, locked or not; says whether there was one.
+    /// Removes an object with all its versions, locked or not; says whether there was one.
     pub fn remove(&self, key: &str) -> bool {
-        self.with(|bucket, _| bucket.objects.remove(key).is_some())
+        self.with(|bucket, _| {
+            bucket.earlier.remove(key);
+            bucket.objects.remove(key).is_some()
+        })
+    }
+
+    /// How many versions a key has, delete markers among them.
+    #[must_use]
+    pub fn versions(&self, key: &str) -> usize {
+        self.with(|bucket, _| bucket.versions(key).len())
     }
 
     /// Moves an object to another class, as a lifecycle rule does: time and ETag stay. Says
@@ -299,7 +321,7 @@ mod tests {
     use crate::classes::Tier;
 
     fn objects() -> Objects {
-        Objects::new("b", Arc::new(Clock::default()))
+        Objects::new("b", Arc::new(Clock::default()), false)
     }
 
     #[test]

@@ -84,7 +84,9 @@ pub struct TestServerOptions {
     pub strict_classes: bool,
     /// Let restored copies expire at midnight UTC, as S3 does; otherwise to the second.
     pub expire_at_midnight: bool,
-    /// The bucket was made with object lock.
+    /// Buckets keep versions.
+    pub versioning: bool,
+    /// Buckets were made with object lock, which keeps versions too.
     pub object_lock: bool,
     /// Refuse access control lists, as buckets do whose owner is enforced.
     pub bucket_owner_enforced: bool,
@@ -112,12 +114,19 @@ impl Default for TestServerOptions {
             page_size: 1000,
             strict_classes: true,
             expire_at_midnight: true,
-            object_lock: true,
+            versioning: false,
+            object_lock: false,
             bucket_owner_enforced: false,
             md5_etags: true,
             latency: Duration::ZERO,
             tls: None,
             threads: 2,
         }
+    }
+}
+
+impl TestServerOptions {
+    pub(crate) fn keeps_versions(&self) -> bool {
+        self.versioning || self.object_lock
     }
 }

@@ -114,6 +114,11 @@ impl Target {
         Self { kind, bucket, key }
     }
 
+    /// Whether it is about a bucket and not about one of its objects.
+    pub(crate) fn is_of_bucket(&self) -> bool {
+        self.key.is_empty() || self.kind == Kind::List
+    }
+
     /// The letter by which counters group keys: the first of the last part of the path, so that
     /// the packs of a repository below a prefix still count as `p`. Requests without key have `-`.
     #[must_use]

@@ -20,7 +20,7 @@ use crate::issuer::Issuer;
 use crate::log::RequestLog;
 use crate::objects::Objects;
 use crate::options::{Credentials, TestServerOptions};
-use crate::service::{Domains, Lifecycle, Service};
+use crate::service::{Domains, Service, Untyped};
 use crate::wire::serve_connection;
 
 /// Why a server did not start.
@@ -215,7 +215,7 @@ impl Shared {
     fn new(options: TestServerOptions) -> Self {
         let clock = Arc::new(Clock::default());
         Self {
-            objects: Objects::new(&options.bucket, clock.clone()),
+            objects: Objects::new(&options.bucket, clock.clone(), options.keeps_versions()),
             keys: KeyRing(RwLock::new(options.credentials.clone())),
             etags_made: AtomicU64::new(0),
             clock,
@@ -229,7 +229,7 @@ impl Shared {
     fn build_service(self: &Arc<Self>) -> S3Service {
         let mut builder = S3ServiceBuilder::new(Service(self.clone()));
         builder.set_host(Domains(self.options.domains.clone()));
-        builder.set_route(Lifecycle(self.clone()));
+        builder.set_route(Untyped(self.clone()));
         builder.set_auth(Gate(self.clone()));
         builder.set_access(Gate(self.clone()));
         builder.build()

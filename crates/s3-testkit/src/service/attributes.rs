@@ -84,6 +84,7 @@ impl Attributes {
             restore: None,
             archive_access: None,
             lock: self.lock,
+            version_id: None,
         }
     }
 }
@@ -280,6 +281,9 @@ pub(super) fn echo(object: &StoredObject, with_checksum: bool, now: SystemTime) 
     if object.header("x-amz-object-lock-legal-hold").is_some() || object.lock.legal_hold {
         let state = if object.lock.legal_hold { "ON" } else { "OFF" };
         add("x-amz-object-lock-legal-hold", state);
+    }
+    if let Some(id) = &object.version_id {
+        add("x-amz-version-id", id);
     }
     if let Some(thaw) = &object.restore {
         add("x-amz-restore", &thaw.header(now));

@@ -11,7 +11,7 @@ impl Service {
         &self,
         input: CreateBucketInput,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
-        self.0.objects.buckets().entry(input.bucket).or_default();
+        drop(self.0.objects.in_bucket(&input.bucket)); // made where there is none
         Ok(S3Response::new(CreateBucketOutput::default()))
     }
 
@@ -45,12 +45,14 @@ impl Service {
         Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
     }
 
-    /// Buckets here never had versioning.
+    /// Buckets without versions here never had any, and say nothing.
     pub(super) fn bucket_versioning(
         &self,
         input: &GetBucketVersioningInput,
     ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-        self.with_bucket(&input.bucket, |_, _| Ok(()))?;
-        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+        let is_versioned = self.with_bucket(&input.bucket, |bucket, _| Ok(bucket.is_versioned))?;
+        let enabled = || BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED);
+        let status = is_versioned.then(enabled);
+        Ok(S3Response::new(GetBucketVersioningOutput { status, ..Default::default() }))
     }
 }

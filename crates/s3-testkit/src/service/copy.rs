@@ -10,7 +10,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::attributes::{Attributes, is_checksum, is_metadata};
-use super::write::{check_lock, matches_etag};
+use super::write::matches_etag;
 use super::{Service, custom_error};
 use crate::access::{Action, access_denied, error_field, header};
 use crate::objects::StoredObject;
@@ -29,7 +29,7 @@ impl Service {
             return Err(access_denied());
         }
         let mut attributes = Attributes::of(&headers, &self.0.options)?;
-        let (source, now) = self.object(from_bucket, from_key)?;
+        let (source, now) = self.object(from_bucket, from_key, None)?;
         check_source(&source, &input, now)?;
         let is_self = **from_bucket == *input.bucket && **from_key == *input.key;
         if is_self && changes_nothing(&source, &headers, &attributes) {
@@ -42,9 +42,8 @@ impl Service {
         }
         attributes.headers = inherited(&source, attributes.headers, &headers);
         let result = self.with_bucket(&input.bucket, |bucket, now| {
-            check_lock(bucket, &input.key, now, false)?;
             let object = attributes.into_object(source.bytes, source.etag.clone(), now);
-            bucket.objects.insert(input.key, object);
+            bucket.store(&input.key, object);
             Ok(CopyObjectResult {
                 e_tag: Some(ETag::Strong(source.etag)),
                 last_modified: Some(now.into()),

@@ -1,12 +1,12 @@
-//! Deletes: also of cold objects, and of those that are not there; never of locked ones.
+//! Deletes: also of cold objects, and of those that are not there; never of a locked version.
 
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::Service;
 use super::retain::require_protection;
-use super::write::check_lock;
 use crate::access::{Action, access_denied};
+use crate::versions::NoObject;
 
 /// The most keys that one DeleteObjects may name.
 const KEYS_MAX: usize = 1000;
@@ -17,8 +17,11 @@ impl Service {
         input: DeleteObjectInput,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let bypass = input.bypass_governance_retention.unwrap_or(false);
-        self.delete_key(&input.bucket, &input.key, bypass)?;
-        Ok(S3Response::new(DeleteObjectOutput::default()))
+        let version = input.version_id.as_deref();
+        let (version_id, is_marker) =
+            self.delete_key(&input.bucket, &input.key, version, bypass)?;
+        let delete_marker = is_marker.then_some(true);
+        Ok(S3Response::new(DeleteObjectOutput { delete_marker, version_id, ..Default::default() }))
     }
 
     /// Every key has an outcome of its own; the request as a whole succeeds.
@@ -39,17 +42,18 @@ impl Service {
             let outcome = if is_denied {
                 Err(access_denied())
             } else {
-                self.delete_key(&input.bucket, &object.key, bypass)
+                let version = object.version_id.as_deref();
+                self.delete_key(&input.bucket, &object.key, version, bypass)
             };
-            let key = Some(object.key);
+            let (key, version_id) = (Some(object.key), object.version_id);
             match outcome {
-                Ok(()) if is_quiet => {}
-                Ok(()) => deleted.push(DeletedObject { key, ..Default::default() }),
+                Ok(_) if is_quiet => {}
+                Ok(_) => deleted.push(DeletedObject { key, version_id, ..Default::default() }),
                 Err(error) => errors.push(Error {
                     key,
                     code: Some(error.code().as_str().to_owned()),
                     message: error.message().map(str::to_owned),
-                    version_id: None,
+                    version_id,
                 }),
             }
         }
@@ -57,11 +61,26 @@ impl Service {
         Ok(S3Response::new(DeleteObjectsOutput { deleted, errors, ..Default::default() }))
     }
 
-    fn delete_key(&self, bucket: &str, key: &str, bypass: bool) -> S3Result<()> {
+    /// Gives the ID of the version that went or of the delete marker that came, and whether it is
+    /// a marker.
+    fn delete_key(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        bypass: bool,
+    ) -> S3Result<(Option<String>, bool)> {
         self.with_bucket(bucket, |bucket, now| {
-            check_lock(bucket, key, now, bypass)?;
-            bucket.objects.remove(key);
-            Ok(())
+            let Some(id) = version else {
+                let marker = bucket.hide(key, now);
+                let is_marker = marker.is_some();
+                return Ok((marker, is_marker));
+            };
+            match bucket.destroy(key, id, now, bypass) {
+                Ok(was_marker) => Ok((Some(id.to_owned()), was_marker)),
+                Err(NoObject::Unknown) => Ok((Some(id.to_owned()), false)),
+                Err(why) => Err(self.no_object(key, version, why)),
+            }
         })
     }
 }

@@ -13,12 +13,14 @@ mod multipart;
 mod read;
 mod restore;
 mod retain;
+mod untyped;
+mod versions;
 mod write;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub(crate) use lifecycle::Lifecycle;
+pub(crate) use untyped::Untyped;
 
 use http::StatusCode;
 use s3s::dto::*;
@@ -29,6 +31,7 @@ use crate::access::{Action, access_denied};
 use crate::objects::{Bucket, StoredObject};
 use crate::request::bucket_of_host;
 use crate::server::Shared;
+use crate::versions::NoObject;
 use crate::wire::Status;
 
 /// The S3 implementation of one server.
@@ -77,14 +80,34 @@ impl Service {
     }
 
     /// A copy of an object's record, brought up to date.
-    fn object(&self, bucket: &str, key: &str) -> S3Result<(StoredObject, SystemTime)> {
-        self.with_bucket(bucket, |bucket, now| match bucket.objects.get_mut(key) {
-            Some(object) => {
-                object.settle(now);
-                Ok((object.clone(), now))
-            }
-            None => Err(self.missing(key)),
+    fn object(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> S3Result<(StoredObject, SystemTime)> {
+        self.with_bucket(bucket, |bucket, now| {
+            let object =
+                bucket.find(key, version).map_err(|why| self.no_object(key, version, why))?;
+            object.settle(now);
+            Ok((object.clone(), now))
         })
+    }
+
+    fn no_object(&self, key: &str, version: Option<&str>, why: NoObject) -> S3Error {
+        match (version, why) {
+            (None, _) => self.missing(key),
+            (Some(_), NoObject::Marker) => s3_error!(
+                MethodNotAllowed,
+                "The specified method is not allowed against this resource."
+            ),
+            (Some(_), NoObject::Locked) => {
+                s3_error!(AccessDenied, "Access Denied because object protected by object lock.")
+            }
+            (Some(_), NoObject::Unknown) => {
+                s3_error!(NoSuchVersion, "The specified version does not exist.")
+            }
+        }
     }
 
     /// Who may not list is not told that a key is missing.

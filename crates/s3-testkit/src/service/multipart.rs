@@ -9,7 +9,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::Service;
 use super::attributes::Attributes;
-use super::write::{check_lock, with_checksum};
+use super::write::with_checksum;
 use crate::objects::{Bucket, Upload};
 use crate::text::hex;
 
@@ -67,17 +67,16 @@ impl Service {
         input: CompleteMultipartUploadInput,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let wanted = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
-        let upload = self.with_bucket(&input.bucket, |bucket, now| {
+        let upload = self.with_bucket(&input.bucket, |bucket, _| {
             let conditions = (input.if_none_match.as_ref(), input.if_match.as_ref());
             self.check_conditions(bucket, &input.key, conditions)?;
-            check_lock(bucket, &input.key, now, false)?;
             upload_of(bucket, &input.upload_id, &input.key).map(|upload| upload.clone())
         })?;
         let (bytes, etag) = assemble(&upload, &wanted)?;
         let attributes = Attributes::of(&upload.headers, &self.0.options)?;
         self.with_bucket(&input.bucket, |bucket, now| {
             let object = attributes.into_object(bytes.freeze(), etag.clone(), now);
-            bucket.objects.insert(input.key.clone(), object);
+            bucket.store(&input.key, object);
             bucket.uploads.remove(&input.upload_id);
             Ok(())
         })?;

@@ -20,7 +20,7 @@ impl Service {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         refuse_encryption_headers(&request.headers)?;
         let input = request.input;
-        let (object, now) = self.object(&input.bucket, &input.key)?;
+        let (object, now) = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         if !object.is_readable(now) {
             return Err(cold(&object));
         }
@@ -49,7 +49,7 @@ impl Service {
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         refuse_encryption_headers(&request.headers)?;
         let input = request.input;
-        let (object, now) = self.object(&input.bucket, &input.key)?;
+        let (object, now) = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         let conditions = (input.if_match.as_ref(), input.if_none_match.as_ref());
         if let Some(status) = unmet(&object, conditions) {
             return status.map(|status| with_status(Default::default(), status));

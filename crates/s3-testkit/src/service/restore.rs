@@ -28,8 +28,9 @@ impl Service {
         let request = input.restore_request.unwrap_or_default();
         let at_midnight = self.0.options.expire_at_midnight;
         let status = self.with_bucket(&input.bucket, |bucket, now| {
-            let object =
-                bucket.objects.get_mut(&input.key).ok_or_else(|| self.missing(&input.key))?;
+            let (key, version) = (&input.key, input.version_id.as_deref());
+            let found = bucket.find(key, version);
+            let object = found.map_err(|why| self.no_object(key, version, why))?;
             object.settle(now);
             let asked = understand(object, &request)?;
             let (thaw, status) = decide(object, &asked, now, at_midnight)?;

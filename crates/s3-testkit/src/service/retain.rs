@@ -12,7 +12,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::Service;
 use super::attributes::{is_protected, lock_mode};
 use crate::access::access_denied;
-use crate::objects::{ObjectLock, StoredObject};
+use crate::objects::ObjectLock;
 use crate::text::system_time;
 
 impl Service {
@@ -34,7 +34,8 @@ impl Service {
             _ => return Err(s3_error!(MalformedXML, "Mode and RetainUntilDate belong together")),
         };
         let bypass = input.bypass_governance_retention.unwrap_or(false);
-        self.change_lock(&input.bucket, &input.key, |lock, now| {
+        let object = (&*input.bucket, &*input.key, input.version_id.as_deref());
+        self.change_lock(object, |lock, now| {
             if wanted.as_ref().is_some_and(|(_, until)| *until <= now) {
                 return Err(s3_error!(
                     InvalidArgument,
@@ -54,7 +55,7 @@ impl Service {
         &self,
         input: &GetObjectRetentionInput,
     ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-        let (object, _) = self.object(&input.bucket, &input.key)?;
+        let (object, _) = self.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         let (mode, until) = object.lock.retention.ok_or_else(|| {
             s3_error!(
                 NoSuchObjectLockConfiguration,
@@ -80,7 +81,8 @@ impl Service {
             Some("OFF") => false,
             _ => return Err(s3_error!(MalformedXML, "The status of a legal hold is ON or OFF")),
         };
-        self.change_lock(&input.bucket, &input.key, |lock, _| {
+        let object = (&*input.bucket, &*input.key, input.version_id.as_deref());
+        self.change_lock(object, |lock, _| {
             lock.legal_hold = legal_hold;
             Ok(())
         })?;
@@ -114,13 +116,12 @@ impl Service {
 
     fn change_lock(
         &self,
-        bucket: &str,
-        key: &str,
+        (bucket, key, version): (&str, &str, Option<&str>),
         change: impl FnOnce(&mut ObjectLock, SystemTime) -> S3Result<()>,
     ) -> S3Result<()> {
         self.with_bucket(bucket, |bucket, now| {
-            let object: Option<&mut StoredObject> = bucket.objects.get_mut(key);
-            change(&mut object.ok_or_else(|| self.missing(key))?.lock, now)
+            let found = bucket.find(key, version);
+            change(&mut found.map_err(|why| self.no_object(key, version, why))?.lock, now)
         })
     }
 }

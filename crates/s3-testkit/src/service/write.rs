@@ -32,10 +32,9 @@ impl Service {
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let mut attributes = Attributes::of(&request.headers, &self.0.options)?;
         let input = request.input;
-        self.with_bucket(&input.bucket, |bucket, now| {
+        self.with_bucket(&input.bucket, |bucket, _| {
             let conditions = (input.if_none_match.as_ref(), input.if_match.as_ref());
-            self.check_conditions(bucket, &input.key, conditions)?;
-            check_lock(bucket, &input.key, now, false)
+            self.check_conditions(bucket, &input.key, conditions)
         })?;
         let trailers = request.trailing_headers;
         let trailers = move || trailers.and_then(|trailers| trailers.take());
@@ -44,16 +43,13 @@ impl Service {
             attributes.headers.insert(name.clone(), value.clone());
         }
         let etag = self.etag_of(&received);
-        let output = put_output(&etag, &attributes);
+        let mut output = put_output(&etag, &attributes);
         let checksum = received.checksum.clone();
-        self.with_bucket(&input.bucket, |bucket, now| {
+        output.version_id = self.with_bucket(&input.bucket, |bucket, now| {
             // Asked again: another writer may have been faster while the body came in.
             let conditions = (input.if_none_match.as_ref(), input.if_match.as_ref());
             self.check_conditions(bucket, &input.key, conditions)?;
-            check_lock(bucket, &input.key, now, false)?;
-            let object = attributes.into_object(received.bytes, etag, now);
-            bucket.objects.insert(input.key, object);
-            Ok(())
+            Ok(bucket.store(&input.key, attributes.into_object(received.bytes, etag, now)))
         })?;
         Ok(with_checksum(S3Response::new(output), checksum.as_ref()))
     }
@@ -128,22 +124,6 @@ impl Service {
 
 pub(super) fn matches_etag(condition: &ETagCondition, etag: &str) -> bool {
     condition.is_any() || condition.as_etag().is_some_and(|wanted| wanted.value() == etag)
-}
-
-/// A locked object can be neither deleted nor replaced: buckets here have no versions that would
-/// keep it behind a newer one.
-pub(super) fn check_lock(
-    bucket: &Bucket,
-    key: &str,
-    now: std::time::SystemTime,
-    bypass: bool,
-) -> S3Result<()> {
-    match bucket.objects.get(key) {
-        Some(object) if object.lock.forbids_change(now, bypass) => {
-            Err(s3_error!(AccessDenied, "Access Denied because object protected by object lock."))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn put_output(etag: &str, attributes: &Attributes) -> PutObjectOutput {

@@ -32,10 +32,16 @@ fn locked_put(mode: &str) -> Call<'static> {
         .body("x")
 }
 
-async fn put_locked(client: &Client, mode: &str) {
+async fn start_lockable() -> Client {
+    start(TestServerOptions { object_lock: true, ..Default::default() }).await
+}
+
+/// Gives the version.
+async fn put_locked(client: &Client, mode: &str) -> String {
     let md5 = BASE64.encode(Md5::digest(b"x"));
     let reply = client.call(locked_put(mode).header("content-md5", &md5)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.header("x-amz-version-id").unwrap().to_owned()
 }
 
 async fn retain(client: &Client, days: u64, bypass: bool) -> u16 {
@@ -52,7 +58,7 @@ async fn retain(client: &Client, days: u64, bypass: bool) -> u16 {
 
 #[tokio::test]
 async fn a_lock_needs_a_checksum_and_both_its_headers() {
-    let client = start_default().await;
+    let client = start_lockable().await;
     let bare = client.call(locked_put("GOVERNANCE")).await;
     assert_eq!(bare.error(), (400, "InvalidRequest".into()));
     let half = Call::new("PUT", "k")
@@ -62,49 +68,86 @@ async fn a_lock_needs_a_checksum_and_both_its_headers() {
     assert_eq!(client.call(half).await.error(), (400, "InvalidArgument".into()));
     let other = client.call(locked_put("FOREVER").header("content-md5", "x")).await;
     assert_eq!(other.error(), (400, "InvalidArgument".into()));
-    let client = start(TestServerOptions { object_lock: false, ..Default::default() }).await;
+    let client = start_default().await;
     let reply = client.call(locked_put("GOVERNANCE").header("content-md5", "x")).await;
     assert_eq!(reply.error(), (400, "InvalidRequest".into()));
 }
 
 #[tokio::test]
-async fn locked_objects_are_neither_deleted_nor_replaced_until_the_date() {
-    let client = start_default().await;
-    put_locked(&client, "COMPLIANCE").await;
+async fn a_locked_version_stays_until_the_date_whatever_is_done_to_its_key() {
+    let client = start_lockable().await;
+    let version = put_locked(&client, "COMPLIANCE").await;
     assert_eq!(client.head("k").await.header("x-amz-object-lock-mode"), Some("COMPLIANCE"));
-    assert_eq!(client.delete("k").await.error(), (403, "AccessDenied".into()));
-    assert_eq!(client.put("k", "y").await.error(), (403, "AccessDenied".into()));
-    let bypass = Call::new("DELETE", "k").header("x-amz-bypass-governance-retention", "true");
+    // By the key alone all succeeds, and the locked version stays.
+    assert_eq!(client.put("k", "y").await.status, 200);
+    assert_eq!(client.delete("k").await.header("x-amz-delete-marker"), Some("true"));
+    assert_eq!(client.get("k").await.error(), (404, "NoSuchKey".into()));
+    let locked = format!("k?versionId={version}");
+    assert_eq!(client.get(&locked).await.text(), "x");
+    assert_eq!(client.delete(&locked).await.error(), (403, "AccessDenied".into()));
+    let bypass = Call::new("DELETE", &locked).header("x-amz-bypass-governance-retention", "true");
     assert_eq!(client.call(bypass).await.status, 403);
     client.server.clock().advance(Duration::from_secs(11 * 86_400));
-    assert_eq!(client.delete("k").await.status, 204);
+    assert_eq!(client.delete(&locked).await.status, 204);
+    assert_eq!(client.get(&locked).await.error(), (404, "NoSuchVersion".into()));
+}
+
+#[tokio::test]
+async fn versions_are_listed_newest_first_over_pages() {
+    let options = TestServerOptions { versioning: true, page_size: 2, ..Default::default() };
+    let client = start(options).await;
+    for (key, bytes) in [("a b", "1"), ("a b", "22"), ("c", "3")] {
+        client.put(&key.replace(' ', "%20"), bytes).await;
+    }
+    client.delete("c").await;
+    let mut query = "?versions&encoding-type=url".to_owned();
+    let (mut told, mut markers) = (Vec::new(), 0);
+    loop {
+        let page = client.get(&query).await;
+        told.extend(page.elements("Key"));
+        markers += page.text().matches("<DeleteMarker>").count();
+        let Some(key) = page.element("NextKeyMarker") else { break };
+        let version = page.element("NextVersionIdMarker").unwrap();
+        query = format!(
+            "?versions&encoding-type=url&key-marker={}&version-id-marker={version}",
+            key.replace('+', "%20")
+        );
+    }
+    assert_eq!((told, markers), (["a+b", "a+b", "c", "c"].map(String::from).into(), 1));
+    let status = client.get("?versioning").await;
+    assert_eq!(status.element("Status").unwrap(), "Enabled");
+    let none = start_default().await;
+    assert!(none.get("?versioning").await.element("Status").is_none());
 }
 
 #[tokio::test]
 async fn governance_can_be_bypassed_and_extended_but_not_shortened() {
-    let client = start_default().await;
-    put_locked(&client, "GOVERNANCE").await;
+    let client = start_lockable().await;
+    let version = put_locked(&client, "GOVERNANCE").await;
     assert_eq!(retain(&client, 20, false).await, 200);
     let reply = client.get("k?retention").await;
     assert_eq!(reply.element("Mode").unwrap(), "GOVERNANCE");
     assert!(reply.element("RetainUntilDate").unwrap().starts_with(&in_days(20)[..10]));
     assert_eq!(retain(&client, 5, false).await, 403);
     assert_eq!(retain(&client, 5, true).await, 200);
-    assert_eq!(client.delete("k").await.status, 403);
-    let bypass = Call::new("DELETE", "k").header("x-amz-bypass-governance-retention", "true");
+    let locked = format!("k?versionId={version}");
+    assert_eq!(client.delete(&locked).await.status, 403);
+    let bypass = Call::new("DELETE", &locked).header("x-amz-bypass-governance-retention", "true");
     assert_eq!(client.call(bypass).await.status, 204);
 }
 
 #[tokio::test]
 async fn a_legal_hold_lasts_until_it_is_lifted() {
-    let client = start_default().await;
-    client.put("k", "x").await;
+    let client = start_lockable().await;
+    let put = client.put("k", "x").await;
+    let version = put.header("x-amz-version-id").unwrap();
     for (state, deleted) in [("ON", 403), ("OFF", 204)] {
         let body = format!("<LegalHold><Status>{state}</Status></LegalHold>");
         let md5 = BASE64.encode(Md5::digest(&body));
         let hold = Call::new("PUT", "k?legal-hold").header("content-md5", &md5).body(body);
         assert_eq!(client.call(hold).await.status, 200);
         client.server.clock().advance(Duration::from_secs(86_400));
-        assert_eq!(client.delete("k").await.status, deleted, "{state}");
+        let call = format!("k?versionId={version}");
+        assert_eq!(client.delete(&call).await.status, deleted, "{state}");
     }
 }
