@@ -58,6 +58,7 @@ impl Inner {
         thaw: &ThawRequest,
         days: Option<u16>,
     ) -> Result<ThawOutcome> {
+        let version = self.version(id).await?;
         let exchange = Exchange::new(Expect::Nothing);
         let exchange = Arc::new(exchange.header("content-type", "application/xml".into()));
         let request = RestoreObjectRequest {
@@ -68,6 +69,7 @@ impl Inner {
                 glacier_job_parameters: Some(GlacierJobParameters { tier: thaw.tier.to_string() }),
                 ..RestoreRequest::default()
             }),
+            version_id: version,
             ..RestoreObjectRequest::default()
         };
         let result = self.wire.client(&exchange).restore_object(request).await;

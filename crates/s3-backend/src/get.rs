@@ -28,11 +28,13 @@ impl Inner {
             },
             ReadRange::Suffix(length) => Some(format!("bytes=-{length}")),
         };
+        let version = self.version(id).await?;
         let exchange = std::sync::Arc::new(Exchange::new(Expect::Object));
         let request = GetObjectRequest {
             bucket: self.bucket(),
             key: self.key(id),
             range: header,
+            version_id: version,
             ..GetObjectRequest::default()
         };
         let output = match self.wire.client(&exchange).get_object(request).await {

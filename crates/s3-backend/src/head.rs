@@ -28,10 +28,12 @@ impl Inner {
         id: &BlobId,
         op: Op,
     ) -> std::result::Result<BlobMeta, (Option<Arc<Answer>>, BlobError)> {
+        let version = self.version(id).await.map_err(|error| (None, error))?;
         let exchange = Arc::new(Exchange::new(Expect::Object));
         let request = HeadObjectRequest {
             bucket: self.bucket(),
             key: self.key(id),
+            version_id: version,
             ..HeadObjectRequest::default()
         };
         let about = self.about(op, Some(id));
@@ -57,11 +59,13 @@ impl Inner {
 
     /// A refused HEAD says nothing: a GET of one byte tells why.
     async fn ask_again(&self, id: &BlobId, op: Op) -> Result<BlobMeta> {
+        let version = self.version(id).await?;
         let exchange = Arc::new(Exchange::new(Expect::Object));
         let request = GetObjectRequest {
             bucket: self.bucket(),
             key: self.key(id),
             range: Some("bytes=0-0".into()),
+            version_id: version,
             ..GetObjectRequest::default()
         };
         let why = match self.wire.client(&exchange).get_object(request).await {

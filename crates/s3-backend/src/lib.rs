@@ -44,6 +44,7 @@ mod head;
 mod list;
 mod net;
 mod options;
+mod past;
 mod put;
 mod storage;
 mod time;

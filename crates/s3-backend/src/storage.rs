@@ -15,8 +15,9 @@ use crate::{
     credentials::{Environment, ProvideCredentials, Sources, Surroundings},
     errors::{About, Op},
     list::Learned as ListLearned,
-    net::{Net, Trust},
+    net::{Net, Proxies, Trust},
     options::{Addressing, S3Options},
+    past::Past,
     put::Learned as PutLearned,
     wire::{Place, Wire},
 };
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     pub clock: Arc<dyn Clock>,
     pub put_learned: PutLearned,
     pub list_learned: ListLearned,
+    /// The view of the past that was asked for.
+    pub past: Option<Past>,
 }
 
 /// What can be set on a storage besides the options of a connection file.
@@ -120,7 +123,7 @@ impl S3Builder {
     /// [`BlobError::InvalidOption`] for what is missing, malformed or not supported yet.
     pub fn open(self) -> Result<S3Storage> {
         let Self { options, environment, .. } = self;
-        refuse_unsupported(&options)?;
+        let past = Past::of(options.point_in_time.as_deref())?;
         let place = Place::new(
             &options.bucket,
             &options.endpoint,
@@ -137,7 +140,9 @@ impl S3Builder {
             (own, ..) if !own.is_empty() => Trust::Own(own.clone()),
             _ => Trust::System,
         };
-        let net = Net::new(&trust, self.timeouts, CONCURRENCY)
+        let proxies = Proxies::of(|name| environment(name))
+            .map_err(|(variable, reason)| invalid(&variable, reason))?;
+        let net = Net::new(&trust, &proxies, self.timeouts, CONCURRENCY)
             .map_err(|reason| invalid("rootCA", reason))?;
         let sources = match self.anonymous {
             true => Sources::Anonymous,
@@ -146,6 +151,7 @@ impl S3Builder {
                     environment,
                     clock: self.clock.clone(),
                     trust,
+                    proxies,
                     profile: self.profile,
                     more: self.sources,
                 };
@@ -157,7 +163,7 @@ impl S3Builder {
             name: format!("S3: {} {}", options.endpoint, options.bucket),
             kind: "s3",
             concurrency: CONCURRENCY,
-            read_only: false,
+            read_only: past.is_some(),
         };
         Ok(S3Storage {
             inner: Arc::new(Inner {
@@ -167,6 +173,7 @@ impl S3Builder {
                 clock: self.clock,
                 put_learned: PutLearned::default(),
                 list_learned: ListLearned::default(),
+                past,
             }),
         })
     }
@@ -233,14 +240,6 @@ impl Inner {
     }
 }
 
-/// Options that change which bytes are seen must not be overlooked.
-fn refuse_unsupported(options: &S3Options) -> Result<()> {
-    if options.point_in_time.is_some() {
-        return Err(invalid("pointInTime", "point-in-time views are not supported yet".into()));
-    }
-    Ok(())
-}
-
 fn invalid(option: &str, reason: String) -> BlobError {
     BlobError::InvalidOption { option: option.into(), reason }
 }
@@ -289,10 +288,12 @@ impl BlobStorage for S3Storage {
     }
 
     async fn put(&self, id: &BlobId, data: Payload, options: &PutOptions) -> Result<PutReceipt> {
+        self.inner.require_present(Op::Put)?;
         self.inner.put(id, data, options).await
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {
+        self.inner.require_present(Op::Delete)?;
         self.inner.delete(id).await
     }
 
@@ -329,7 +330,7 @@ mod tests {
             ..base.clone()
         };
         assert_eq!(refused(role).0, "roleEndpoint");
-        let past = S3Options { point_in_time: Some("2026-01-01T00:00:00Z".into()), ..base.clone() };
+        let past = S3Options { point_in_time: Some("2026-01-01".into()), ..base.clone() };
         assert_eq!(refused(past).0, "pointInTime");
         assert_eq!(refused(S3Options { bucket: "ab".into(), ..base.clone() }).0, "bucket");
         assert_eq!(

@@ -22,6 +22,12 @@ impl Clock {
         if offset < 0 { real - distance } else { real + distance }
     }
 
+    /// Its time as S3 writes it: `2012-12-21T00:00:00.000Z`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        crate::text::iso_date(self.now())
+    }
+
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.offset_ms.fetch_add(whole_ms(by), Ordering::Relaxed);

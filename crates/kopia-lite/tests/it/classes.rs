@@ -189,7 +189,7 @@ fn a_bad_extra_key_stops_its_blobs_until_somebody_decides() {
 
 #[test]
 fn of_two_locks_neither_is_shortened() {
-    let s3 = S3Env::new();
+    let s3 = S3Env::lockable();
     let lock = r#"{"blobOptions":[{"prefix":"p","storageClass":"STANDARD",
         "objectLockMode":"COMPLIANCE","objectLockRetainDays":365}]}"#;
     s3.put_config(lock);

@@ -184,7 +184,16 @@ impl std::ops::Deref for S3Env {
 
 impl S3Env {
     pub fn new() -> Self {
-        let server = TestServer::start_blocking(TestServerOptions::default()).unwrap();
+        Self::with_server(TestServerOptions::default())
+    }
+
+    /// A bucket that was made with object lock, and so keeps versions.
+    pub fn lockable() -> Self {
+        Self::with_server(TestServerOptions { object_lock: true, ..TestServerOptions::default() })
+    }
+
+    fn with_server(options: TestServerOptions) -> Self {
+        let server = TestServer::start_blocking(options).unwrap();
         Self { env: TestEnv::new(), server }
     }
 

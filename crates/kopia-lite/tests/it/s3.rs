@@ -168,10 +168,46 @@ fn there_is_no_repository_and_no_bucket() {
     let flags = flags.replace("test-bucket", "no-such-bucket");
     let text = s3.fails(10, &format!("repository connect s3 {flags}"));
     assert!(text.contains("no-such-bucket"), "{text}");
+}
+
+#[test]
+fn a_repository_is_seen_as_it_was() {
+    let s3 = S3Env::lockable();
+    s3.create("");
+    let source = s3.plant();
+    s3.ok(&format!("snapshot create {source}"));
+    let first = s3.newest();
+    let then = s3.server.clock().text();
+    s3.server.clock().advance(std::time::Duration::from_secs(3600));
+    s3.write("src/later.txt", "later");
+    s3.ok(&format!("snapshot create {source}"));
+    s3.ok(&format!("snapshot delete {first} --delete"));
+    assert_eq!(s3.json("snapshot list --all --json").as_array().unwrap().len(), 1);
+
+    let flags = s3.flags();
+    s3.ok(&format!("repository connect s3 {flags} --point-in-time={then}"));
+    assert_eq!(s3.config()["storage"]["config"]["pointInTime"], then);
+    let listed = s3.json("snapshot list --all --json");
+    assert_eq!(listed[0]["id"], first);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    s3.ok(&format!("restore {first} out"));
+    let restored = files(&s3.path("out"));
+    assert_eq!(restored.len(), 3);
+    assert!(restored.iter().all(|(name, _)| !name.ends_with("later.txt")), "{restored:?}");
+    let text = s3.fails(1, &format!("snapshot create {source}"));
+    assert!(text.contains("open for reading only"), "{text}");
+    let text = s3.fails(1, &format!("repository connect s3 {flags} --point-in-time=yesterday"));
+    assert!(text.contains("2026-01-02T03:04:05Z"), "{text}");
+}
+
+#[test]
+fn a_bucket_without_versions_has_no_past() {
+    let s3 = S3Env::new();
+    s3.create("");
     let flags = s3.flags();
     let past = "--point-in-time=2026-01-01T00:00:00Z";
     let text = s3.fails(1, &format!("repository connect s3 {flags} {past}"));
-    assert!(text.contains("point-in-time views are not supported yet"), "{text}");
+    assert!(text.contains("does not keep versions"), "{text}");
 }
 
 #[test]
@@ -187,7 +223,7 @@ fn a_second_repository_is_not_put_on_top_of_the_first() {
 
 #[test]
 fn object_lock_is_asked_for_with_every_blob() {
-    let s3 = S3Env::new();
+    let s3 = S3Env::lockable();
     let flags = s3.flags();
     let lock = "--retention-mode=GOVERNANCE --retention-period=720h";
     s3.ok(&format!("repository create {lock} s3 {flags}"));

@@ -32,7 +32,10 @@ use std::{
 use async_trait::async_trait;
 use blob_core::Clock;
 
-use crate::{net::Trust, options::S3Options};
+use crate::{
+    net::{Proxies, Trust},
+    options::S3Options,
+};
 use container::Container;
 use instance::Instance;
 use keys::{Connection, EnvironmentKeys};
@@ -99,6 +102,7 @@ pub(crate) struct Surroundings {
     pub environment: Environment,
     pub clock: Arc<dyn Clock>,
     pub trust: Trust,
+    pub proxies: Proxies,
     /// A profile of the shared files that was asked for by name.
     pub profile: Option<String>,
     /// Sources of the caller's own.
@@ -127,7 +131,7 @@ impl Sources {
         options: &S3Options,
         surroundings: Surroundings,
     ) -> Result<Self, (&'static str, String)> {
-        let Surroundings { environment, clock, trust, profile, more } = surroundings;
+        let Surroundings { environment, clock, trust, proxies, profile, more } = surroundings;
         let keys = Credentials {
             access_key_id: options.access_key_id.clone(),
             secret_access_key: options.secret_access_key.clone(),
@@ -135,7 +139,7 @@ impl Sources {
         };
         // Own certificates may be those of a private service for roles, too; without TLS to the
         // bucket the public services are still asked under TLS.
-        let web = Web::new(if trust == Trust::Plain { Trust::System } else { trust });
+        let web = Web::new(if trust == Trust::Plain { Trust::System } else { trust }, proxies);
         let profiles = |name| Profiles {
             environment: environment.clone(),
             web: web.clone(),
@@ -216,6 +220,7 @@ mod tests {
             environment: environment(pairs),
             clock: Arc::new(blob_core::SystemClock),
             trust: Trust::Plain,
+            proxies: Proxies::none(),
             profile: None,
             more: Vec::new(),
         };

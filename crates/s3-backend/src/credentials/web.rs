@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use tokio::sync::OnceCell;
 
-use crate::net::{Net, Timeouts, Trust, UploadBody, frames};
+use crate::net::{Net, Proxies, Timeouts, Trust, UploadBody, frames};
 
 /// Answers are below 10 KiB; tokens of some identity providers are long.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -20,6 +20,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct Web {
     trust: Trust,
+    proxies: Proxies,
     net: Arc<OnceCell<Net>>,
 }
 
@@ -58,13 +59,13 @@ impl Question {
 }
 
 impl Web {
-    pub fn new(trust: Trust) -> Self {
-        Self { trust, net: Arc::default() }
+    pub fn new(trust: Trust, proxies: Proxies) -> Self {
+        Self { trust, proxies, net: Arc::default() }
     }
 
     async fn net(&self) -> Result<&Net, String> {
         let timeouts = Timeouts { connect: Duration::from_secs(5), ..Timeouts::default() };
-        self.net.get_or_try_init(async || Net::new(&self.trust, timeouts, 1)).await
+        self.net.get_or_try_init(async || Net::new(&self.trust, &self.proxies, timeouts, 1)).await
     }
 
     /// Asks once.

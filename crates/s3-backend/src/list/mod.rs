@@ -12,8 +12,10 @@ use std::sync::{
 };
 
 use blob_core::{BlobError, BlobId, BlobMeta, ReadState, Result, StorageClass};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
-use page::{Entry, Page, Unreadable};
+pub(crate) use page::{Entry, Token, VersionsPage};
+use page::{Page, Unreadable};
 use rusoto_core::signature::SignedRequest;
 
 use crate::{
@@ -31,6 +33,9 @@ pub(crate) struct Learned {
     tells_restore_status: AtomicBool,
 }
 
+/// Why there is no document: what the storage answered, if it did, and what that means.
+type Refused = (Option<Arc<Answer>>, BlobError);
+
 /// Where a listing is.
 enum Next {
     First,
@@ -40,6 +45,9 @@ enum Next {
 
 impl Inner {
     pub(crate) fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMeta>> {
+        if let Some(past) = &self.past {
+            return self.list_past(past, prefix);
+        }
         stream::try_unfold(Next::First, move |next| async move {
             let token = match next {
                 Next::First => None,
@@ -75,63 +83,92 @@ impl Inner {
     }
 
     async fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page> {
+        let token = token.map(|token| ("continuation-token", token));
+        let asked = [("list-type", "2")].into_iter().chain(token).collect();
+        self.read_page(prefix, asked, page::parse).await
+    }
+
+    /// A page of all versions of the keys under a prefix.
+    pub(crate) async fn page_of_versions(
+        &self,
+        prefix: &str,
+        next: Option<&Token>,
+    ) -> Result<VersionsPage> {
+        let next =
+            next.map(|next| [("key-marker", &*next.key), ("version-id-marker", &*next.version)]);
+        let next = next.into_iter().flatten().filter(|(_, marker)| !marker.is_empty());
+        let asked = [("versions", "")].into_iter().chain(next).collect();
+        self.read_page(prefix, asked, page::parse_versions).await
+    }
+
+    async fn read_page<T>(
+        &self,
+        prefix: &str,
+        asked: Vec<(&str, &str)>,
+        parse: impl Fn(&[u8]) -> std::result::Result<T, Unreadable>,
+    ) -> Result<T> {
         let status = !self.list_learned.no_restore_status.load(Ordering::Relaxed);
-        match self.page_once(prefix, token, status).await {
-            Ok(page) => Ok(page),
+        let body = match self.page_once(prefix, &asked, status).await {
             Err((Some(answer), _)) if status && matches!(answer.status, 400 | 501) => {
-                let page = self.page_once(prefix, token, false).await.map_err(|(_, e)| e)?;
+                let body = self.page_once(prefix, &asked, false).await.map_err(|(_, e)| e)?;
                 tracing::info!(storage = self.info.name, "does not tell the restore status");
                 self.list_learned.no_restore_status.store(true, Ordering::Relaxed);
-                Ok(page)
+                body
             }
-            Err((_, error)) => Err(error),
-        }
+            body => body.map_err(|(_, error)| error)?,
+        };
+        let about = self.about(Op::List, None);
+        parse(&body).map_err(|unreadable| match unreadable {
+            Unreadable::Refused(fields) => {
+                about.refused(&Answer { status: 500, fields, ..Answer::default() })
+            }
+            Unreadable::Malformed(reason) => {
+                about.transient(format!("the listing can't be read: {reason}"))
+            }
+        })
     }
 
     async fn page_once(
         &self,
         prefix: &str,
-        token: Option<&str>,
+        asked: &[(&str, &str)],
         restore_status: bool,
-    ) -> std::result::Result<Page, (Option<Arc<Answer>>, BlobError)> {
+    ) -> std::result::Result<Bytes, Refused> {
         let mut exchange = Exchange::new(Expect::Listing);
         if restore_status {
             let name = "x-amz-optional-object-attributes";
             exchange = exchange.header(name, "RestoreStatus".into());
         }
-        let exchange = Arc::new(exchange);
         let region = self.wire.rusoto_region();
         let mut request = SignedRequest::new("GET", "s3", &region, &format!("/{}", self.bucket()));
-        request.add_param("list-type", "2");
         request.add_param("delimiter", "/");
         request.add_param("encoding-type", "url");
-        let prefix = format!("{}{prefix}", self.prefix);
-        request.add_param("prefix", &prefix);
-        if let Some(token) = token {
-            request.add_param("continuation-token", token);
+        request.add_param("prefix", &format!("{}{prefix}", self.prefix));
+        for (name, value) in asked {
+            request.add_param(*name, *value);
         }
+        self.whole_body(&Arc::new(exchange), request).await
+    }
+
+    /// Sends a request about the bucket itself; gives the document that it is answered with.
+    pub(crate) async fn whole_body(
+        &self,
+        exchange: &Arc<Exchange>,
+        request: SignedRequest,
+    ) -> std::result::Result<Bytes, Refused> {
         let about = self.about(Op::List, None);
-        let sent = self.wire.raw(&exchange).sign_and_dispatch(request).await;
+        let sent = self.wire.raw(exchange).sign_and_dispatch(request).await;
         let failed =
-            |error: &dyn std::fmt::Display| (exchange.answer(), about.error(&exchange, error));
+            |error: &dyn std::fmt::Display| (exchange.answer(), about.error(exchange, error));
         let mut response = sent.map_err(|error| failed(&format!("{error:?}")))?;
         if !response.status.is_success() {
             return Err(failed(&response.status));
         }
-        let body = response.buffer().await.map_err(|error| failed(&error))?.body;
-        page::parse(&body).map_err(|unreadable| match unreadable {
-            Unreadable::Refused(fields) => {
-                let answer = Answer { status: 500, fields, ..Answer::default() };
-                (None, about.refused(&answer))
-            }
-            Unreadable::Malformed(reason) => {
-                (None, about.transient(format!("the listing can't be read: {reason}")))
-            }
-        })
+        Ok(response.buffer().await.map_err(|error| failed(&error))?.body)
     }
 
     /// The blobs of a page. Keys that can't be blobs are left out: folder markers, deeper folders.
-    fn metas(&self, entries: Vec<Entry>) -> Result<Vec<BlobMeta>> {
+    pub(crate) fn metas(&self, entries: Vec<Entry>) -> Result<Vec<BlobMeta>> {
         if entries.iter().any(|entry| entry.restore.is_some()) {
             self.list_learned.tells_restore_status.store(true, Ordering::Relaxed);
         }

@@ -1,4 +1,5 @@
-//! One page of ListObjectsV2, read in one pass (AWS' API reference of that call).
+//! One page of ListObjectsV2 or ListObjectVersions, read in one pass (AWS' API reference of these
+//! calls).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,10 @@ pub struct Entry {
     pub class: Option<String>,
     /// What `<RestoreStatus>` says, where it is there.
     pub restore: Option<ReadState>,
+    /// The version, where versions are listed.
+    pub version: Option<String>,
+    /// It is a delete marker.
+    pub deleted: bool,
 }
 
 /// One page.
@@ -28,6 +33,22 @@ pub struct Page {
     pub folder: Option<String>,
     /// How to ask for the next page; `None` = this is the last.
     pub next: Option<String>,
+}
+
+/// Where the next page of a listing of versions begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub key: String,
+    pub version: String,
+}
+
+/// One page of a listing of versions.
+#[derive(Debug, Default, PartialEq)]
+pub struct VersionsPage {
+    /// Versions and delete markers, in the order of the document.
+    pub entries: Vec<Entry>,
+    /// How to ask for the next page; `None` = this is the last.
+    pub next: Option<Token>,
 }
 
 /// Why a page can't be used.
@@ -56,41 +77,52 @@ struct Reading {
 struct Object {
     fields: BTreeMap<String, String>,
     restore: Option<ReadState>,
+    deleted: bool,
 }
 
 /// Reads a page.
 pub fn parse(document: &[u8]) -> Result<Page, Unreadable> {
-    let mut reading = Reading::default();
-    let mut root = None;
-    for node in Nodes::new(document) {
-        match node.map_err(Unreadable::Malformed)? {
-            Node::Open(name) => {
-                root.get_or_insert_with(|| name.clone());
-                reading.text.clear();
-                reading.open.push(name);
-            }
-            Node::Text(text) => reading.text.push_str(&text),
-            Node::Close => reading.close()?,
-        }
-    }
-    match root.as_deref() {
-        Some("ListBucketResult") => reading.into_page(),
-        Some("Error") => Err(Unreadable::Refused(reading.fields)),
-        Some(other) => Err(malformed(format!("its root is <{other}>"))),
-        None => Err(malformed("it has no root element")),
-    }
+    Reading::of(document, "ListBucketResult")?.into_page()
+}
+
+/// Reads a page of versions.
+pub fn parse_versions(document: &[u8]) -> Result<VersionsPage, Unreadable> {
+    Reading::of(document, "ListVersionsResult")?.into_versions()
 }
 
 impl Reading {
+    fn of(document: &[u8], wanted: &str) -> Result<Self, Unreadable> {
+        let mut reading = Self::default();
+        let mut root = None;
+        for node in Nodes::new(document) {
+            match node.map_err(Unreadable::Malformed)? {
+                Node::Open(name) => {
+                    root.get_or_insert_with(|| name.clone());
+                    reading.text.clear();
+                    reading.open.push(name);
+                }
+                Node::Text(text) => reading.text.push_str(&text),
+                Node::Close => reading.close()?,
+            }
+        }
+        match root.as_deref() {
+            Some(root) if root == wanted => Ok(reading),
+            Some("Error") => Err(Unreadable::Refused(reading.fields)),
+            Some(other) => Err(malformed(format!("its root is <{other}>"))),
+            None => Err(malformed("it has no root element")),
+        }
+    }
+
     fn close(&mut self) -> Result<(), Unreadable> {
         let Some(name) = self.open.pop() else { return Ok(()) };
         let text = std::mem::take(&mut self.text);
         let above: Vec<&str> = self.open.iter().skip(1).map(String::as_str).collect();
         match (above.as_slice(), name.as_str()) {
-            ([], "Contents") if !self.open.is_empty() => {
+            ([], "Contents" | "Version" | "DeleteMarker") if !self.open.is_empty() => {
                 let restore = std::mem::take(&mut self.restore);
                 let restore = if restore.is_empty() { None } else { Some(restored(&restore)?) };
-                self.objects.push(Object { fields: std::mem::take(&mut self.object), restore });
+                let fields = std::mem::take(&mut self.object);
+                self.objects.push(Object { fields, restore, deleted: name == "DeleteMarker" });
             }
             ([], _) => {
                 self.fields.insert(name, text);
@@ -98,10 +130,10 @@ impl Reading {
             (["CommonPrefixes"], "Prefix") => {
                 self.folder.get_or_insert(text);
             }
-            (["Contents"], _) => {
+            (["Contents" | "Version" | "DeleteMarker"], _) => {
                 self.object.insert(name, text);
             }
-            (["Contents", "RestoreStatus"], _) => {
+            (["Contents" | "Version", "RestoreStatus"], _) => {
                 self.restore.insert(name, text);
             }
             _ => {}
@@ -109,24 +141,50 @@ impl Reading {
         Ok(())
     }
 
-    fn into_page(mut self) -> Result<Page, Unreadable> {
-        let more = match self.fields.get("IsTruncated").map(|text| text.trim()) {
-            Some("true") => true,
-            Some("false") => false,
-            _ => return Err(malformed("it does not say whether it is the last page")),
-        };
-        let token = self.fields.remove("NextContinuationToken").filter(|token| !token.is_empty());
-        if more && token.is_none() {
-            return Err(malformed("there are more pages, but it does not say how to get them"));
+    /// Are there more pages?
+    fn more(&self) -> Result<bool, Unreadable> {
+        match self.fields.get("IsTruncated").map(|text| text.trim()) {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            _ => Err(malformed("it does not say whether it is the last page")),
         }
-        let encoded = self.fields.get("EncodingType").is_some_and(|kind| kind.trim() == "url");
+    }
+
+    /// How to get the next page, taken from a field that must be there.
+    fn next(&mut self, name: &str) -> Result<String, Unreadable> {
+        let text = self.fields.remove(name).filter(|text| !text.is_empty());
+        text.ok_or_else(|| malformed("there are more pages, but it does not say how to get them"))
+    }
+
+    fn is_encoded(&self) -> bool {
+        self.fields.get("EncodingType").is_some_and(|kind| kind.trim() == "url")
+    }
+
+    fn into_versions(mut self) -> Result<VersionsPage, Unreadable> {
+        let (more, encoded) = (self.more()?, self.is_encoded());
+        let next = match more {
+            true => {
+                let key = self.next("NextKeyMarker")?;
+                let key = if encoded { decode(&key)? } else { key };
+                let version = self.fields.remove("NextVersionIdMarker").unwrap_or_default();
+                Some(Token { key, version })
+            }
+            false => None,
+        };
+        let entries = self.objects.into_iter().map(|object| object.into_entry(encoded));
+        Ok(VersionsPage { entries: entries.collect::<Result<_, _>>()?, next })
+    }
+
+    fn into_page(mut self) -> Result<Page, Unreadable> {
+        let (more, encoded) = (self.more()?, self.is_encoded());
+        let next = if more { Some(self.next("NextContinuationToken")?) } else { None };
         let entries = self.objects.into_iter().map(|object| object.into_entry(encoded));
         let entries = entries.collect::<Result<_, _>>()?;
         let folder = match self.folder {
             Some(folder) if encoded => Some(decode(&folder)?),
             folder => folder,
         };
-        Ok(Page { entries, folder, next: token.filter(|_| more) })
+        Ok(Page { entries, folder, next })
     }
 }
 
@@ -136,7 +194,10 @@ impl Object {
         let missing = |name: &str| malformed(format!("an object has no {name}"));
         let key = field("Key").ok_or_else(|| missing("Key"))?;
         let key = if encoded { decode(&key)? } else { key };
-        let size = field("Size").and_then(|text| text.trim().parse().ok());
+        let size = match self.deleted {
+            true => Some(0),
+            false => field("Size").and_then(|text| text.trim().parse().ok()),
+        };
         let modified = field("LastModified").and_then(|text| time::parse_iso(&text));
         Ok(Entry {
             key,
@@ -144,6 +205,8 @@ impl Object {
             modified: modified.ok_or_else(|| missing("LastModified"))?,
             class: field("StorageClass"),
             restore: self.restore,
+            version: field("VersionId"),
+            deleted: self.deleted,
         })
     }
 }
@@ -212,6 +275,7 @@ mod tests {
             modified,
             class: Some("GLACIER".into()),
             restore: Some(restored),
+            ..Entry::default()
         };
         let second = Entry { key: "pre/p2".into(), modified, ..Entry::default() };
         let (folder, next) = (Some("pre/sub/".into()), Some("t+/=".into()));
@@ -223,6 +287,50 @@ mod tests {
         let read = |bytes: &[u8]| parse(bytes).is_ok();
         let page = PAGE.as_bytes().to_vec();
         Target::new("listing", read, [page], crate::MEMORY).attack();
+    }
+
+    const VERSIONS: &str = r#"<ListVersionsResult><EncodingType>url</EncodingType>
+  <Name>b</Name><IsTruncated>true</IsTruncated><NextKeyMarker>p%2Fc+d</NextKeyMarker>
+  <NextVersionIdMarker>v9</NextVersionIdMarker>
+  <DeleteMarker><Key>p%2Fa</Key><VersionId>v3</VersionId><IsLatest>true</IsLatest>
+    <LastModified>1994-11-06T08:49:38Z</LastModified></DeleteMarker>
+  <Version><Key>p%2Fa</Key><VersionId>v1</VersionId><IsLatest>false</IsLatest>
+    <LastModified>1994-11-06T08:49:37Z</LastModified><Size>7</Size>
+    <StorageClass>GLACIER</StorageClass><RestoreStatus>
+    <IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus></Version>
+</ListVersionsResult>"#;
+
+    #[test]
+    fn versions_and_delete_markers_are_read_in_their_order() {
+        let page = parse_versions(VERSIONS.as_bytes()).unwrap();
+        let modified = Timestamp::from_secs(784_111_777);
+        let version = |name: &str| Some(name.to_owned());
+        let marker = Entry {
+            key: "p/a".into(),
+            modified: Timestamp::from_secs(784_111_778),
+            version: version("v3"),
+            deleted: true,
+            ..Entry::default()
+        };
+        let first = Entry {
+            key: "p/a".into(),
+            size: 7,
+            modified,
+            class: Some("GLACIER".into()),
+            restore: Some(ReadState::Thawing),
+            version: version("v1"),
+            deleted: false,
+        };
+        let next = Some(Token { key: "p/c d".into(), version: "v9".into() });
+        assert_eq!(page, VersionsPage { entries: vec![marker, first], next });
+        assert!(parse(VERSIONS.as_bytes()).is_err() && parse_versions(PAGE.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_page_of_versions_takes_any_bytes() {
+        let read = |bytes: &[u8]| parse_versions(bytes).is_ok();
+        let page = VERSIONS.as_bytes().to_vec();
+        Target::new("listing of versions", read, [page], crate::MEMORY).attack();
     }
 
     #[test]

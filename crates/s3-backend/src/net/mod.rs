@@ -7,6 +7,7 @@
 
 mod download;
 mod error;
+mod proxy;
 mod resolve;
 mod tls;
 mod upload;
@@ -23,6 +24,7 @@ use hyper_util::{
 
 pub(crate) use download::frames;
 pub(crate) use error::NetError;
+pub(crate) use proxy::Proxies;
 pub(crate) use tls::Trust;
 pub(crate) use upload::UploadBody;
 
@@ -52,13 +54,14 @@ impl Default for Timeouts {
 const WRITE_BUFFER_BYTES_MAX: usize = 1 << 20;
 const IDLE: Duration = Duration::from_secs(15);
 
-type Connector = HttpsConnector<HttpConnector<resolve::Resolver>>;
+type Connector = HttpsConnector<proxy::Route>;
 
 /// A pool of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Net {
     client: Client<Connector, UploadBody>,
     timeouts: Timeouts,
+    proxies: Proxies,
 }
 
 impl Net {
@@ -66,7 +69,12 @@ impl Net {
     ///
     /// # Errors
     /// What is wrong with the certificates to trust.
-    pub fn new(trust: &Trust, timeouts: Timeouts, idle_max: usize) -> Result<Self, String> {
+    pub fn new(
+        trust: &Trust,
+        proxies: &Proxies,
+        timeouts: Timeouts,
+        idle_max: usize,
+    ) -> Result<Self, String> {
         let mut http = HttpConnector::new_with_resolver(resolve::Resolver::default());
         http.enforce_http(false); // https is the wrapper's business
         http.set_connect_timeout(Some(timeouts.connect));
@@ -76,7 +84,7 @@ impl Net {
             .with_tls_config(tls::config(trust)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(proxy::Route::new(http, proxies.clone()));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new()) // without it idle connections are never swept
             .pool_idle_timeout(IDLE)
@@ -85,7 +93,7 @@ impl Net {
             .set_host(false) // it is signed, so it is ours
             .http1_max_buf_size(WRITE_BUFFER_BYTES_MAX)
             .build(connector);
-        Ok(Self { client, timeouts })
+        Ok(Self { client, timeouts, proxies: proxies.clone() })
     }
 
     /// How long nothing may move.
@@ -97,7 +105,13 @@ impl Net {
     ///
     /// # Errors
     /// [`NetError`].
-    pub async fn send(&self, request: Request<UploadBody>) -> Result<Response<Incoming>, NetError> {
+    pub async fn send(
+        &self,
+        mut request: Request<UploadBody>,
+    ) -> Result<Response<Incoming>, NetError> {
+        if let Some(value) = self.proxies.authorization(request.uri()) {
+            request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, value);
+        }
         let host = request.uri().authority().map_or_else(String::new, ToString::to_string);
         let progress = request.body().progress();
         let mut answer = std::pin::pin!(self.client.request(request));

@@ -30,7 +30,7 @@ pub(crate) use exchange::{Exchange, Expect, Failure};
 pub(crate) use place::{BucketRegion, Place};
 use redirect::Redirect;
 use sign::Template;
-pub(crate) use xml::{Node, Nodes};
+pub(crate) use xml::{Node, Nodes, text_fields};
 
 use crate::{credentials::Sources, net::Net};
 

@@ -121,6 +121,30 @@ pub(super) fn error_fields(document: &[u8]) -> Option<BTreeMap<String, String>> 
     Some(fields).filter(|fields| !fields.is_empty())
 }
 
+/// The root's name and those of its children that hold text, of a whole document.
+pub(crate) fn text_fields(document: &[u8]) -> Result<(String, BTreeMap<String, String>), String> {
+    let (mut root, mut depth, mut name) = (None, 0, String::new());
+    let (mut text, mut fields) = (String::new(), BTreeMap::new());
+    for node in Nodes::new(document) {
+        match node? {
+            Node::Open(opened) => {
+                depth += 1;
+                root.get_or_insert_with(|| opened.clone());
+                name = opened;
+                text.clear();
+            }
+            Node::Text(part) => text.push_str(&part),
+            Node::Close => {
+                if depth == 2 {
+                    fields.insert(std::mem::take(&mut name), std::mem::take(&mut text));
+                }
+                depth -= 1;
+            }
+        }
+    }
+    Ok((root.ok_or("it has no root element")?, fields))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,9 +7,9 @@ use blob_core::{
     PutAttributes, PutOptions, StorageClass, Timestamp,
 };
 use s3_backend::S3Storage;
-use s3_testkit::{Fault, Kind};
+use s3_testkit::{Fault, Kind, TestServerOptions};
 
-use crate::support::{id, last_put, options, put, put_with, server, storage};
+use crate::support::{id, last_put, options, put, put_with, server, server_with, storage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_policy_nothing_but_type_and_checksum_is_sent() {
@@ -31,7 +31,7 @@ async fn without_a_policy_nothing_but_type_and_checksum_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attribute_reaches_the_server() {
-    let server = server().await;
+    let server = server_with(TestServerOptions { object_lock: true, ..Default::default() }).await;
     let now = Timestamp::from_secs(1_800_000_000);
     let builder = S3Storage::builder(options(&server)).environment(|_| None);
     let storage = builder.clock(Arc::new(ManualClock::at(now))).open().unwrap();

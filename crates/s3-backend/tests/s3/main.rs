@@ -13,6 +13,8 @@ mod garbled;
 mod keys;
 mod listing;
 mod lost_answers;
+mod past;
+mod proxies;
 mod redirects;
 mod refusals;
 mod support;

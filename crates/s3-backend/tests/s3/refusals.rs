@@ -6,9 +6,9 @@ use blob_core::{
     BlobError, BlobStorage, Lock, LockMode, Payload, PutAttributes, PutOptions, ReadRange, Retry,
 };
 use s3_backend::S3Options;
-use s3_testkit::{Action, Effect, Fault, Kind};
+use s3_testkit::{Action, Effect, Fault, Kind, TestServerOptions};
 
-use crate::support::{id, list, open, options, put, put_with, server, storage};
+use crate::support::{id, list, open, options, put, put_with, server, server_with, storage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_the_table_is_its_error() {
@@ -144,15 +144,20 @@ async fn a_blob_that_must_be_new_is_written_once() {
     assert_eq!(server.objects().get("p1").unwrap().bytes, "first");
 }
 
+/// As on Amazon S3: a lock is on a version, and putting and deleting by the key leave that alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_blob_is_neither_deleted_nor_replaced() {
-    let server = server().await;
+async fn a_locked_blob_can_be_hidden_and_not_destroyed() {
+    let server = server_with(TestServerOptions { object_lock: true, ..Default::default() }).await;
     let storage = storage(&server);
     let lock = Lock { mode: LockMode::Compliance, period: Duration::from_secs(86_400) };
     let locked = || PutAttributes { lock: Some(lock), ..PutAttributes::default() };
     put_with(&storage, "p1", locked()).await.unwrap();
+    put_with(&storage, "p1", PutAttributes::default()).await.unwrap();
+    storage.delete(&id("p1")).await.unwrap();
+    assert!(list(&storage, "").await.unwrap().is_empty());
+    assert_eq!(server.objects().versions("p1"), 3);
+    // Services that refuse say so.
+    server.faults().push(Fault::error(403, "ObjectLocked").on(Kind::Delete));
     let error = storage.delete(&id("p1")).await.unwrap_err();
-    assert!(matches!(error, BlobError::Locked { .. }), "{error:?}");
-    let error = put_with(&storage, "p1", locked()).await.unwrap_err();
     assert!(matches!(error, BlobError::Locked { .. }), "{error:?}");
 }

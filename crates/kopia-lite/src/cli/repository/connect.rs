@@ -36,8 +36,9 @@ enum Provider {
     S3 {
         #[command(flatten)]
         flags: Box<S3Flags>,
-        /// Kopia's view of the past: refused, not supported yet.
-        #[arg(long, hide = true, value_name = "TIME")]
+        /// See the repository as it was at a time like 2026-01-02T03:04:05Z, to read only; the
+        /// bucket must keep versions
+        #[arg(long, value_name = "TIME")]
         point_in_time: Option<String>,
     },
     /// In a folder.
@@ -72,7 +73,7 @@ impl Connect {
         let named = match &self.provider {
             Provider::S3 { flags, point_in_time } => {
                 let options = s3_backend::S3Options {
-                    point_in_time: point_in_time.clone(),
+                    point_in_time: point_in_time.clone().filter(|time| !time.is_empty()),
                     ..flags.options()?
                 };
                 let connection = storage_connection("s3", &options)?;
