@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 endpoint: server.addr().to_string(),
                 do_not_use_tls: true,
                 access_key_id: keys.access_key.clone(),
-                secret_access_key: keys.secret_key.clone(),
+                secret_access_key: keys.secret_key.as_str().into(),
                 ..S3Options::default()
             };
             (from.clone(), S3Options { prefix: "there/".into(), ..from })

@@ -37,7 +37,7 @@ async fn demonstrate() -> Result<(), Box<dyn Error>> {
         endpoint: server.addr().to_string(),
         do_not_use_tls: true,
         access_key_id: keys.access_key.clone(),
-        secret_access_key: keys.secret_key.clone(),
+        secret_access_key: keys.secret_key.as_str().into(),
         ..S3Options::default()
     })?;
     for name in ["kopia.repository", "p0001", "q0001"] {

@@ -50,7 +50,7 @@ mod storage;
 mod time;
 mod wire;
 
-pub use credentials::{Credentials, ProvideCredentials};
+pub use credentials::{Credentials, ProvideCredentials, Secret};
 pub use net::Timeouts;
 pub use options::{Addressing, S3Options, ThrottlingLimits};
 pub use storage::{S3Builder, S3Storage};

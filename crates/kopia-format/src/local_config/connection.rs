@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use zeroize::Zeroize;
 
 use crate::{FormatError, Result, fields::Fields};
 
@@ -22,6 +23,17 @@ pub struct StorageConnection {
     pub kind: String,
     /// The storage's settings, as they stand.
     pub config: Map<String, Value>,
+}
+
+/// Which of the settings are secret only the storage knows, so all texts are overwritten.
+impl Drop for StorageConnection {
+    fn drop(&mut self) {
+        for value in self.config.values_mut() {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
 }
 
 impl StorageConnection {

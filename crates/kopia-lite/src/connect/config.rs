@@ -10,6 +10,7 @@ use anyhow::Context;
 use kopia_format::FormatError;
 use kopia_format::local_config::{LocalConfig, StorageConnection};
 use kopia_repo::CacheOptions;
+use zeroize::Zeroizing;
 
 use super::paths;
 use crate::exit::{Exit, Failure};
@@ -20,7 +21,7 @@ use crate::exit::{Exit, Failure};
 /// [`Exit::NotConnected`] when there is none; the file's name and what is wrong with it otherwise.
 pub fn load(file: &Path) -> anyhow::Result<LocalConfig> {
     let bytes = match fs_err::read(file) {
-        Ok(bytes) => bytes,
+        Ok(bytes) => Zeroizing::new(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let message = format!(
                 "repository is not connected: there is no {}; \

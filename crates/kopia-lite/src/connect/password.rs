@@ -11,9 +11,10 @@ use std::{
 };
 
 use anyhow::Context;
-use base64::prelude::{BASE64_STANDARD, Engine};
+use kopia_format::local_config::{decode_stored_password, encode_stored_password};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
 
@@ -80,15 +81,13 @@ pub fn find(
 fn stored(config_file: &Path) -> anyhow::Result<Option<SecretString>> {
     let path = file(config_file);
     let text = match fs_err::read(&path) {
-        Ok(text) => text,
+        Ok(text) => Zeroizing::new(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let bytes = super::base64::decode(&text)
-        .with_context(|| format!("{} is not a stored password: not base64", path.display()))?;
-    let password = String::from_utf8(bytes)
-        .with_context(|| format!("{} is not a stored password: not UTF-8", path.display()))?;
-    Ok(Some(password.into()))
+    let password = decode_stored_password(&text)
+        .with_context(|| format!("{} is not a stored password", path.display()))?;
+    Ok(Some(password.as_str().into()))
 }
 
 /// Keeps `password` for a connection, readable by this user alone.
@@ -100,7 +99,7 @@ pub fn store(config_file: &Path, password: &SecretString) -> io::Result<()> {
     // A temporary file is readable by this user alone from the beginning, whatever was there
     // before.
     let mut out = tempfile::NamedTempFile::new_in(folder)?;
-    out.write_all(BASE64_STANDARD.encode(password.expose_secret()).as_bytes())?;
+    out.write_all(encode_stored_password(password.expose_secret()).as_bytes())?;
     out.as_file().sync_all()?;
     out.persist(file(config_file))?;
     Ok(())
@@ -150,7 +149,7 @@ fn ask(question: &str) -> anyhow::Result<SecretString> {
         show_typing();
         eprintln!();
         read?;
-        let typed = zeroize::Zeroizing::new(typed);
+        let typed = Zeroizing::new(typed);
         let password = typed.trim_end_matches(['\n', '\r']);
         if !password.is_empty() {
             return Ok(password.into());

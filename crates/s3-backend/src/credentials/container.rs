@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::{
-    Environment,
+    Environment, Secret,
     lease::{Fetch, Lease},
     var,
     web::{Question, Reply, Web},
@@ -44,9 +44,9 @@ struct Given {
     #[serde(default)]
     access_key_id: String,
     #[serde(default)]
-    secret_access_key: String,
+    secret_access_key: Secret,
     #[serde(default)]
-    token: Option<String>,
+    token: Option<Secret>,
     #[serde(default)]
     expiration: Option<String>,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{Credentials, Environment, ProvideCredentials, var};
+use super::{Credentials, Environment, ProvideCredentials, Secret, var};
 
 /// The keys of the connection itself.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ impl ProvideCredentials for EnvironmentKeys {
         match (id, secret) {
             (Some(access_key_id), Some(secret_access_key)) => Ok(Some(Credentials {
                 access_key_id,
-                secret_access_key,
-                session_token: var(&self.0, "AWS_SESSION_TOKEN"),
+                secret_access_key: secret_access_key.into(),
+                session_token: var(&self.0, "AWS_SESSION_TOKEN").map(Secret::from),
             })),
             (None, None) => Ok(None),
             (Some(_), None) => Err("AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not".into()),

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use blob_core::{Clock, Timestamp};
 use tokio::sync::Mutex;
 
-use super::{Credentials, ProvideCredentials};
+use super::{Credentials, ProvideCredentials, Secret};
 use crate::time;
 
 /// AWS' own clients renew five minutes before the end.
@@ -34,17 +34,17 @@ impl Lease {
     /// The end is no time.
     pub fn of(
         access_key_id: String,
-        secret_access_key: String,
-        session_token: Option<String>,
+        secret_access_key: Secret,
+        session_token: Option<Secret>,
         expiration: Option<String>,
     ) -> Result<Self, String> {
-        let set = |value: Option<String>| value.filter(|value| !value.is_empty());
         let end = |text: String| {
             time::parse_rfc3339(&text).ok_or_else(|| format!("Expiration {text:?} is no time"))
         };
-        let session_token = set(session_token);
+        let session_token = session_token.filter(|token| !token.is_empty());
+        let until = expiration.filter(|text| !text.is_empty()).map(end).transpose()?;
         let credentials = Credentials { access_key_id, secret_access_key, session_token };
-        Ok(Self { credentials, until: set(expiration).map(end).transpose()? })
+        Ok(Self { credentials, until })
     }
 }
 

@@ -16,6 +16,7 @@ mod lease;
 mod process;
 mod profile;
 mod role;
+mod secret;
 mod sso;
 mod sts;
 mod web;
@@ -41,28 +42,19 @@ use instance::Instance;
 use keys::{Connection, EnvironmentKeys};
 use lease::Renewed;
 use profile::Profiles;
+pub use secret::Secret;
 use web::Web;
 use web_identity::WebIdentity;
 
 /// An access key. `Debug` shows its ID and hides the rest.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The access key's ID.
     pub access_key_id: String,
     /// The access key's secret.
-    pub secret_access_key: String,
+    pub secret_access_key: Secret,
     /// The token that belongs to a temporary key.
-    pub session_token: Option<String>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("access_key_id", &self.access_key_id)
-            .field("secret_access_key", &"(hidden)")
-            .field("session_token", &self.session_token.as_ref().map(|_| "(hidden)"))
-            .finish()
-    }
+    pub session_token: Option<Secret>,
 }
 
 /// A source of credentials.
@@ -227,7 +219,8 @@ mod tests {
         let sources = Sources::of(options, surroundings).unwrap();
         let found = sources.credentials().await?.unwrap();
         let token = found.session_token.unwrap_or_default();
-        Ok(format!("{}/{}/{token}", found.access_key_id, found.secret_access_key))
+        let secret = found.secret_access_key.expose();
+        Ok(format!("{}/{secret}/{}", found.access_key_id, token.expose()))
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use std::{process::Stdio, time::Duration};
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::Secret;
 use super::lease::Lease;
 
 /// Some ask a person for a code.
@@ -20,9 +21,9 @@ const WITHIN: Duration = Duration::from_secs(120);
 struct Printed {
     version: u32,
     access_key_id: String,
-    secret_access_key: String,
+    secret_access_key: Secret,
     #[serde(default)]
-    session_token: Option<String>,
+    session_token: Option<Secret>,
     #[serde(default)]
     expiration: Option<String>,
 }
@@ -86,7 +87,7 @@ mod tests {
         let json = r#"{"Version":1,"AccessKeyId":"a b","SecretAccessKey":"s","SessionToken":"t","Expiration":"2026-01-02T03:04:05+01:00"}"#;
         let lease = run(&format!("printf %s '{json}'")).await.unwrap();
         assert_eq!(lease.credentials.access_key_id, "a b");
-        assert_eq!(lease.credentials.session_token.as_deref(), Some("t"));
+        assert_eq!(lease.credentials.session_token, Some("t".into()));
         assert_eq!(lease.until, time::parse_iso("2026-01-02T02:04:05Z"));
     }
 

@@ -222,8 +222,8 @@ fn own_keys(profile: &Section) -> Result<Option<Credentials>, String> {
     match (profile.get("aws_access_key_id"), profile.get("aws_secret_access_key")) {
         (Some(id), Some(secret)) => Ok(Some(Credentials {
             access_key_id: id.clone(),
-            secret_access_key: secret.clone(),
-            session_token: profile.get("aws_session_token").cloned(),
+            secret_access_key: secret.as_str().into(),
+            session_token: profile.get("aws_session_token").map(|text| text.as_str().into()),
         })),
         (None, None) => Ok(None),
         (Some(_), None) => Err("it has aws_access_key_id without aws_secret_access_key".into()),

@@ -12,7 +12,7 @@ use form_urlencoded::Serializer;
 use serde::Deserialize;
 
 use super::{
-    Credentials, Environment,
+    Credentials, Environment, Secret,
     lease::Lease,
     var,
     web::{Question, Web},
@@ -48,8 +48,8 @@ struct Answer {
 #[serde(rename_all = "camelCase")]
 struct RoleCredentials {
     access_key_id: String,
-    secret_access_key: String,
-    session_token: String,
+    secret_access_key: Secret,
+    session_token: Secret,
     /// Milliseconds since 1970.
     expiration: i64,
 }

@@ -117,8 +117,8 @@ fn signed(endpoint: &Endpoint, form: String, keys: &Credentials) -> Result<Quest
     request.payload = Some(SignedRequestPayload::Buffer(body.clone()));
     request.sign(&AwsCredentials::new(
         keys.access_key_id.as_str(),
-        keys.secret_access_key.as_str(),
-        keys.session_token.clone(),
+        keys.secret_access_key.expose(),
+        keys.session_token.as_ref().map(|token| token.expose().to_owned()),
         None,
     ));
     let url = format!("{url}/");
@@ -173,7 +173,8 @@ fn read(reply: &Reply) -> Result<Lease, String> {
         value.filter(|value| !value.is_empty()).ok_or_else(|| format!("its answer has no {name}"))
     };
     let (id, secret) = (take("AccessKeyId")?, take("SecretAccessKey")?);
-    Lease::of(id, secret, Some(take("SessionToken")?), Some(take("Expiration")?))
+    let token = take("SessionToken")?;
+    Lease::of(id, secret.into(), Some(token.into()), Some(take("Expiration")?))
 }
 
 #[cfg(test)]
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn the_answer_is_read_and_one_that_breaks_off_is_none() {
         let lease = read(&reply(200, GOOD)).unwrap();
-        assert_eq!(lease.credentials.secret_access_key, "s&s");
+        assert_eq!(lease.credentials.secret_access_key.expose(), "s&s");
         assert_eq!(lease.until, time::parse_iso("2026-01-02T03:04:05Z"));
         for end in (0..GOOD.len()).step_by(7) {
             assert!(read(&reply(200, &GOOD[..end])).is_err(), "cut at {end}");

@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Secret;
+
 /// How to reach a bucket: the `config` of a connection of type `s3`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct S3Options {
@@ -55,10 +57,10 @@ pub struct S3Options {
     pub access_key_id: String,
     /// The access key's secret.
     #[serde(rename = "secretAccessKey", default, deserialize_with = "json::null_as_default")]
-    pub secret_access_key: String,
+    pub secret_access_key: Secret,
     /// The token that belongs to a temporary access key.
     #[serde(rename = "sessionToken", default, deserialize_with = "json::null_as_default")]
-    pub session_token: String,
+    pub session_token: Secret,
     /// A role to take with the access key, or with what other source has keys.
     #[serde(rename = "roleARN", default, deserialize_with = "json::null_as_default")]
     pub role_arn: String,
@@ -144,8 +146,8 @@ impl Default for S3Options {
             do_not_verify_tls: false,
             root_ca: Vec::new(),
             access_key_id: String::new(),
-            secret_access_key: String::new(),
-            session_token: String::new(),
+            secret_access_key: Secret::default(),
+            session_token: Secret::default(),
             role_arn: String::new(),
             session_name: String::new(),
             duration: json::no_duration(),
@@ -162,7 +164,6 @@ impl Default for S3Options {
 impl fmt::Debug for S3Options {
     /// Everything but the secrets, whose place shows only whether they are set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = |secret: &str| if secret.is_empty() { "none" } else { "(hidden)" };
         f.debug_struct("S3Options")
             .field("bucket", &self.bucket)
             .field("prefix", &self.prefix)
@@ -172,8 +173,8 @@ impl fmt::Debug for S3Options {
             .field("do_not_verify_tls", &self.do_not_verify_tls)
             .field("root_ca_bytes", &self.root_ca.len())
             .field("access_key_id", &self.access_key_id)
-            .field("secret_access_key", &hidden(&self.secret_access_key))
-            .field("session_token", &hidden(&self.session_token))
+            .field("secret_access_key", &self.secret_access_key)
+            .field("session_token", &self.session_token)
             .field("role_arn", &self.role_arn)
             .field("point_in_time", &self.point_in_time)
             .field("limits", &self.limits)
@@ -247,7 +248,7 @@ mod tests {
     fn what_go_reads_leniently_is_read_leniently() {
         let options =
             read(r#"{"bucket":"b","sessionToken":null,"rootCA":null,"doNotUseTLS":null}"#);
-        assert_eq!((options.session_token.as_str(), options.duration.as_str()), ("", "0s"));
+        assert_eq!((options.session_token.expose(), options.duration.as_str()), ("", "0s"));
         assert!(serde_json::from_str::<S3Options>(r#"{"bucket":"b","duration":5}"#).is_err());
         assert!(serde_json::from_str::<S3Options>(r#"{"bucket":"b","rootCA":"%"}"#).is_err());
     }

@@ -89,8 +89,8 @@ impl Template {
             None => request.complement(),
             Some(keys) => request.sign(&AwsCredentials::new(
                 keys.access_key_id.as_str(),
-                keys.secret_access_key.as_str(),
-                keys.session_token.clone(),
+                keys.secret_access_key.expose(),
+                keys.session_token.as_ref().map(|token| token.expose().to_owned()),
                 None,
             )),
         }

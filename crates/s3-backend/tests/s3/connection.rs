@@ -2,7 +2,7 @@
 
 use blob_core::{BlobStorage, Payload, PutOptions, ReadRange};
 use futures::{StreamExt, TryStreamExt, stream};
-use s3_backend::{Addressing, S3Options, S3Storage};
+use s3_backend::{Addressing, S3Options, S3Storage, Secret};
 use s3_testkit::{Credentials, TestServerOptions};
 
 use crate::support::{id, names, open, options, put, server, server_with, storage};
@@ -52,7 +52,7 @@ async fn temporary_keys_carry_their_token() {
     };
     let none = S3Options {
         access_key_id: String::new(),
-        secret_access_key: String::new(),
+        secret_access_key: Secret::default(),
         ..options(&server)
     };
     let storage = S3Storage::builder(none).environment(environment).open().unwrap();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use blob_core::{BlobError, BlobStorage, ReadRange};
-use s3_backend::{S3Builder, S3Options, S3Storage};
+use s3_backend::{S3Builder, S3Options, S3Storage, Secret};
 use s3_testkit::{Issuer, TestServer};
 
 use crate::support::{id, options, put, server};
@@ -65,7 +65,7 @@ impl Setting {
     fn bare(&self) -> S3Options {
         S3Options {
             access_key_id: String::new(),
-            secret_access_key: String::new(),
+            secret_access_key: Secret::default(),
             ..options(&self.server)
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use blob_core::{
     BlobError, BlobStorage, Lock, LockMode, Payload, PutAttributes, PutOptions, ReadRange, Retry,
 };
-use s3_backend::S3Options;
+use s3_backend::{S3Options, Secret};
 use s3_testkit::{Action, Effect, Fault, Kind, TestServerOptions};
 
 use crate::support::{id, list, open, options, put, put_with, server, server_with, storage};
@@ -122,7 +122,8 @@ async fn wrong_keys_and_none_are_told_apart_from_missing_rights() {
         }
     }
     server.requests().clear();
-    let none = S3Options { access_key_id: String::new(), secret_access_key: String::new(), ..base };
+    let none =
+        S3Options { access_key_id: String::new(), secret_access_key: Secret::default(), ..base };
     let error = open(none).get(&id("p1"), ReadRange::Full).await.unwrap_err();
     assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"), "{error}");
     assert_eq!(server.requests().total(), 0);

@@ -24,7 +24,7 @@ pub fn options(server: &TestServer) -> S3Options {
         endpoint: server.addr().to_string(),
         do_not_use_tls: true,
         access_key_id: keys.access_key.clone(),
-        secret_access_key: keys.secret_key.clone(),
+        secret_access_key: keys.secret_key.as_str().into(),
         ..S3Options::default()
     }
 }

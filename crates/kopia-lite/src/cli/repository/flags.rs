@@ -9,7 +9,7 @@ use kopia_format::{
     local_config::{CachingOptions, LocalConfig, Seconds, StorageConnection},
     time::parse_duration,
 };
-use s3_backend::{S3Options, ThrottlingLimits};
+use s3_backend::{S3Options, Secret, ThrottlingLimits};
 
 use crate::{
     compose::ClientOptions,
@@ -69,10 +69,10 @@ pub struct S3Flags {
     access_key: String,
     /// Secret access key.
     #[arg(long, env = "AWS_SECRET_ACCESS_KEY", default_value = "", hide_env_values = true)]
-    secret_access_key: String,
+    secret_access_key: Secret,
     /// Session token of temporary credentials.
     #[arg(long, env = "AWS_SESSION_TOKEN", default_value = "", hide_env_values = true)]
-    session_token: String,
+    session_token: Secret,
     /// Text before every blob ID in the bucket, put there as it is: end it with a slash.
     #[arg(long, default_value = "")]
     prefix: String,

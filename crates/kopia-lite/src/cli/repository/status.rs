@@ -82,7 +82,8 @@ const SECRETS: [&str; 4] = ["secretAccessKey", "sessionToken", "password", "key"
 
 /// The storage's options with every secret masked.
 fn scrubbed(connection: &LocalConfig) -> Map<String, Value> {
-    let mut config = connection.storage.clone().map(|storage| storage.config).unwrap_or_default();
+    let mut config =
+        connection.storage.as_ref().map(|storage| storage.config.clone()).unwrap_or_default();
     for name in SECRETS {
         if let Some(Value::String(secret)) = config.get_mut(name)
             && !secret.is_empty()
