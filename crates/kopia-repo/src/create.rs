@@ -2,8 +2,11 @@
 //!
 //! Order of the puts (docs/format/02 §10): first `kopia.blobcfg`, then `kopia.repository`; the
 //! second one is what makes the storage a repository, so a crash in between leaves nothing that
-//! looks like one. The global policy and the maintenance parameters that Kopia's `create` also
+//! looks like one. The blob that it leaves is replaced, but only when it is old: another client may
+//! be between its two puts, and would take our `kopia.blobcfg` for its own. The global policy and the maintenance parameters that Kopia's `create` also
 //! writes are manifests, written by the application.
+
+use std::time::Duration;
 
 use blob_core::{BlobError, BlobId, DynStorage, Lock, LockMode, PutAttributes, PutOptions};
 use bytes::Bytes;
@@ -24,6 +27,10 @@ use crate::{
 
 /// Who made the repository; for people.
 const TOOL: &str = "https://github.com/kopia-lite/kopia-lite";
+
+/// How old `kopia.blobcfg` without `kopia.repository` must be for its writer to be given up. The two
+/// are written one right after the other; even with all retries of a client that takes minutes.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(3600);
 
 /// IDs that a lock is put on when `kopia.blobcfg` asks for one; a test of the prefix, as Kopia
 /// does.
@@ -49,17 +56,18 @@ fn lock_of(config: &BlobConfig) -> Option<Lock> {
 }
 
 impl Repository {
-    /// Makes a repository in `storage`, which must be empty of Kopia's blobs.
+    /// Makes a repository in `storage`, which must be empty of Kopia's blobs, but for a
+    /// `kopia.blobcfg` that an interrupted creation left an hour ago or earlier.
     ///
     /// # Errors
-    /// [`RepoError::AlreadyExists`]; [`RepoError::Format`] for a name or a combination that Kopia
+    /// [`RepoError::AlreadyExists`]; [`RepoError::BeingCreated`]; [`RepoError::Format`] for a name or a combination that Kopia
     /// doesn't take; and what the storage may give.
     pub async fn create(
         storage: DynStorage,
         password: &SecretString,
         options: CreateOptions,
     ) -> Result<()> {
-        refuse_existing(&storage).await?;
+        let blobs = refuse_existing(&storage, &options.env).await?;
         SplitterKind::parse(&options.splitter)?;
         let config = blob_config(&options)?;
         let env = &options.env;
@@ -72,7 +80,7 @@ impl Repository {
         let mut blob = FormatBlob::new(TOOL, version, &unique_id, &options.key_derivation);
         let key = derive(&blob, password).await?;
         blob.encrypt(&format, &key, nonce(env))?;
-        write_both(&storage, &blob, &config, &key, env, Blobs::New).await
+        write_both(&storage, &blob, &config, &key, env, blobs).await
     }
 
     /// Seals the same keys with another password.
@@ -164,18 +172,25 @@ fn blob_config(options: &CreateOptions) -> Result<BlobConfig> {
     Ok(config)
 }
 
-async fn refuse_existing(storage: &DynStorage) -> Result<()> {
-    for id in [FORMAT_BLOB, BLOBCFG_BLOB].map(fixed_id) {
-        match storage.head(&id).await {
-            Err(BlobError::NotFound { .. }) => {}
-            Err(other) => return Err(other.into()),
-            Ok(_) => {
-                let storage = storage.info().name.clone();
-                return Err(RepoError::AlreadyExists { storage, blob: id });
+async fn refuse_existing(storage: &DynStorage, env: &Env) -> Result<Blobs> {
+    let name = || storage.info().name.clone();
+    let blob = fixed_id(FORMAT_BLOB);
+    match storage.head(&blob).await {
+        Err(BlobError::NotFound { .. }) => {}
+        Err(other) => return Err(other.into()),
+        Ok(_) => return Err(RepoError::AlreadyExists { storage: name(), blob }),
+    }
+    match storage.head(&fixed_id(BLOBCFG_BLOB)).await {
+        Err(BlobError::NotFound { .. }) => Ok(Blobs::New),
+        Err(other) => Err(other.into()),
+        Ok(left) => {
+            let until = left.modified.saturating_add(GIVEN_UP_AFTER);
+            match until.since(env.clock.now()) {
+                Duration::ZERO => Ok(Blobs::GivenUp),
+                wait => Err(RepoError::BeingCreated { storage: name(), wait }),
             }
         }
     }
-    Ok(())
 }
 
 async fn derive(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey> {
@@ -192,6 +207,8 @@ async fn derive(blob: &FormatBlob, password: &SecretString) -> Result<FormatKey>
 #[derive(Clone, Copy)]
 enum Blobs {
     New,
+    /// There is a `kopia.blobcfg` that nobody will use.
+    GivenUp,
     Changed,
 }
 
@@ -204,14 +221,20 @@ async fn write_both(
     blobs: Blobs,
 ) -> Result<()> {
     let sealed = config.encrypt(key, &blob.unique_id, nonce(env));
-    for (id, bytes) in [(BLOBCFG_BLOB, sealed), (FORMAT_BLOB, blob.to_bytes())] {
+    let [blobcfg_is_new, format_is_new] = match blobs {
+        Blobs::New => [true, true],
+        Blobs::GivenUp => [false, true],
+        Blobs::Changed => [false, false],
+    };
+    let both =
+        [(BLOBCFG_BLOB, sealed, blobcfg_is_new), (FORMAT_BLOB, blob.to_bytes(), format_is_new)];
+    for (id, bytes, is_new) in both {
         let id = fixed_id(id);
         let options = put_options(config, &id);
-        match blobs {
-            Blobs::New => put_new(storage, &id, bytes.into(), options).await?,
-            Blobs::Changed => {
-                storage.put(&id, bytes.into(), &options).await?;
-            }
+        if is_new {
+            put_new(storage, &id, bytes.into(), options).await?;
+        } else {
+            storage.put(&id, bytes.into(), &options).await?;
         }
     }
     Ok(())

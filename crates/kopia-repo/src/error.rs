@@ -4,7 +4,7 @@
 //! by the application; where the way out is part of the fact (a format blob that packs hold copies
 //! of) the text says it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use blob_core::{BlobError, BlobId, ReadState, StorageClass};
 use kopia_format::{ContentId, FormatError, ManifestId, ObjectId, time::GoTime};
@@ -35,6 +35,18 @@ pub enum RepoError {
         storage: String,
         /// The blob found.
         blob: BlobId,
+    },
+    /// `kopia.blobcfg` is there and `kopia.repository`, which is written after it, is not.
+    #[error(
+        "somebody is creating a repository in {storage}, or was interrupted: blob kopia.blobcfg \
+         is there and kopia.repository is not; try again in {} min, or delete kopia.blobcfg if \
+         you know that nobody is", wait.as_secs().div_ceil(60)
+    )]
+    BeingCreated {
+        /// The storage's name for people.
+        storage: String,
+        /// After which time creating it anew is safe.
+        wait: Duration,
     },
     /// `kopia.repository` is missing although packs and indexes are there.
     #[error(
@@ -276,6 +288,9 @@ impl RepoError {
             Self::PasswordChanged => Self::PasswordChanged,
             Self::RepositoryReplaced => Self::RepositoryReplaced,
             Self::NoRepository { storage } => Self::NoRepository { storage: storage.clone() },
+            Self::BeingCreated { storage, wait } => {
+                Self::BeingCreated { storage: storage.clone(), wait: *wait }
+            }
             Self::FormatBlobLost { storage } => Self::FormatBlobLost { storage: storage.clone() },
             Self::FormatBlobDamaged { blob, reason, way_out } => {
                 Self::FormatBlobDamaged { blob: blob.clone(), reason: reason.clone(), way_out }

@@ -20,11 +20,26 @@ async fn nothing_is_created_over_what_is_there() {
     let (storage, _) = fresh().await;
     let again = Repository::create(storage.clone(), &secret("x"), CreateOptions::default()).await;
     assert!(matches!(again, Err(RepoError::AlreadyExists { .. })));
+}
+
+#[tokio::test]
+async fn what_an_interrupted_creation_left_is_given_up_after_an_hour() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
+    let env = Env { clock: clock.clone(), ..Env::default() };
+    let storage = Arc::new(MemoryStorage::with_clock(clock.clone()));
+    let create = async || {
+        let options = CreateOptions { env: env.clone(), ..CreateOptions::default() };
+        Repository::create(storage.clone(), &secret("x"), options).await
+    };
+    create().await.unwrap();
     storage.delete(&"kopia.repository".parse().unwrap()).await.unwrap();
-    let half = Repository::create(storage.clone(), &secret("x"), CreateOptions::default()).await;
-    assert!(
-        matches!(half, Err(RepoError::AlreadyExists { blob, .. }) if blob.starts_with("kopia.b"))
-    );
+    clock.advance(Duration::from_secs(3599));
+    let error = create().await.unwrap_err();
+    assert!(matches!(&error, RepoError::BeingCreated { wait, .. } if wait.as_secs() == 1));
+    assert!(error.to_string().contains("try again in 1 min"), "{error}");
+    clock.advance(Duration::from_secs(1));
+    create().await.unwrap();
+    Repository::open(storage.clone(), &secret("x"), OpenOptions::default()).await.unwrap();
 }
 
 #[tokio::test]

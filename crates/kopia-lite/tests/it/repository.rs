@@ -180,3 +180,32 @@ fn create_writes_the_first_manifests_as_kopia_does() {
     let text = masked(&env.ok("index list"));
     assert!(text.lines().all(|line| line.starts_with("xn0_ID-s")), "{text}");
 }
+
+#[test]
+fn an_interrupted_creation_is_finished_or_begun_anew() {
+    let env = TestEnv::new();
+    let create = &format!("repository create filesystem --path={}", env.text("repo"));
+    // Cut between the repository and its first manifests.
+    env.ok(&format!("{create} --create-only"));
+    let wrong = env.command(create.split(' ')).env("KOPIA_PASSWORD", "other").output().unwrap();
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("found existing data"), "{wrong:?}");
+    let run = env.line(create);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("finishing it"), "{run:?}");
+    assert_eq!(env.json("manifest list --json").as_array().unwrap().len(), 2);
+    assert!(env.fails(1, create).contains("found existing data"), "it is finished");
+
+    // Cut between its two blobs.
+    let blobcfg = env.path("repo/kopia.blobcfg.f");
+    let kept = fs_err::read(&blobcfg).unwrap();
+    fs_err::remove_dir_all(env.path("repo")).unwrap();
+    env.write("repo/kopia.blobcfg.f", kept);
+    let text = env.fails(1, create);
+    assert!(text.contains("kopia.blobcfg is there and kopia.repository is not"), "{text}");
+    assert!(text.contains("try again in 60 min"), "{text}");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3601);
+    let left = fs_err::OpenOptions::new().write(true).open(&blobcfg).unwrap();
+    left.set_modified(long_ago).unwrap();
+    env.ok(create);
+    env.ok("repository status");
+}

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use blob_core::LockMode;
 use clap::{Args, Subcommand};
 use fs_backend::FilesystemStorage;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use kopia_format::{
     cipher::CIPHERS, ecc::ALGORITHMS, hash::HASHES, keys::KEY_DERIVATIONS,
     maintenance::MaintenanceParameters, policy::Policy, snapshot::Source, split::SPLITTERS,
@@ -23,7 +23,7 @@ use crate::{
     compose::{Client, ClientBuilder, ClientOptions},
     connect::{backends, password},
     exit::{Exit, Failure},
-    ui::text,
+    ui::{error::exit_of, text},
 };
 
 /// Create a repository.
@@ -133,7 +133,11 @@ impl Create {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let options = self.format.options()?;
         let named = self.open_storage().await?;
-        ensure_empty(&named).await?;
+        match look_around(&named).await? {
+            Found::Nothing => {}
+            Found::Unfinished => return self.finish(app, named).await,
+            Found::Data(found) => return Err(not_empty(&named, &found)),
+        }
         self.upload_storage_config(&named).await?;
         let password = app.password(password::Purpose::Create).await?;
         app.info("Initializing repository with:");
@@ -161,6 +165,36 @@ impl Create {
             connect(app, &self.flags, named, &password).await?;
             return Ok(Exit::Done);
         }
+        let client = connect(app, &self.flags, named, &password).await?;
+        populate(app, &client).await.context("error populating repository")?;
+        Ok(Exit::Done)
+    }
+
+    /// Does what is left of a creation that was interrupted after it had made the repository, or
+    /// that was told to end there (`--create-only`).
+    async fn finish(&self, app: &App, named: Named) -> anyhow::Result<Exit> {
+        let refused = not_empty(&named, "kopia.repository");
+        if self.format.create_only || self.flags.is_read_only() {
+            return Err(refused);
+        }
+        let Ok(password) = app.password(password::Purpose::Connect).await else {
+            return Err(refused);
+        };
+        let builder = ClientBuilder::over(named.backend.clone())
+            .options(ClientOptions { read_only: false, ..self.flags.client_options(app) });
+        let client = match builder.open(&password).await {
+            Ok(client) => client,
+            Err(error) if exit_of(&error) == Exit::Password => return Err(refused),
+            Err(error) => return Err(error),
+        };
+        if !client.repo.manifests().find(&[]).await?.is_empty() {
+            return Err(refused);
+        }
+        drop(client);
+        app.warn(
+            "the repository was created and then left without its first manifests; finishing it, \
+             with the format that it has",
+        );
         let client = connect(app, &self.flags, named, &password).await?;
         populate(app, &client).await.context("error populating repository")?;
         Ok(Exit::Done)
@@ -201,24 +235,49 @@ impl Create {
     }
 }
 
-/// Refuses a storage that holds blobs. A `.storageconfig` may be there already (requirement S10).
-async fn ensure_empty(named: &Named) -> anyhow::Result<()> {
+/// What is in a storage before a repository is.
+enum Found {
+    /// No blob, or one that the creation itself judges. A `.storageconfig` may be there already
+    /// (requirement S10).
+    Nothing,
+    /// A repository that nothing seems to have been written into.
+    Unfinished,
+    /// Blobs or folders: one of them.
+    Data(String),
+}
+
+/// The most blobs that an interrupted creation leaves: of the format, a session, and a pack and
+/// index blobs of the first manifests.
+const UNFINISHED_BLOBS_MAX: usize = 8;
+
+async fn look_around(named: &Named) -> anyhow::Result<Found> {
     let stack = ClientBuilder::over(named.backend.clone()).stack().await?;
-    let first = stack.full.list("").try_next().await.context("error listing blobs")?;
-    let found = match (first, &named.backend.bucket) {
-        (Some(meta), _) => Some(meta.id.to_string()),
+    let first = stack.full.list("").take(UNFINISHED_BLOBS_MAX + 1);
+    let first: Vec<_> = first.try_collect().await.context("error listing blobs")?;
+    let ids: Vec<&str> = first.iter().map(|meta| meta.id.as_str()).collect();
+    match (ids.as_slice(), &named.backend.bucket) {
+        (["kopia.blobcfg"], _) => Ok(Found::Nothing),
         // A repository beside others in folders would be no harm to them; but Kopia, which takes
         // folders for blobs, could not clean it up.
-        (None, Some(bucket)) => bucket.folder().await.context("error listing blobs")?,
-        (None, None) => None,
-    };
-    let Some(found) = found else { return Ok(()) };
-    let name = &stack.full.info().name;
+        ([], Some(bucket)) => {
+            let folder = bucket.folder().await.context("error listing blobs")?;
+            Ok(folder.map_or(Found::Nothing, Found::Data))
+        }
+        ([], None) => Ok(Found::Nothing),
+        (all, _) if all.len() <= UNFINISHED_BLOBS_MAX && all.contains(&"kopia.repository") => {
+            Ok(Found::Unfinished)
+        }
+        ([first, ..], _) => Ok(Found::Data((*first).to_owned())),
+    }
+}
+
+fn not_empty(named: &Named, found: &str) -> anyhow::Error {
     let message = format!(
-        "found existing data in storage location: {name} holds {found}; connect to it, or choose \
-         another prefix or folder"
+        "found existing data in storage location: {} holds {found}; connect to it, or choose \
+         another prefix or folder",
+        named.backend.storage.info().name
     );
-    Err(Failure::new(Exit::Failed, message).into())
+    Failure::new(Exit::Failed, message).into()
 }
 
 /// Writes what every new repository has: the global policy, and who maintains it.
