@@ -2,7 +2,9 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Stdio,
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context, anyhow, ensure};
@@ -16,6 +18,9 @@ use crate::{
 
 /// How many times both write at once.
 const ROUNDS: u64 = 2;
+
+/// How many snapshots of each client are killed.
+const KILLS: u32 = 3;
 
 /// How a repository is created, and how its snapshots are made.
 #[derive(Debug)]
@@ -125,15 +130,20 @@ pub struct Counts {
     restores: u64,
     files: u64,
     bytes: u64,
+    /// Snapshots that were killed before their end.
+    killed: u64,
 }
 
 impl Counts {
-    pub const HEAD: &str = "snapshots  equal roots  verifications  restores   files        MB";
+    pub const HEAD: &str =
+        "snapshots  killed  equal roots  verifications  restores   files        MB";
 
     pub fn text(&self) -> String {
-        let Self { snapshots, roots, verified, restores, files, bytes } = self;
+        let Self { snapshots, roots, verified, restores, files, bytes, killed } = self;
         let mb = *bytes as f64 / 1e6;
-        format!("{snapshots:>9}  {roots:>11}  {verified:>13}  {restores:>8}  {files:>6}  {mb:>8.1}")
+        format!(
+            "{snapshots:>9}  {killed:>6}  {roots:>11}  {verified:>13}  {restores:>8}  {files:>6}  {mb:>8.1}"
+        )
     }
 
     pub fn add(&mut self, other: &Self) {
@@ -143,6 +153,7 @@ impl Counts {
         self.restores += other.restores;
         self.files += other.files;
         self.bytes += other.bytes;
+        self.killed += other.killed;
     }
 }
 
@@ -189,6 +200,10 @@ impl Course<'_> {
         for round in 0..ROUNDS {
             forest.change(round)?;
             walk.at_once(first, second, &forest)?;
+        }
+        let mut round = ROUNDS;
+        for client in [&ours, &kopia] {
+            walk.killed(client, &mut forest, &mut round)?;
         }
         walk.verify(&kopia)?;
         walk.verify(&ours)?;
@@ -270,6 +285,36 @@ impl Walk<'_> {
         }
         self.restored(second, first, &one, a)?;
         self.restored(first, second, &two, b)
+    }
+
+    /// One is killed at several instants of its snapshots; what it leaves both must verify.
+    fn killed(
+        &mut self,
+        client: &Client,
+        forest: &mut Forest,
+        round: &mut u64,
+    ) -> anyhow::Result<()> {
+        let source = forest.plain.path.clone();
+        let mut change = || {
+            *round += 1;
+            forest.change(*round - 1)
+        };
+        change()?;
+        let begun = Instant::now();
+        client.snapshot(&source, &[])?;
+        self.counts.snapshots += 1;
+        let whole = begun.elapsed();
+        for kill in 1..=KILLS {
+            change()?;
+            let path = source.to_str().context("the path is not UTF-8")?;
+            let mut command = client.command(&["snapshot", "create", "--no-progress", path]);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            thread::sleep(whole * kill / (KILLS + 1));
+            // One that has ended already can't be killed any more.
+            let _ = child.kill();
+            self.counts.killed += u64::from(!child.wait()?.success());
+        }
+        Ok(())
     }
 
     fn same_root(&mut self, one: &Snapshot, two: &Snapshot, tree: &Tree) {

@@ -2,7 +2,7 @@
 //!
 //! Each course makes a repository with one client and puts it through everything: the other reads
 //! and restores it, both snapshot the same trees and must come to the same root objects, both write
-//! at once, both verify, each takes over the other's connection file, and last and alone Kopia
+//! at once, each is killed in the middle of snapshots, both verify, each takes over the other's connection file, and last and alone Kopia
 //! maintains it and kopia-lite reads it again. A course is a format, a storage and who creates.
 
 mod course;
