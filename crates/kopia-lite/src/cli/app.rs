@@ -144,13 +144,12 @@ impl App {
     /// # Errors
     /// No source has one, or a signal came while somebody was to type it.
     pub async fn password(&self, purpose: password::Purpose) -> anyhow::Result<SecretString> {
-        if self.globals.use_keyring {
-            self.warn("Keyrings are not supported yet: the password is kept in a file, if at all.");
-        }
+        let use_keyring = self.globals.use_keyring;
         let (given, file) = (self.globals.password.clone(), self.config_file.clone());
         // Off the async threads: somebody may have to type it.
-        let found =
-            tokio::task::spawn_blocking(move || password::find(given.as_ref(), &file, purpose));
+        let found = tokio::task::spawn_blocking(move || {
+            password::find(given.as_ref(), &file, use_keyring, purpose)
+        });
         let found = self.unless_stopped(async { found.await.context("asking for the password")? });
         let found = found.await;
         password::show_typing();

@@ -77,7 +77,7 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, env = "KOPIA_DISABLE_COLOR")]
     pub disable_color: bool,
 
-    /// Kopia's wish to keep passwords in a keyring: warned of, since it cannot be met.
+    /// Keep passwords in the desktop's keyring instead of a file (Linux, by secret-tool)
     #[arg(long, global = true, hide = true, env = "KOPIA_USE_KEYRING")]
     pub use_keyring: bool,
 

@@ -4,5 +4,6 @@ pub mod backends;
 pub mod base64;
 pub mod config;
 pub mod identity;
+pub mod keyring;
 pub mod password;
 pub mod paths;

@@ -1,6 +1,7 @@
 //! Where the password comes from, and where it is kept (docs/format/02-format-blob.md §12).
 //!
-//! Order: flag or `KOPIA_PASSWORD`, then the file beside the connection file, then the terminal. A
+//! Order: flag or `KOPIA_PASSWORD`, then the keyring if it is to be used, then the file beside the
+//! connection file, then the terminal. A
 //! new repository asks twice. Without a terminal there is no question but an error that names what
 //! was tried.
 
@@ -16,6 +17,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use super::keyring;
 use crate::exit::{Exit, Failure};
 
 /// Why the password is asked for.
@@ -43,24 +45,29 @@ pub fn file(config_file: &Path) -> PathBuf {
 pub fn find(
     given: Option<&SecretString>,
     config_file: &Path,
+    use_keyring: bool,
     purpose: Purpose,
 ) -> anyhow::Result<SecretString> {
     if let Some(given) = given.filter(|given| !given.expose_secret().trim().is_empty()) {
         return Ok(given.expose_secret().trim().into());
     }
-    if purpose == Purpose::Open
-        && let Some(stored) = stored(config_file)?
-    {
-        return Ok(stored);
+    if purpose == Purpose::Open {
+        let kept = if use_keyring { keyring::get(config_file)? } else { None };
+        if let Some(found) = kept.map_or_else(|| stored(config_file), |kept| Ok(Some(kept)))? {
+            return Ok(found);
+        }
     }
     if !io::stdin().is_terminal() {
         let stored = match purpose {
-            Purpose::Open => format!(", the stored password {}", file(config_file).display()),
+            Purpose::Open => {
+                let keyring = if use_keyring { ", the keyring" } else { "" };
+                format!("{keyring}, the stored password {}", file(config_file).display())
+            }
             Purpose::Create | Purpose::Connect => String::new(),
         };
         let message = format!(
             "no password: tried --password, KOPIA_PASSWORD{stored}, and there is no terminal to \
-             ask on; keyrings are not read"
+             ask on"
         );
         return Err(Failure::new(Exit::Password, message).into());
     }
@@ -90,11 +97,16 @@ fn stored(config_file: &Path) -> anyhow::Result<Option<SecretString>> {
     Ok(Some(password.as_str().into()))
 }
 
-/// Keeps `password` for a connection, readable by this user alone.
+/// Keeps `password` for a connection: in the keyring, or in a file readable by this user alone.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn store(config_file: &Path, password: &SecretString) -> io::Result<()> {
+/// The keyring can't be used, or the file cannot be written.
+pub fn store(config_file: &Path, use_keyring: bool, password: &SecretString) -> anyhow::Result<()> {
+    if use_keyring {
+        keyring::set(config_file, password)?;
+        // One that an earlier connection left would only be easier to read.
+        return Ok(forget(config_file)?);
+    }
     let folder = config_file.parent().unwrap_or(Path::new("."));
     // A temporary file is readable by this user alone from the beginning, whatever was there
     // before.
@@ -167,11 +179,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("repository.config");
-        store(&config, &"fixture".into()).unwrap();
+        store(&config, false, &"fixture".into()).unwrap();
         let path = folder.path().join("repository.config.kopia-password");
         assert_eq!(fs_err::read_to_string(&path).unwrap(), "Zml4dHVyZQ==");
         assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(find(None, &config, Purpose::Open).unwrap().expose_secret(), "fixture");
+        assert_eq!(find(None, &config, false, Purpose::Open).unwrap().expose_secret(), "fixture");
         forget(&config).unwrap();
         forget(&config).unwrap();
         assert!(!path.exists());
@@ -181,8 +193,8 @@ mod tests {
     fn the_flag_beats_the_stored_password_and_is_trimmed() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("c");
-        store(&config, &"stored".into()).unwrap();
-        let found = find(Some(&" given\n".into()), &config, Purpose::Open).unwrap();
+        store(&config, false, &"stored".into()).unwrap();
+        let found = find(Some(&" given\n".into()), &config, false, Purpose::Open).unwrap();
         assert_eq!(found.expose_secret(), "given");
     }
 
@@ -191,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("c");
         fs_err::write(file(&config), "no base64!").unwrap();
-        let error = find(None, &config, Purpose::Open).unwrap_err();
+        let error = find(None, &config, false, Purpose::Open).unwrap_err();
         assert!(format!("{error:#}").contains("c.kopia-password"), "{error:#}");
     }
 }

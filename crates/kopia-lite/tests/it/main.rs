@@ -15,6 +15,7 @@ mod env;
 mod fixtures;
 mod grammar;
 mod interrupt;
+mod keyring;
 mod kill;
 mod policy;
 mod ransom;

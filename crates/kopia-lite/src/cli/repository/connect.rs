@@ -137,7 +137,7 @@ pub(super) async fn connect(
     let connection = flags.connection(app, named.connection, &client.repo.unique_id(), name);
     config::save(&app.config_file, &connection)?;
     if app.globals.persist_credentials {
-        password::store(&app.config_file, password)?;
+        password::store(&app.config_file, app.globals.use_keyring, password)?;
     }
     for warning in client.storage_warnings() {
         app.warn(warning);

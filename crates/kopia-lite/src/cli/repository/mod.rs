@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::App;
 use crate::{
-    connect::{config, password, paths},
+    connect::{config, keyring, password, paths},
     exit::{Exit, Failure},
     ui::text,
 };
@@ -72,6 +72,9 @@ fn disconnect(app: &App) -> anyhow::Result<Exit> {
         Err(error) if error.downcast_ref::<Failure>().is_some() => return Err(error),
         // A file that can't be understood must not keep its password on this machine.
         Err(error) => text::warn(format!("{error:#}; forgetting the connection all the same")),
+    }
+    if app.globals.use_keyring {
+        keyring::forget(file)?;
     }
     password::forget(file)?;
     for beside in [".mlock", ".update-info.json"] {
