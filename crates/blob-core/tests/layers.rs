@@ -261,6 +261,30 @@ async fn a_throttle_keeps_the_rate_of_bytes_over_time() {
 }
 
 #[tokio::test]
+async fn packs_of_any_size_go_within_a_tenth_of_the_limit() {
+    for (limit, size) in [(1_000, 20_000), (1_000, 300), (50_000, 20_000), (7, 10)] {
+        let limits =
+            ThrottleLimits { upload_bytes_per_second: f64::from(limit), ..Default::default() };
+        let (storage, clock) = throttled(limits);
+        let (begun, mut sent) = (clock.now(), 0_u32);
+        // Half an hour of them: what a blob owes is paid before the next one.
+        for number in 0.. {
+            let length = size / 2 + (number * 7_919) % size;
+            let blob = Payload::from(vec![0; length as usize]);
+            storage.put(&id("p"), blob, &PutOptions::default()).await.unwrap();
+            let took = clock.now().since(begun).as_secs_f64();
+            if took > 1_800.0 {
+                let rate = f64::from(sent) / took;
+                let share = rate / f64::from(limit);
+                assert!((0.9..=1.1).contains(&share), "{limit} B/s, {size} bytes each: {rate} B/s");
+                break;
+            }
+            sent += length;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_throttle_pays_for_ranges_before_and_for_whole_blobs_after() {
     let limits = ThrottleLimits { download_bytes_per_second: 100.0, ..Default::default() };
     let (storage, clock) = throttled(limits);
