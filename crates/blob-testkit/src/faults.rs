@@ -16,6 +16,7 @@ use blob_core::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
+use tokio::sync::watch;
 
 type MakeError = Arc<dyn Fn() -> BlobError + Send + Sync>;
 
@@ -29,6 +30,11 @@ pub enum Fault {
     After(MakeError),
     /// It works, this much later.
     Late(Duration),
+    /// It waits until [`FaultyStorage::heal`], before its effect or, with `after`, before its answer.
+    Held {
+        /// It has had its effect by then.
+        after: bool,
+    },
     /// A list breaks off with the error after so many blobs; for other calls as [`Fault::Before`].
     Midway(usize, MakeError),
 }
@@ -61,6 +67,7 @@ impl std::fmt::Debug for Fault {
             Self::Before(make) => write!(f, "Before({:?})", make()),
             Self::After(make) => write!(f, "After({:?})", make()),
             Self::Late(time) => write!(f, "Late({time:?})"),
+            Self::Held { after } => write!(f, "Held {{ after: {after} }}"),
             Self::Midway(items, make) => write!(f, "Midway({items}, {:?})", make()),
         }
     }
@@ -177,12 +184,17 @@ enum Sentence {
 pub struct FaultyStorage {
     inner: DynStorage,
     script: Mutex<Script>,
+    /// How many calls were held so far.
+    held: watch::Sender<usize>,
+    /// How often all was healed.
+    healed: watch::Sender<usize>,
 }
 
 impl FaultyStorage {
     /// Stands before `inner`, with no faults yet.
     pub fn over(inner: DynStorage) -> Arc<Self> {
-        Arc::new(Self { inner, script: Mutex::default() })
+        let (held, healed) = (watch::Sender::new(0), watch::Sender::new(0));
+        Arc::new(Self { inner, script: Mutex::default(), held, healed })
     }
 
     /// Adds a rule. The first rule that meets a call decides.
@@ -202,11 +214,30 @@ impl FaultyStorage {
         self.kill(Kill { left: writes, writes_only: true, with_effect });
     }
 
-    /// Takes all rules and the kill back.
+    /// Takes all rules and the kill back, and lets go of the calls that are held.
     pub fn heal(&self) {
         let mut script = self.script();
         script.rules.clear();
         script.kill = None;
+        drop(script);
+        self.healed.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until a call is held that was not when this was called.
+    pub fn holds_one(&self) -> impl Future<Output = ()> + use<> {
+        let mut held = self.held.subscribe();
+        let before = *held.borrow_and_update();
+        async move {
+            // An error says that the storage is gone, and with it all calls.
+            _ = held.wait_for(|count| *count > before).await;
+        }
+    }
+
+    async fn hold(&self) {
+        let mut healed = self.healed.subscribe();
+        let before = *healed.borrow_and_update();
+        self.held.send_modify(|count| *count += 1);
+        _ = healed.wait_for(|count| *count > before).await;
     }
 
     /// How many calls came in so far.
@@ -264,6 +295,15 @@ impl FaultyStorage {
                 tokio::time::sleep(time).await;
                 call.await
             }
+            Sentence::Meet(Fault::Held { after: false }) => {
+                self.hold().await;
+                call.await
+            }
+            Sentence::Meet(Fault::Held { after: true }) => {
+                let answer = call.await;
+                self.hold().await;
+                answer
+            }
             Sentence::Die { with_effect } => {
                 if with_effect {
                     _ = call.await;
@@ -311,6 +351,17 @@ impl BlobStorage for FaultyStorage {
                     listed
                 };
                 stream::once(late).flatten().boxed()
+            }
+            Sentence::Meet(Fault::Held { after: false }) => {
+                let held = async move {
+                    self.hold().await;
+                    listed
+                };
+                stream::once(held).flatten().boxed()
+            }
+            Sentence::Meet(Fault::Held { after: true }) => {
+                let held = stream::once(self.hold()).filter_map(|()| async { None });
+                listed.chain(held).boxed()
             }
             Sentence::Die { .. } => {
                 stream::once(async { Err(killed(Operation::List, None)) }).boxed()
