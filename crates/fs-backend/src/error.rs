@@ -29,6 +29,7 @@ pub(crate) fn from_io(op: &'static str, id: Option<&BlobId>, error: io::Error) -
         | ErrorKind::IsADirectory
         | ErrorKind::InvalidInput
         | ErrorKind::Unsupported
+        | ErrorKind::FileTooLarge
         | ErrorKind::StaleNetworkFileHandle => BlobError::Other { op, id, source: Box::new(error) },
         _ => BlobError::Transient { op, source: Box::new(error) },
     }
@@ -56,7 +57,10 @@ mod tests {
             assert!(matches!(of(errno), BlobError::AccessDenied { op: "put", .. }), "{errno}");
         }
         assert!(matches!(of(Errno::NAMETOOLONG), BlobError::InvalidOption { .. }));
-        assert!(matches!(of(Errno::STALE), BlobError::Other { .. }));
+        for errno in [Errno::STALE, Errno::FBIG] {
+            assert!(matches!(of(errno), BlobError::Other { .. }), "{errno}");
+            assert_eq!(of(errno).retry(), Retry::Never, "{errno}");
+        }
         for errno in [Errno::IO, Errno::MFILE, Errno::TIMEDOUT, Errno::AGAIN] {
             assert_eq!(of(errno).retry(), Retry::Backoff, "{errno}");
         }

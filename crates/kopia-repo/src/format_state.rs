@@ -32,8 +32,9 @@ pub(crate) const BLOBCFG_BLOB: &str = "kopia.blobcfg";
 
 const WAY_OUT_FORMAT: &str = "put back a copy of it; packs of a repository of format version 1 \
     hold copies, which `kopia repository repair` finds";
-const WAY_OUT_BLOBCFG: &str = "if a change of the password was cut short, delete kopia.blobcfg \
-    and open with the old password; object lock must then be set again";
+const WAY_OUT_BLOBCFG: &str = "or kopia.repository is another repository's; if a change of the \
+    password was cut short, delete kopia.blobcfg and open with the old password; object lock must \
+    then be set again";
 
 /// One reading of both format blobs.
 #[derive(Debug)]

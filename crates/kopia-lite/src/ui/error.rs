@@ -39,6 +39,7 @@ fn of_snapshot(error: &SnapshotError) -> Option<Exit> {
         }
         SnapshotError::Archived { .. } => Some(Exit::Archived),
         SnapshotError::Lost { .. } => Some(Exit::Damaged),
+        SnapshotError::Format { what, .. } if manifest(what).is_some() => Some(Exit::Damaged),
         _ => None,
     }
 }
@@ -145,7 +146,49 @@ fn sentence(error: &anyhow::Error) -> String {
             "; correct the file, or say --storage-config-extra-keys=ignore (as Kopia does) or =force",
         );
     }
+    said.push_str(&way_out(error).unwrap_or_default());
     said
+}
+
+/// What helps, where the error itself can't know it.
+fn way_out(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| match blob_error(cause) {
+        Some(BlobError::Credentials { reason }) if reason.contains("ExpiredToken") => Some(
+            "; the keys have expired: connect again with new ones, or name a profile or role that \
+             renews them"
+                .to_owned(),
+        ),
+        Some(BlobError::ClockSkew { .. }) => Some("; set the clock of this machine".to_owned()),
+        _ => match cause.downcast_ref::<SnapshotError>() {
+            Some(SnapshotError::Format { what, .. }) => {
+                manifest(what).map(|id| format!("; `kopia manifest delete {id}` takes it out"))
+            }
+            _ => None,
+        },
+    })
+}
+
+/// The ID of the manifest that `what` names: `snapshot manifest ID`, `policy manifest ID`.
+fn manifest(what: &str) -> Option<&str> {
+    what.split_once(" manifest ").map(|(_, id)| id)
+}
+
+/// The storage's error that this one is or passes on.
+fn blob_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a BlobError> {
+    let of_repo = |error: &'a RepoError| match error {
+        RepoError::Blob(error) => Some(error),
+        _ => None,
+    };
+    let of_snapshot = || match cause.downcast_ref()? {
+        SnapshotError::Repo(error) => of_repo(error),
+        _ => None,
+    };
+    let of_load = || match cause.downcast_ref()? {
+        LoadError::Storage(error) => Some(error),
+        _ => None,
+    };
+    let of_blob = || cause.downcast_ref::<BlobError>();
+    of_blob().or_else(|| of_repo(cause.downcast_ref()?)).or_else(of_snapshot).or_else(of_load)
 }
 
 /// Did `.storageconfig` ask for something that a blob is not written with?
@@ -188,7 +231,7 @@ fn archived(packs: &[kopia_snapshot::restore::ColdPack]) -> String {
 fn lost(packs: &[String], contents: usize) -> String {
     let mut text = String::from("the snapshot can't be restored whole; nothing was written.");
     if !packs.is_empty() {
-        text.push_str(&format!(" These packs do not exist:{}", names(packs)));
+        text.push_str(&format!(" These packs do not exist or are cut short:{}", names(packs)));
     }
     if contents > 0 {
         text.push_str(&format!("\n{contents} contents are in no index."));

@@ -5,7 +5,7 @@
 use crate::env::TestEnv;
 
 /// A connection to the fixture's folder, as Kopia wrote it when the fixture was made.
-fn connected(fixture: &kopia_fixtures::Unpacked) -> TestEnv {
+pub fn connected(fixture: &kopia_fixtures::Unpacked) -> TestEnv {
     let env = TestEnv::new().with("KOPIA_PASSWORD", fixture.password());
     let storage = serde_json::json!({
         "path": fixture.path(), "fileMode": 384, "dirMode": 448, "dirShards": null,

@@ -4,7 +4,10 @@
 //! server inside this process. What a test expects of texts and JSON was printed by Kopia 0.23.1.
 #![allow(clippy::unwrap_used)]
 
+mod bad_blobs;
+mod bad_storage;
 mod blobs;
+mod cache;
 mod classes;
 mod client;
 mod cold;
@@ -13,6 +16,7 @@ mod contents;
 mod denied;
 mod env;
 mod fixtures;
+mod full_disk;
 mod grammar;
 mod interrupt;
 mod keyring;

@@ -175,7 +175,10 @@ fn lost_data_stops_a_restore_before_anything_is_written() {
     }
     let target = env.text("out");
     let text = env.fails(20, &format!("restore {id} {target}"));
-    assert!(text.contains("nothing was written. These packs do not exist:\n  p"), "{text}");
+    assert!(
+        text.contains("nothing was written. These packs do not exist or are cut short:\n  p"),
+        "{text}"
+    );
     assert!(!env.path("out").exists());
     env.fails(20, &format!("restore {id} {target} --dry-run"));
     let run = env.line(&format!("restore {id} {target} --ignore-errors"));

@@ -21,6 +21,8 @@ use crate::index::segments::SegmentBytes;
 const CHECKSUM_LEN: usize = 32;
 /// A file that is used is marked as such when the mark is older than this.
 const TOUCH_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How the name of a file begins that is not whole yet; no entry's does.
+const UNFINISHED: &str = ".";
 /// Backup programs know this file and leave the folder out.
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This folder is a cache of kopia-lite. It can be deleted at any time.\n";
@@ -31,6 +33,15 @@ pub(super) struct Found {
     pub path: PathBuf,
     pub length: u64,
     pub used: SystemTime,
+}
+
+impl Found {
+    /// Is it a file that somebody is writing, or was when he died?
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -123,15 +134,20 @@ impl Files {
         Err(io::ErrorKind::InvalidData.into())
     }
 
-    pub(super) fn store(&self, kind: Kind, name: &str, bytes: &[u8]) -> io::Result<u64> {
+    /// How long the file of so many bytes is.
+    pub(super) fn length_of(bytes: &[u8]) -> u64 {
+        (bytes.len() + CHECKSUM_LEN) as u64
+    }
+
+    pub(super) fn store(&self, kind: Kind, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(kind, name);
         let folder = path.parent().expect("a file has a folder");
         make_private_folder(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.write_all(&self.checksum(name, bytes))?;
         file.persist(&path)?;
-        Ok((bytes.len() + CHECKSUM_LEN) as u64)
+        Ok(())
     }
 
     pub(super) fn remove(&self, kind: Kind, name: &str) -> io::Result<()> {

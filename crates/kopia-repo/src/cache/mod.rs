@@ -9,6 +9,9 @@
 //!
 //! Any file may be deleted at any time, by anybody: it is a miss. Files are written aside and
 //! renamed, never changed. A cache that can't be written is one that is empty.
+//!
+//! Room is made before a file is written, so that a kind never keeps more than its limit; processes
+//! that share the folder may each be one sixteenth of the limit ahead of what the others see.
 
 mod files;
 mod flight;
@@ -148,8 +151,11 @@ impl Cache {
         }
         let (limit, name) = (self.limit(kind).clone(), name.to_owned());
         let stored = blocking(&self.files, move |files| {
-            let length = files.store(kind, &name, &bytes)?;
-            limit.added(files, kind, length)
+            let length = Files::length_of(&bytes);
+            if !limit.make_room(files, kind, length)? {
+                return Ok(());
+            }
+            files.store(kind, &name, &bytes).inspect_err(|_| limit.not_written(length))
         });
         if let Err(error) = stored.await {
             let folder = self.files.root().display();

@@ -28,7 +28,7 @@ use zip::{CompressionMethod, ZipWriter, write::FullFileOptions};
 use super::{
     events::{RestoreEvent, RestoreReport, RestoreSink},
     folders::local,
-    place::beside,
+    place::name_beside,
     plan::{PlannedFile, RestorePlan},
     run::take_unreadable,
 };
@@ -82,7 +82,7 @@ impl RestorePlan {
         self.leave_out_unreadable();
         sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
         // Under another name until it is whole: half an archive must not look like one.
-        let half = beside(path);
+        let half = path.with_file_name(name_beside());
         let file = File::create(&half).map_err(|source| local(&half, source))?;
         let (send, parts) = mpsc::channel(1);
         let writing = tokio::task::spawn_blocking(move || write_archive(file, kind, parts));

@@ -1,41 +1,86 @@
 //! Setting owner, permissions and times, each only where it differs.
 
-use std::{io, os::unix::fs::MetadataExt, path::Path};
+use std::{fs::File, io};
 
 use kopia_format::{
     directory::{DirEntry, EntryKind},
     time::mode_to_unix,
 };
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, utimensat};
+use rustix::fs::{
+    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown, fstat, futimens,
+    utimensat,
+};
 
-use super::options::RestoreOptions;
+use super::{ground::Spot, options::RestoreOptions};
 
-/// Gives `path` the attributes of `entry`.
+/// What attributes are set of: nothing here is found by a path, which may lead elsewhere meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of<'a> {
+    /// An open file.
+    File(&'a File),
+    /// A folder or link.
+    Spot(&'a Spot),
+}
+
+impl Of<'_> {
+    fn stat(self) -> io::Result<Stat> {
+        match self {
+            Self::File(file) => Ok(fstat(file)?),
+            Self::Spot(spot) => spot.stat(),
+        }
+    }
+
+    fn set_owner(self, uid: Uid, gid: Gid) -> io::Result<()> {
+        Ok(match self {
+            Self::File(file) => fchown(file, Some(uid), Some(gid)),
+            Self::Spot(Spot { folder, name }) => {
+                chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            }
+        }?)
+    }
+
+    fn set_mode(self, mode: u32) -> io::Result<()> {
+        match self {
+            Self::File(file) => Ok(fchmod(file, Mode::from_raw_mode(mode))?),
+            Self::Spot(spot) => spot.set_folder_mode(mode),
+        }
+    }
+
+    fn set_times(self, times: &Timestamps) -> io::Result<()> {
+        Ok(match self {
+            Self::File(file) => futimens(file, times),
+            Self::Spot(Spot { folder, name }) => {
+                utimensat(folder, name, times, AtFlags::SYMLINK_NOFOLLOW)
+            }
+        }?)
+    }
+}
+
+/// Gives what was restored the attributes of `entry`.
 ///
 /// # Errors
 /// What the system says; a missing right is no error where the options say so.
-pub(super) fn set(path: &Path, entry: &DirEntry, options: &RestoreOptions) -> io::Result<()> {
-    let tolerate = |result: rustix::io::Result<()>| match result {
+pub(super) fn set(of: Of<'_>, entry: &DirEntry, options: &RestoreOptions) -> io::Result<()> {
+    let tolerate = |result: io::Result<()>| match result {
         Err(error)
             if options.ignore_permission_errors
-                && io::Error::from(error).kind() == io::ErrorKind::PermissionDenied =>
+                && error.kind() == io::ErrorKind::PermissionDenied =>
         {
             Ok(())
         }
-        other => other.map_err(io::Error::from),
+        other => other,
     };
-    let before = std::fs::symlink_metadata(path)?;
+    let before = of.stat()?;
     let is_link = entry.kind == EntryKind::Symlink;
-    if !options.skip_owners && (before.uid(), before.gid()) != (entry.uid, entry.gid) {
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        tolerate(chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW))?;
+    if !options.skip_owners && (before.st_uid, before.st_gid) != (entry.uid, entry.gid) {
+        tolerate(of.set_owner(Uid::from_raw(entry.uid), Gid::from_raw(entry.gid)))?;
     }
     // A link has no mode of its own. A change of owner clears the special bits, so the mode is
     // looked at again.
     if !options.skip_permissions && !is_link {
         let wanted = mode_to_unix(entry.mode);
-        if std::fs::symlink_metadata(path)?.mode() & 0o7777 != wanted {
-            tolerate(chmodat(CWD, path, Mode::from_raw_mode(wanted), AtFlags::empty()))?;
+        if of.stat()?.st_mode & 0o7777 != wanted {
+            tolerate(of.set_mode(wanted))?;
         }
     }
     if !options.skip_times {
@@ -43,28 +88,32 @@ pub(super) fn set(path: &Path, entry: &DirEntry, options: &RestoreOptions) -> io
             tv_sec: entry.mtime.div_euclid(1_000_000_000),
             tv_nsec: entry.mtime.rem_euclid(1_000_000_000),
         };
-        let times = Timestamps { last_access: time, last_modification: time };
-        tolerate(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW))?;
+        tolerate(of.set_times(&Timestamps { last_access: time, last_modification: time }))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::{super::ground::Ground, *};
 
     #[test]
     fn mode_and_time_are_set_to_the_nanosecond() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("f");
-        std::fs::write(&path, "x").unwrap();
+        let file = File::create(folder.path().join("f")).unwrap();
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        let spot = Ground::folder(folder.path()).unwrap().spot("d".as_ref()).unwrap();
         let entry = DirEntry { mode: 0o640, mtime: -1, ..DirEntry::default() };
         let options = RestoreOptions { skip_owners: true, ..RestoreOptions::default() };
-        set(&path, &entry, &options).unwrap();
-        let after = std::fs::metadata(&path).unwrap();
-        assert_eq!(
-            (after.mode() & 0o7777, after.mtime(), after.mtime_nsec()),
-            (0o640, -1, 999_999_999)
-        );
+        for (name, of) in [("f", Of::File(&file)), ("d", Of::Spot(&spot))] {
+            set(of, &entry, &options).unwrap();
+            let after = std::fs::metadata(folder.path().join(name)).unwrap();
+            assert_eq!(
+                (after.mode() & 0o7777, after.mtime(), after.mtime_nsec()),
+                (0o640, -1, 999_999_999)
+            );
+        }
     }
 }

@@ -2,18 +2,18 @@
 
 use std::{
     collections::HashMap,
-    fs::{DirEntry, Metadata, Permissions},
+    ffi::{OsStr, OsString},
     io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    },
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{FileType, Stat};
+
 use super::{
-    attributes,
+    attributes::{self, Of},
     events::{RestoreFailure, RestoreReport},
+    ground::{Ground, Spot, kind},
     options::RestoreOptions,
     plan::{PlannedFolder, join},
 };
@@ -24,7 +24,7 @@ use crate::error::{Result, SnapshotError};
 /// Where errors are to be ignored, gives the folders that could not be made. Nothing below them may
 /// be touched: what stands in their place, such as a link, may lead out of the target.
 pub(super) fn make(
-    target: &Path,
+    (ground, target): (&Ground, &Path),
     folders: &[PlannedFolder],
     options: &RestoreOptions,
     report: &mut RestoreReport,
@@ -35,16 +35,21 @@ pub(super) fn make(
             continue;
         }
         let place = join(target, &folder.path);
-        match make_one(&place, folder, options) {
-            Ok(()) => report.folders += 1,
-            failed => {
-                note(failed, &folder.path, options, report)?;
-                barred.push(folder.path.clone());
-                continue;
+        let made = ground.spot(&folder.path).and_then(|spot| {
+            make_one(&spot, options)?;
+            Ok(spot)
+        });
+        match made {
+            Ok(spot) => {
+                report.folders += 1;
+                if options.delete_extra {
+                    delete_extra(&spot, &place, folder, options, report)?;
+                }
             }
-        }
-        if options.delete_extra {
-            delete_extra(&place, folder, options, report)?;
+            Err(source) => {
+                note(Err(local(&place, source)), &folder.path, options, report)?;
+                barred.push(folder.path.clone());
+            }
         }
     }
     Ok(barred)
@@ -55,26 +60,25 @@ pub(super) fn is_below(path: &Path, folders: &[PathBuf]) -> bool {
     folders.iter().any(|folder| path.starts_with(folder))
 }
 
-fn make_one(place: &Path, folder: &PlannedFolder, options: &RestoreOptions) -> Result<()> {
-    let is_root = folder.path.as_os_str().is_empty();
-    match std::fs::DirBuilder::new().recursive(is_root).mode(0o700).create(place) {
-        // The target may be a link to a folder; a link below it would lead out of the target.
+fn make_one(spot: &Spot, options: &RestoreOptions) -> io::Result<()> {
+    match spot.make_folder() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = std::fs::symlink_metadata(place);
-            if !is_root && !found.as_ref().is_ok_and(Metadata::is_dir) {
-                return Err(local(place, io::ErrorKind::NotADirectory.into()));
+            let found = spot.stat()?;
+            // A link in its place would lead out of the target.
+            if kind(&found) != FileType::Directory {
+                return Err(io::ErrorKind::NotADirectory.into());
             }
-            if let (Ok(found), false) = (found, options.skip_permissions) {
-                open_up(place, &found);
+            if !options.skip_permissions {
+                open_up(spot, &found);
             }
             Ok(())
         }
-        other => other.map_err(|source| local(place, source)),
+        other => other,
     }
 }
 
 /// Puts what went wrong with the entry `path` on the list, where errors are to be ignored.
-fn note(
+pub(super) fn note(
     done: Result<()>,
     path: &Path,
     options: &RestoreOptions,
@@ -91,31 +95,33 @@ fn note(
 
 /// Makes a folder that was restored before as read-only writable again, until it gets its mode at
 /// the end. Where that is not allowed, the first file that needs it says so.
-fn open_up(place: &Path, found: &Metadata) {
-    let mode = found.mode() & 0o7777;
-    if found.is_dir() && mode & 0o700 != 0o700 {
-        let _ = std::fs::set_permissions(place, Permissions::from_mode(mode | 0o700));
+fn open_up(spot: &Spot, found: &Stat) {
+    let mode = found.st_mode & 0o7777;
+    if mode & 0o700 != 0o700 {
+        let _ = spot.set_folder_mode(mode | 0o700);
     }
 }
 
 /// Gives every folder its attributes, the innermost first: what is written into a folder changes
 /// its time, and a folder without the right to search would hide those below.
 pub(super) fn finish(
-    target: &Path,
+    (ground, target): (&Ground, &Path),
     folders: &[PlannedFolder],
     options: &RestoreOptions,
     report: &mut RestoreReport,
 ) -> Result<()> {
     for folder in folders.iter().rev() {
-        let place = join(target, &folder.path);
-        let set = attributes::set(&place, &folder.entry, options);
-        note(set.map_err(|source| local(&place, source)), &folder.path, options, report)?;
+        let spot = ground.spot(&folder.path);
+        let set = spot.and_then(|spot| attributes::set(Of::Spot(&spot), &folder.entry, options));
+        let place = || join(target, &folder.path);
+        note(set.map_err(|source| local(&place(), source)), &folder.path, options, report)?;
     }
     Ok(())
 }
 
 /// Deletes what the snapshot doesn't have in this folder, by name and by kind (folder or not).
 fn delete_extra(
+    spot: &Spot,
     place: &Path,
     folder: &PlannedFolder,
     options: &RestoreOptions,
@@ -123,38 +129,43 @@ fn delete_extra(
 ) -> Result<()> {
     let wanted: HashMap<&[u8], bool> =
         folder.names.iter().map(|(name, is_folder)| (name.as_slice(), *is_folder)).collect();
-    let all = match std::fs::read_dir(place) {
+    let all = match spot.names() {
         Ok(all) => all,
         Err(source) => return note(Err(local(place, source)), &folder.path, options, report),
     };
-    for found in all {
-        let deleted = found
-            .map_err(|source| local(place, source))
-            .and_then(|found| delete_unless_wanted(&found, &wanted, report));
+    for name in all {
+        let deleted = delete_unless_wanted(spot, &name, &wanted, report);
+        let deleted = deleted.map_err(|source| local(&place.join(&name), source));
         note(deleted, &folder.path, options, report)?;
     }
     Ok(())
 }
 
 fn delete_unless_wanted(
-    found: &DirEntry,
+    folder: &Spot,
+    name: &OsStr,
     wanted: &HashMap<&[u8], bool>,
     report: &mut RestoreReport,
-) -> Result<()> {
-    let path = found.path();
-    let kind = found.file_type().map_err(|source| local(&path, source))?;
-    if wanted.get(found.file_name().as_bytes()) == Some(&kind.is_dir()) {
+) -> io::Result<()> {
+    let spot = Spot { folder: folder.enter()?, name: OsString::from(name) };
+    let kind = kind(&spot.stat()?);
+    if wanted.get(name.as_bytes()) == Some(&(kind == FileType::Directory)) {
         return Ok(());
     }
-    let (removed, count) = if kind.is_dir() {
-        (std::fs::remove_dir_all(&path), &mut report.deleted_folders)
-    } else if kind.is_symlink() {
-        (std::fs::remove_file(&path), &mut report.deleted_links)
-    } else {
-        (std::fs::remove_file(&path), &mut report.deleted_files)
-    };
-    removed.map_err(|source| local(&path, source))?;
-    *count += 1;
+    match kind {
+        FileType::Directory => {
+            spot.remove_folder()?;
+            report.deleted_folders += 1;
+        }
+        FileType::Symlink => {
+            spot.remove()?;
+            report.deleted_links += 1;
+        }
+        _ => {
+            spot.remove()?;
+            report.deleted_files += 1;
+        }
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod archive;
 mod attributes;
 mod events;
 mod folders;
+mod ground;
 mod options;
 mod place;
 mod plan;

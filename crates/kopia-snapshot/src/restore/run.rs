@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -15,12 +16,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    attributes,
+    attributes::{self, Of},
     events::{RestoreEvent, RestoreReport, RestoreSink},
     folders::{self, local},
+    ground::Ground,
     options::RestoreOptions,
     place::Placed,
-    plan::{PlannedLink, RestorePlan, Target, join},
+    plan::{PlannedLink, RestorePlan, Target},
     trouble::Trouble,
 };
 use crate::error::{Result, SnapshotError};
@@ -30,7 +32,7 @@ type LinkParts = Mutex<HashMap<usize, Vec<(u64, Bytes)>>>;
 
 /// What the tasks of one restore share.
 struct Shared {
-    target: PathBuf,
+    ground: Arc<Ground>,
     options: RestoreOptions,
     files: Vec<Placed>,
     /// Paths of files, then links, for messages.
@@ -72,22 +74,27 @@ impl RestorePlan {
             failures: std::mem::take(&mut self.failures),
             ..RestoreReport::default()
         };
-        let barred = folders::make(target, &self.folders, options, &mut report)?;
+        let ground =
+            if self.folders.is_empty() { Ground::file(target) } else { Ground::folder(target) };
+        let ground = match ground {
+            Ok(ground) => Arc::new(ground),
+            Err(source) => {
+                let failed = Err(local(target, source));
+                return folders::note(failed, Path::new(""), options, &mut report).map(|()| report);
+            }
+        };
+        let place = (ground.as_ref(), target);
+        let barred = folders::make(place, &self.folders, options, &mut report)?;
         self.retain(|path| !folders::is_below(path, &barred));
         let targets = self.targets();
         let Self { folders, files, links, reads, .. } = self;
-        if folders.is_empty()
-            && let Some(parent) = target.parent()
-        {
-            std::fs::create_dir_all(parent).map_err(|source| local(parent, source))?;
-        }
         let paths = files.iter().map(|f| &f.path).chain(links.iter().map(|l| &l.path));
         let paths = paths.cloned().collect();
         let placed = files
             .into_iter()
-            .map(|file| Placed::new(join(target, &file.path), file.entry, file.chunks.len()));
+            .map(|file| Placed::new(ground.clone(), file.path, file.entry, file.chunks.len()));
         let shared = Arc::new(Shared {
-            target: target.to_owned(),
+            ground: ground.clone(),
             options: options.clone(),
             files: placed.collect(),
             paths,
@@ -99,7 +106,7 @@ impl RestorePlan {
         shared.note_unreadable(&unreadable, &targets)?;
         shared.clone().fetch(repo, &reads, &targets, stop).await?;
         let mut report = shared.report.lock().expect("no holder of this lock panics").clone();
-        folders::finish(target, &folders, options, &mut report)?;
+        folders::finish(place, &folders, options, &mut report)?;
         Ok(report)
     }
 
@@ -264,9 +271,9 @@ impl Shared {
             }
             pieces.sort_by_key(|(offset, _)| *offset);
             let text: Vec<u8> = pieces.iter().flat_map(|(_, piece)| piece.to_vec()).collect();
-            let path = join(&self.target, &link.path);
-            make_link(&path, &text)?;
-            attributes::set(&path, &link.entry, &self.options)?;
+            let spot = self.ground.spot(&link.path)?;
+            spot.make_link(OsStr::from_bytes(&text))?;
+            attributes::set(Of::Spot(&spot), &link.entry, &self.options)?;
             Ok(true)
         });
         self.settle(target.item, made)
@@ -332,12 +339,4 @@ fn unpack(bytes: Bytes, target: &Target) -> Result<Bytes, String> {
         return Err(format!("a content of {found} bytes stands where {} belong", target.length));
     }
     Ok(plain)
-}
-
-/// Makes a link, in place of one that is there already.
-fn make_link(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
-        std::fs::remove_file(path)?;
-    }
-    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(text), path)
 }

@@ -20,16 +20,25 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// Opens a regular file. A link or a FIFO that took its place since it was listed is not
-    /// followed or waited for.
+    /// Opens a regular file. A link that took its place since it was listed is not followed; a FIFO
+    /// or device is not waited for, and is not an empty file.
     ///
     /// # Errors
-    /// Go's text: `unable to open file: unable to open local file: open PATH: …`.
+    /// Go's text: `unable to open file: unable to open local file: open PATH: …`. That a FIFO is no
+    /// file is in our words: Kopia would wait for who writes into it.
     pub fn open(path: &Path) -> Result<Self, String> {
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).expect("the two flags are small numbers");
         let opened = File::options().read(true).custom_flags(flags).open(path);
-        let file = opened.map_err(|error| {
+        let file = opened.and_then(|file| {
+            let kind = file.metadata()?.file_type();
+            // Reading a folder fails by itself, in words that Kopia has too.
+            if kind.is_file() || kind.is_dir() {
+                return Ok(file);
+            }
+            Err(io::Error::other("no longer a regular file"))
+        });
+        let file = file.map_err(|error| {
             let cause = go_path_error("open", path, &error);
             format!("unable to open file: unable to open local file: {cause}")
         })?;

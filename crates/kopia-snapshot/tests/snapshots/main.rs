@@ -10,6 +10,8 @@ mod retention;
 mod reupload;
 mod roots;
 mod support;
+mod swapped;
+mod unsteady;
 mod upload;
 mod verify;
 mod weather;

@@ -125,6 +125,9 @@ impl Wire {
     async fn accept(&self, answer: Response<Incoming>, expect: Expect) -> Result<Reply, Failure> {
         let stall = self.net.timeouts().stall;
         match expect {
+            Expect::Object if guard::is_no_object(answer.headers()) => {
+                guard::check(answer::buffered(answer, stall).await?)
+            }
             Expect::Object => Ok(Reply::streamed(answer, stall)),
             Expect::Listing => answer::buffered(answer, stall).await,
             Expect::Nothing => guard::check(answer::buffered(answer, stall).await?),

@@ -75,6 +75,29 @@ async fn an_error_under_a_good_status_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_in_the_place_of_a_blob_is_not_its_bytes() {
+    let body = "<Error><Code>InternalError</Code><Message>We are sorry</Message></Error>";
+    let range = ReadRange::Bytes { offset: 10, length: 20 };
+    for (kind, body, wanted) in [
+        ("application/xml", body, "We are sorry"),
+        ("text/xml; charset=utf-8", body, "We are sorry"),
+        ("text/html", "<html><body>Please log in</body></html>", "<html>"),
+    ] {
+        for range in [ReadRange::Full, range] {
+            let head = format!("200 OK\r\ncontent-type: {kind}");
+            let error = got(answer(&head, body), range).await.unwrap_err();
+            assert_eq!(error.retry(), Retry::Backoff, "{kind} {range:?}: {error:?}");
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let said = format!("{error} {source:?}");
+            assert!(said.contains(wanted), "{kind} {range:?}: {said}");
+            // An object that happens to be such a document is one.
+            let head = format!("{head}\r\netag: \"1\"");
+            assert!(got(answer(&head, body), range).await.is_ok());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_good_answer_that_is_not_s3s_is_no_written_blob() {
     let page = "<html><body>Please log in</body></html>";
     let tagged = "200 OK\r\netag: \"1\"";

@@ -1,0 +1,248 @@
+//! The cache while other things happen to it: a limit, damage, a folder that goes away or can't be
+//! written, two processes. It may cost time and never a byte.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::env::{TestEnv, files, noise};
+
+/// A repository with one snapshot of 14 MB in files of two megabytes.
+fn big() -> (TestEnv, String) {
+    let env = TestEnv::with_repository();
+    for number in 0..7 {
+        env.write(&format!("src/f{number}"), noise(number, 2_000_000));
+    }
+    env.ok(&format!("snapshot create {}", env.text("src")));
+    let id = env.newest();
+    (env, id)
+}
+
+fn folder(env: &TestEnv) -> PathBuf {
+    PathBuf::from(env.ok("cache info --path").trim()).join("kopia-lite")
+}
+
+/// The bytes of a folder's files, also while others change it.
+fn size_of(folder: &Path) -> u64 {
+    let Ok(all) = std::fs::read_dir(folder) else { return 0 };
+    let each = all.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => size_of(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    });
+    each.sum()
+}
+
+/// Files that somebody began to write into a cache and did not finish.
+fn unfinished(cache: &Path) -> usize {
+    let is_unfinished = |path: &Path| path.file_name().unwrap().as_encoded_bytes()[0] == b'.';
+    files(cache).iter().filter(|(path, _)| is_unfinished(path)).count()
+}
+
+const MB: u64 = 1 << 20;
+
+#[test]
+fn a_limit_of_ten_megabytes_holds_while_more_is_read() {
+    let (env, id) = big();
+    let connect = format!(
+        "repository connect filesystem --path={} --override-hostname=h --override-username=u \
+         --content-cache-size-mb=10 --metadata-cache-size-mb=10",
+        env.text("repo")
+    );
+    env.ok(&connect);
+    let cache = folder(&env);
+    let kinds = ["contents", "packs", "indexes"];
+    let (over, most) = (AtomicBool::new(false), kinds.map(|_| AtomicU64::new(0)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                for (kind, most) in kinds.iter().zip(&most) {
+                    most.fetch_max(size_of(&cache.join(kind)), Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        for number in 0..7 {
+            env.ok(&format!("show {id}/f{number}"));
+        }
+        env.ok(&format!("restore {id} {}", env.text("out")));
+        over.store(true, Relaxed);
+    });
+    for (kind, most) in kinds.iter().zip(&most) {
+        let most = most.load(Relaxed).max(size_of(&cache.join(kind)));
+        assert!(most <= 10 * MB, "{most} bytes of {kind}");
+    }
+    assert!(size_of(&cache.join("contents")) > 5 * MB, "the cache was used");
+    assert_eq!(files(&env.path("out")), files(&env.path("src")));
+}
+
+#[test]
+fn a_flipped_byte_of_any_cache_file_changes_nothing_and_is_replaced() {
+    let env = TestEnv::with_repository();
+    let source = env.plant();
+    env.ok(&format!("snapshot create {source}"));
+    let id = env.newest();
+    let cache = folder(&env);
+    let read = || {
+        let shown = env.run(["show", &format!("{id}/sub/b.bin")]);
+        assert_eq!(shown.code, 0, "{shown:#?}");
+        env.ok(&format!("list -lr {id}"))
+    };
+    let listed = read();
+    let entries = || {
+        let mut all = files(&cache);
+        all.retain(|(path, _)| path.components().count() == 3);
+        all
+    };
+    let good = entries();
+    assert!(good.len() >= 3, "{:?}", good.iter().map(|(path, _)| path).collect::<Vec<_>>());
+    // Its first byte, one in the middle, and the last one of its checksum; a cut.
+    for damage in 0..4 {
+        for (path, bytes) in &good {
+            let mut bytes = bytes.clone();
+            let at = [0, bytes.len() / 2, bytes.len() - 1][damage.min(2)];
+            match damage {
+                3 => bytes.truncate(at),
+                _ => bytes[at] ^= 0x10,
+            }
+            std::fs::write(cache.join(path), bytes).unwrap();
+        }
+        assert_eq!(read(), listed);
+    }
+    // Those that are read whole are as they were; of the others the bytes that were read are right.
+    let again = entries();
+    let indexes = |all: &[(PathBuf, Vec<u8>)]| {
+        all.iter().filter(|(path, _)| path.starts_with("indexes")).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(indexes(&again), indexes(&good));
+}
+
+#[test]
+fn the_folder_may_vanish_at_any_time() {
+    let (env, id) = {
+        let env = TestEnv::with_repository();
+        let source = env.plant();
+        env.ok(&format!("snapshot create {source}"));
+        let id = env.newest();
+        (env, id)
+    };
+    let cache = folder(&env);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| {
+            let mut removed = 0;
+            while !over.load(Relaxed) {
+                removed += usize::from(std::fs::remove_dir_all(&cache).is_ok());
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            removed
+        });
+        env.write("src/new", noise(77, 100_000));
+        for line in [
+            format!("snapshot create {}", env.text("src")),
+            format!("restore {id} {}", env.text("out")),
+            format!("snapshot verify {id} --verify-files-percent=100"),
+            "snapshot list --all".to_owned(),
+            format!("list -lr {id}"),
+            "cache info".to_owned(),
+        ] {
+            env.ok(&line);
+        }
+        over.store(true, Relaxed);
+        assert!(remover.join().unwrap() > 1, "the folder was there to be removed");
+    });
+    assert_eq!(std::fs::read(env.path("out/sub/b.bin")).unwrap(), noise(1, 300_000));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_or_made_costs_nothing_but_time() {
+    let env = TestEnv::with_repository();
+    let source = env.plant();
+    env.ok(&format!("snapshot create {source}"));
+    let id = env.newest();
+    let cache = folder(&env);
+    let whole = |why: &str| {
+        let out = env.text("out");
+        env.ok(&format!("restore {id} {out}"));
+        assert_eq!(files(&env.path("out")), files(&env.path("src")), "{why}");
+        std::fs::remove_dir_all(out).unwrap();
+    };
+    let set_modes = |mode: u32| {
+        for path in [&cache, &cache.join("packs"), &cache.join("indexes")] {
+            let _ = std::fs::set_permissions(path, PermissionsExt::from_mode(mode));
+        }
+    };
+    set_modes(0o500);
+    if rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: a read-only folder; root writes into it all the same");
+    }
+    whole("read-only");
+    set_modes(0o700);
+    std::fs::remove_dir_all(cache.join("packs")).unwrap();
+    std::fs::write(cache.join("packs"), "in the way").unwrap();
+    whole("a file in the place of a kind's folder");
+    std::fs::remove_dir_all(&cache).unwrap();
+    std::fs::write(&cache, "in the way").unwrap();
+    let run = env.line(&format!("restore {id} {}", env.text("out")));
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert!(run.stderr.contains("going on without a cache"), "{run:#?}");
+    assert!(run.stderr.contains(cache.to_str().unwrap()), "{run:#?}");
+    assert_eq!(std::fs::read(&cache).unwrap(), b"in the way");
+    assert_eq!(files(&env.path("out")), files(&env.path("src")));
+}
+
+#[test]
+fn two_processes_share_a_cold_cache() {
+    let env = TestEnv::with_repository();
+    for number in 0..10 {
+        env.write(&format!("src/{number}/f"), noise(number, 200_000));
+    }
+    env.ok(&format!("snapshot create {}", env.text("src")));
+    let id = env.newest();
+    let cache = folder(&env);
+    for round in 0..2 {
+        std::fs::remove_dir_all(&cache).unwrap();
+        let out = |number: usize| env.text(&format!("out-{round}-{number}"));
+        let mut both: Vec<_> = (0..2)
+            .map(|number| {
+                let mut command = env.command(["restore", &id, &out(number)]);
+                command.stderr(std::process::Stdio::null()).spawn().unwrap()
+            })
+            .collect();
+        for child in &mut both {
+            assert!(child.wait().unwrap().success());
+        }
+        for number in 0..2 {
+            assert_eq!(files(out(number).as_ref()), files(&env.path("src")));
+        }
+        assert!(size_of(&cache) > 0);
+        assert_eq!(unfinished(&cache), 0);
+    }
+}
+
+#[test]
+fn the_cache_holds_no_byte_of_a_file_and_no_name_in_the_clear() {
+    let env = TestEnv::with_repository();
+    let words = "A sentence that nobody else would write, forty times. ";
+    env.write("src/a-name-that-nobody-else-has", words.repeat(40));
+    env.ok(&format!("snapshot create {} --description=told-to-nobody", env.text("src")));
+    let id = env.newest();
+    env.ok(&format!("show {id}/a-name-that-nobody-else-has"));
+    env.ok(&format!("list -lr {id}"));
+    let cache = folder(&env);
+    let all = files(&cache);
+    for kind in ["packs", "contents", "indexes"] {
+        assert!(all.iter().any(|(path, _)| path.starts_with(kind)), "{kind} are kept");
+    }
+    for (path, bytes) in &all {
+        for secret in ["that nobody else would", "a-name-that-nobody", "told-to-nobody"] {
+            let told = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!told, "{secret:?} in {}", path.display());
+        }
+        let mode = std::fs::metadata(cache.join(path)).unwrap().permissions().mode();
+        assert!(mode & 0o077 == 0 || path.ends_with("CACHEDIR.TAG"), "{mode:o} {}", path.display());
+    }
+}
