@@ -13,6 +13,7 @@
 mod disk;
 mod error;
 mod list;
+mod lost;
 mod options;
 #[cfg(test)]
 mod power_cut;

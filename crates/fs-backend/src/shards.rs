@@ -21,7 +21,7 @@ pub(crate) const FILE: &str = ".shards";
 pub(crate) const SUFFIX: &str = ".f";
 
 /// IDs up to this length lie in the folder itself, unless `.shards` says otherwise.
-const UNSHARDED_LENGTH: i64 = 20;
+pub(crate) const UNSHARDED_LENGTH: i64 = 20;
 
 /// The rules that cut a blob's ID into folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -21,6 +21,7 @@ use crate::{
     FilesystemOptions, Shards, disk,
     error::{from_io, is_absent},
     list::{list, meta_of, modified},
+    lost::{self, Told},
     shards::FILE,
     write::{DurableFolders, Place, Writer, create_root},
 };
@@ -280,11 +281,35 @@ impl Folder {
     /// else was faster, his counts.
     fn write_shards(&self, op: &'static str, path: &Path) -> Result<Shards> {
         self.check()?;
-        let payload = Payload::from(self.fallback.to_bytes());
+        let shards = self.missing_shards(op, path)?;
+        let payload = Payload::from(shards.to_bytes());
         let written = self.writer().write(path, &payload, Place::Free);
         let there = written.is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
         let theirs = if there { self.read_shards(op, path)? } else { None };
-        Ok(theirs.unwrap_or_else(|| self.fallback.clone()))
+        Ok(theirs.unwrap_or(shards))
+    }
+
+    /// The rules of a folder without the file: those by which its blobs lie.
+    fn missing_shards(&self, op: &'static str, path: &Path) -> Result<Shards> {
+        let told = lost::cuts_below(&self.options.path);
+        match told.map_err(|error| from_io(op, None, error))? {
+            Told::Nothing => Ok(self.fallback.clone()),
+            Told::Cuts(cuts) => {
+                let told = Shards::with_default(cuts);
+                if told != self.fallback {
+                    tracing::warn!(file = %path.display(), "it is missing; the blobs tell the rules");
+                }
+                Ok(told)
+            }
+            Told::Several(one, other) => {
+                let source = format!(
+                    "{} is missing, and blobs lie by different rules ({one} and {other}), so \
+                     nothing tells where others are; put the file back",
+                    path.display()
+                );
+                Err(BlobError::Other { op, id: None, source: source.into() })
+            }
+        }
     }
 
     fn path_of(&self, op: &'static str, id: &BlobId) -> Result<PathBuf> {

@@ -239,3 +239,21 @@ async fn forged(repo: &Path) -> Vec<String> {
     writer.flush().await.unwrap();
     ids
 }
+
+/// Kopia would write the rules of its first versions, and then find nothing.
+#[test]
+fn lost_rules_of_a_folder_are_told_by_its_blobs() {
+    for flags in ["", "--flat"] {
+        let env = TestEnv::new();
+        env.ok(&format!("repository create filesystem --path={} {flags}", env.text("repo")));
+        let source = env.plant();
+        env.ok(&format!("snapshot create {source}"));
+        let shards = env.path("repo/.shards");
+        let before = fs_err::read(&shards).unwrap();
+        fs_err::remove_file(&shards).unwrap();
+        let flags = if flags.is_empty() { "" } else { "--no-flat" };
+        env.ok(&format!("repository connect filesystem --path={} {flags}", env.text("repo")));
+        env.ok("snapshot verify --verify-files-percent=100");
+        assert_eq!(fs_err::read(&shards).unwrap(), before);
+    }
+}

@@ -227,7 +227,10 @@ async fn template() -> MemoryStorage {
     static BLOBS: OnceCell<Vec<(BlobId, Bytes)>> = OnceCell::const_new();
     let make = async || {
         let storage = MemoryStorage::new();
-        let (options, password) = (CreateOptions::default(), PASSWORD.to_owned().into());
+        // Half the time of the usual one; these tests open a repository hundreds of times.
+        let key_derivation = "pbkdf2-sha256-600000".to_owned();
+        let options = CreateOptions { key_derivation, ..CreateOptions::default() };
+        let password = PASSWORD.to_owned().into();
         Repository::create(Arc::new(storage.clone()), &password, options).await.unwrap();
         let mut blobs = Vec::new();
         for id in storage.ids() {
