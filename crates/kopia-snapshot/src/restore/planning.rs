@@ -28,6 +28,10 @@ use crate::{
     tree::{Lists, read_directories, read_lists},
 };
 
+/// Longer than any path that was ever read by its name (Linux: 4096): a tree that goes deeper was
+/// forged, and each of its levels would cost as much memory as all above it.
+const PATH_BYTES_MAX: usize = 16 << 10;
+
 impl RestorePlan {
     /// Plans to restore `root` to `target`; `None` when the target is no folder of this machine (an
     /// archive). Reads directories, indexes and a listing of packs; no pack of file data.
@@ -50,6 +54,10 @@ impl RestorePlan {
         let mut planning = Planning { repo, target, options, directories, lists, plan };
         let mut walk = vec![(PathBuf::new(), root.clone(), target.is_some())];
         while let Some((path, entry, exists)) = walk.pop() {
+            if path.as_os_str().len() > PATH_BYTES_MAX {
+                planning.give_up(&path, too_long(&path))?;
+                continue;
+            }
             let existing = exists.then(|| planning.existing(&path, &entry)).flatten();
             match entry.kind {
                 EntryKind::Directory => planning.add_folder(path, entry, existing, &mut walk)?,
@@ -72,6 +80,12 @@ impl RestorePlan {
         repo.settle_plan(&mut plan.reads).await?;
         Ok(plan)
     }
+}
+
+fn too_long(path: &Path) -> SnapshotError {
+    let beginning: String = path.to_string_lossy().chars().take(200).collect();
+    let reason = format!("its path is longer than {PATH_BYTES_MAX} bytes");
+    SnapshotError::NotRestored { path: format!("{beginning}…"), reason, cause: None }
 }
 
 /// Every directory object below `root`, or why it can't be read.

@@ -488,6 +488,23 @@ async fn a_snapshot_cannot_write_outside_its_target() {
 }
 
 #[tokio::test]
+async fn a_forged_tree_without_end_is_cut_off() {
+    let case = Case::new().await;
+    let mut inner = forge(&case.memory, Vec::new()).await;
+    for _ in 0..70 {
+        inner.name = vec![b'd'; 250];
+        inner = forge(&case.memory, vec![inner]).await;
+    }
+    let options = RestoreOptions::default();
+    let error = case.memory.restore(&inner, case.target.path(), &options).await.unwrap_err();
+    assert!(error.to_string().contains("its path is longer than 16384 bytes"), "{error}");
+    assert!(tree(case.target.path()).is_empty());
+    let options = RestoreOptions { ignore_errors: true, ..options };
+    let report = case.memory.restore(&inner, case.target.path(), &options).await.unwrap();
+    assert_eq!(report.failures.len(), 1);
+}
+
+#[tokio::test]
 async fn an_entry_of_an_unknown_kind_is_a_failure_of_its_own() {
     let case = Case::new().await;
     let directory = case.memory.directory(case.root.object).await;
