@@ -114,6 +114,7 @@ async fn a_client_that_dies_after_any_call_leaves_everything_as_it_was() {
             }
             calls += 1;
         }
+        println!("version {version}: cut after each of {calls} calls");
         assert!(calls >= 5, "{calls} calls are too few for a session");
     }
 }
@@ -133,6 +134,7 @@ async fn a_client_whose_last_write_has_its_effect_leaves_everything_as_it_was() 
             }
             writes += 1;
         }
+        println!("version {version}: cut in each of {writes} writes");
         assert!(writes >= 5, "{writes} writes are too few for a session");
     }
 }

@@ -83,6 +83,7 @@ fn check(env: &TestEnv, cut: u64) {
 fn a_folder_survives_kills_at_random_instants() {
     let env = TestEnv::with_repository();
     let (cut, packs) = kill_many(&env);
+    println!("{cut} of {KILLS} snapshots were cut, {packs} packs");
     assert!(cut > KILLS / 4 && packs > 1, "{cut} were cut, {packs} packs");
     check(&env, cut);
 }
@@ -92,6 +93,7 @@ fn a_bucket_survives_kills_at_random_instants() {
     let s3 = S3Env::new();
     s3.create("");
     let (cut, packs) = kill_many(&s3);
+    println!("{cut} of {KILLS} snapshots were cut, {packs} packs");
     assert!(cut > KILLS / 4 && packs > 1, "{cut} were cut, {packs} packs");
     check(&s3, cut);
 }

@@ -76,6 +76,7 @@ async fn die_at_every_moment(kill: impl Fn(&FaultyStorage, usize)) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_may_die_after_any_call() {
     let moments = die_at_every_moment(|storage, moment| storage.kill_after(moment)).await;
+    println!("create: cut after each of {moments} calls");
     assert!(moments > 10, "{moments} calls");
 }
 
@@ -83,6 +84,7 @@ async fn a_client_may_die_after_any_call() {
 async fn a_client_may_die_while_its_write_takes_effect() {
     let moments =
         die_at_every_moment(|storage, moment| storage.kill_after_writes(moment, true)).await;
+    println!("create: cut in each of {moments} writes");
     assert!(moments >= 4, "{moments} writes");
 }
 
@@ -176,7 +178,8 @@ async fn a_deletion_may_be_cut_anywhere() {
         Ok(())
     };
     let cuts = three.survives(delete, async |memory| memory.snapshots().await.len() == 2).await;
-    assert!(cuts > 10, "{cuts} cuts");
+    println!("deletion: {cuts} cuts");
+    assert!(cuts >= 11, "{cuts} cuts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +200,8 @@ async fn an_expiry_may_be_cut_anywhere() {
         Ok(())
     };
     let cuts = three.survives(expire, async |memory| memory.snapshots().await.len() == 1).await;
-    assert!(cuts > 10, "{cuts} cuts");
+    println!("expiry: {cuts} cuts");
+    assert!(cuts >= 11, "{cuts} cuts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,5 +220,6 @@ async fn a_change_of_a_policy_may_be_cut_anywhere() {
         policies::defined(&memory.repo, &source).await.unwrap().as_ref() == Some(&wanted)
     };
     let cuts = three.survives(set, is_set).await;
-    assert!(cuts > 10, "{cuts} cuts");
+    println!("policy: {cuts} cuts");
+    assert!(cuts >= 11, "{cuts} cuts");
 }

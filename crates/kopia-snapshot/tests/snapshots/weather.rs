@@ -148,6 +148,7 @@ async fn bad_weather_costs_time_and_nothing_else() {
         mishaps.lost_answers += seen.lost_answers;
         mishaps.torn_lists += seen.torn_lists;
     }
+    println!("{mishaps:?}");
     let Mishaps { lost_requests, lost_answers, torn_lists, .. } = mishaps;
     assert!(lost_requests > 15 && lost_answers > 15 && torn_lists > 2, "{mishaps:?}");
 }
@@ -167,5 +168,6 @@ async fn a_power_cut_takes_nothing_that_was_answered_for() {
         cut_off += usize::from(!errors.is_empty());
         in_the_dark += seen.done_in_the_dark;
     }
+    println!("{cut_off} cut off, {in_the_dark} done in the dark");
     assert!(cut_off > 15 && in_the_dark > 5, "{cut_off} cut off, {in_the_dark} done in the dark");
 }
