@@ -32,27 +32,35 @@ fn changed(valid: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// What is read is written, read again and written as the same bytes. (Compared as bytes: of the
+/// numbers that nobody here knows, Go writes 14.0 as 14.)
 fn parse_all(bytes: &[u8]) {
     let key = FormatKey::new([7; 32]);
     if let Ok(blob) = FormatBlob::parse(bytes) {
-        assert_eq!(FormatBlob::parse(&blob.to_bytes()), Ok(blob.clone()));
+        let again = FormatBlob::parse(&blob.to_bytes()).map(|again| again.to_bytes());
+        assert_eq!(again, Ok(blob.to_bytes()));
         assert!(blob.decrypt(&key).is_err());
     }
     if let Ok(format) = RepositoryFormat::from_payload(bytes) {
-        assert_eq!(RepositoryFormat::from_payload(&format.to_payload()), Ok(format.clone()));
+        let again = RepositoryFormat::from_payload(&format.to_payload());
+        assert_eq!(again.map(|again| again.to_payload()), Ok(format.to_payload()));
         let _ = (format.check(), format.check_parameters());
     }
     if let Ok(config) = LocalConfig::parse(bytes) {
-        assert_eq!(LocalConfig::parse(&config.to_bytes()), Ok(config));
+        let again = LocalConfig::parse(&config.to_bytes()).map(|again| again.to_bytes());
+        assert_eq!(again, Ok(config.to_bytes()));
     }
     if let Ok(marker) = SessionMarker::parse(bytes) {
-        assert_eq!(SessionMarker::parse(&marker.to_bytes()), Ok(marker));
+        let again = SessionMarker::parse(&marker.to_bytes()).map(|again| again.to_bytes());
+        assert_eq!(again, Ok(marker.to_bytes()));
     }
     if let Ok(schedule) = MaintenanceSchedule::parse(bytes) {
-        assert_eq!(MaintenanceSchedule::parse(&json::to_vec(&schedule)), Ok(schedule));
+        let again = MaintenanceSchedule::parse(&json::to_vec(&schedule));
+        assert_eq!(again.map(|again| json::to_vec(&again)), Ok(json::to_vec(&schedule)));
     }
     if let Ok(token) = RepositoryToken::decode(&String::from_utf8_lossy(bytes)) {
-        assert_eq!(RepositoryToken::decode(&token.encode()), Ok(token));
+        let again = RepositoryToken::decode(&token.encode()).map(|again| again.encode());
+        assert_eq!(again, Ok(token.encode()));
     }
     assert!(BlobConfig::decrypt(bytes, &key, &[1; 32]).is_err());
     let _ = (recover_from_pack(bytes, bytes), Postamble::find(bytes));
