@@ -2,7 +2,8 @@
 //!
 //! Kopia takes the cuts of its first versions then, and writes them down. Where the file was lost
 //! and the folder is younger, every blob is out of reach from that moment on, for all clients. The
-//! names of the folders above a blob are the cuts themselves, so nothing has to be assumed.
+//! names of the folders above a blob are the cuts themselves. Rules of their own for some prefixes,
+//! which nothing but a hand writes into that file, show as blobs that lie differently.
 
 use std::{io, path::Path};
 
@@ -10,8 +11,8 @@ use fs_err as fs;
 
 use crate::shards::{SUFFIX, UNSHARDED_LENGTH};
 
-/// How many blobs are looked at.
-const BLOBS_MAX: usize = 1_000;
+/// How many blobs are looked at below each folder of the root, so that all kinds are among them.
+const BLOBS_MAX: usize = 10;
 
 /// What the blobs tell.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,10 +48,18 @@ impl Looking {
         beginning: &str,
         cuts: &mut Vec<u32>,
     ) -> io::Result<Option<(String, String)>> {
-        let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+        let is_root = cuts.is_empty();
+        let listed = fs::read_dir(folder).and_then(|all| all.collect::<io::Result<Vec<_>>>());
+        let mut entries = match listed {
+            // Somebody else's, or gone since it was listed; of ours, the listing of blobs says so.
+            Err(error) if !is_root && is_passed_over(&error) => return Ok(None),
+            listed => listed?,
+        };
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
-            if self.left == 0 {
+            if is_root {
+                self.left = BLOBS_MAX;
+            } else if self.left == 0 {
                 break;
             }
             let name = entry.file_name();
@@ -80,6 +89,10 @@ impl Looking {
         }
         Ok(None)
     }
+}
+
+fn is_passed_over(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]
@@ -126,9 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn cuts_that_differ_are_named() {
+    fn cuts_that_differ_are_named_however_many_are_alike() {
         let root = folder(&[&cut(PACK, &[1, 3]), &cut(INDEX, &[3, 3])]);
         let told = cuts_below(root.path()).unwrap();
         assert_eq!(told, Told::Several(PACK.into(), INDEX.into()));
+        let alike = (0..50).map(|n| cut(&format!("p{n:03}{PACK}"), &[1, 3]));
+        let all: Vec<String> = alike.chain([cut(INDEX, &[1])]).collect();
+        let root = folder(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(
+            matches!(cuts_below(root.path()).unwrap(), Told::Several(_, other) if other == INDEX)
+        );
     }
 }

@@ -3,8 +3,9 @@
 //! Order of the puts (docs/format/02 §10): first `kopia.blobcfg`, then `kopia.repository`; the
 //! second one is what makes the storage a repository, so a crash in between leaves nothing that
 //! looks like one. The blob that it leaves is replaced, but only when it is old: another client may
-//! be between its two puts, and would take our `kopia.blobcfg` for its own. The global policy and the maintenance parameters that Kopia's `create` also
-//! writes are manifests, written by the application.
+//! be between its two puts, and would take our `kopia.blobcfg` for its own. The global policy and
+//! the maintenance parameters that Kopia's `create` also writes are manifests, written by the
+//! application.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     CreateOptions, Env, RepoError, Repository, Result,
-    format_state::{BLOBCFG_BLOB, FORMAT_BLOB, fixed_id},
+    format_state::{BLOBCFG_BLOB, FORMAT_BLOB, fixed_id, holds_packs},
     state::random,
 };
 
@@ -60,8 +61,9 @@ impl Repository {
     /// `kopia.blobcfg` that an interrupted creation left an hour ago or earlier.
     ///
     /// # Errors
-    /// [`RepoError::AlreadyExists`]; [`RepoError::BeingCreated`]; [`RepoError::Format`] for a name or a combination that Kopia
-    /// doesn't take; and what the storage may give.
+    /// [`RepoError::AlreadyExists`]; [`RepoError::BeingCreated`]; [`RepoError::FormatBlobLost`];
+    /// [`RepoError::Format`] for a name or a combination that Kopia doesn't take; and what the
+    /// storage may give.
     pub async fn create(
         storage: DynStorage,
         password: &SecretString,
@@ -183,6 +185,8 @@ async fn refuse_existing(storage: &DynStorage, env: &Env) -> Result<Blobs> {
     match storage.head(&fixed_id(BLOBCFG_BLOB)).await {
         Err(BlobError::NotFound { .. }) => Ok(Blobs::New),
         Err(other) => Err(other.into()),
+        // Of a repository that has lost its format blob everything is kept: a copy may be put back.
+        Ok(_) if holds_packs(storage).await? => Err(RepoError::FormatBlobLost { storage: name() }),
         Ok(left) => {
             let until = left.modified.saturating_add(GIVEN_UP_AFTER);
             match until.since(env.clock.now()) {

@@ -169,16 +169,27 @@ async fn read_format_blob(storage: &DynStorage) -> Result<Bytes> {
 
 /// A storage without the format blob is empty, or has lost it: that makes two messages.
 async fn missing(storage: &DynStorage) -> RepoError {
-    use futures::StreamExt;
     let name = storage.info().name.clone();
-    for prefix in ["q", "p", BLOBCFG_BLOB] {
-        match storage.list(prefix).next().await {
-            Some(Ok(_)) => return RepoError::FormatBlobLost { storage: name },
-            Some(Err(error)) => return error.into(),
-            None => {}
+    match holds_any(storage, &["q", "p", BLOBCFG_BLOB]).await {
+        Ok(true) => RepoError::FormatBlobLost { storage: name },
+        Ok(false) => RepoError::NoRepository { storage: name },
+        Err(error) => error.into(),
+    }
+}
+
+/// Are there packs?
+pub(crate) async fn holds_packs(storage: &DynStorage) -> Result<bool> {
+    Ok(holds_any(storage, &["q", "p"]).await?)
+}
+
+async fn holds_any(storage: &DynStorage, prefixes: &[&str]) -> blob_core::Result<bool> {
+    use futures::StreamExt;
+    for prefix in prefixes {
+        if let Some(first) = storage.list(prefix).next().await {
+            return first.map(|_| true);
         }
     }
-    RepoError::NoRepository { storage: name }
+    Ok(false)
 }
 
 fn parse_format_blob(bytes: &[u8]) -> Result<FormatBlob> {

@@ -38,6 +38,14 @@ async fn what_an_interrupted_creation_left_is_given_up_after_an_hour() {
     assert!(matches!(&error, RepoError::BeingCreated { wait, .. } if wait.as_secs() == 1));
     assert!(error.to_string().contains("try again in 1 min"), "{error}");
     clock.advance(Duration::from_secs(1));
+    // A pack says that this was a repository, which has lost its format blob.
+    let pack = "p1".parse().unwrap();
+    storage.put(&pack, "x".into(), &PutOptions::default()).await.unwrap();
+    let before = storage.get(&"kopia.blobcfg".parse().unwrap(), ReadRange::Full).await.unwrap();
+    assert!(matches!(create().await, Err(RepoError::FormatBlobLost { .. })));
+    let after = storage.get(&"kopia.blobcfg".parse().unwrap(), ReadRange::Full).await.unwrap();
+    assert_eq!(before, after);
+    storage.delete(&pack).await.unwrap();
     create().await.unwrap();
     Repository::open(storage.clone(), &secret("x"), OpenOptions::default()).await.unwrap();
 }

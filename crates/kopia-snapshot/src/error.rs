@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use kopia_format::{ContentId, FormatError, ObjectId};
+use kopia_format::{ContentId, FormatError, ManifestId, ObjectId};
 use kopia_repo::RepoError;
 
 use crate::restore::ColdPack;
@@ -20,8 +20,19 @@ pub enum SnapshotError {
     /// Something in the repository is not what it should be.
     #[error("{what}: {source}")]
     Format {
-        /// Which object or manifest.
+        /// Which object.
         what: String,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// A manifest is not what it should be.
+    #[error("{kind} manifest {id}: {source}")]
+    Manifest {
+        /// `snapshot` or `policy`.
+        kind: &'static str,
+        /// Which.
+        id: ManifestId,
         /// What is wrong with it.
         #[source]
         source: FormatError,

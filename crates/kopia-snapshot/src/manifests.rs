@@ -13,14 +13,15 @@ use crate::error::{Result, SnapshotError};
 pub const MANIFEST_TYPE: &str = "snapshot";
 
 fn parse(entry: &ManifestEntry) -> Result<SnapshotManifest> {
-    SnapshotManifest::parse(&entry.id, entry.data.get().as_bytes())
-        .map_err(SnapshotError::format(format!("snapshot manifest {}", entry.id)))
+    SnapshotManifest::parse(&entry.id, entry.data.get().as_bytes()).map_err(|source| {
+        SnapshotError::Manifest { kind: MANIFEST_TYPE, id: entry.id.clone(), source }
+    })
 }
 
 /// All snapshots that carry all of `labels` besides the type, oldest first.
 ///
 /// # Errors
-/// [`SnapshotError::Format`] for a manifest that can't be understood: a list that leaves one out is
+/// [`SnapshotError::Manifest`] for one that can't be understood: a list that leaves one out is
 /// a lie.
 pub async fn find(repo: &Repository, labels: &[(&str, &str)]) -> Result<Vec<SnapshotManifest>> {
     let mut all = vec![(TYPE_LABEL, MANIFEST_TYPE)];

@@ -19,8 +19,9 @@ use crate::{
 pub const MANIFEST_TYPE: &str = "policy";
 
 fn parse(entry: &ManifestEntry) -> Result<StoredPolicy> {
-    let what = format!("policy manifest {}", entry.id);
-    let policy = Policy::parse(entry.data.get().as_bytes()).map_err(SnapshotError::format(what))?;
+    let policy = Policy::parse(entry.data.get().as_bytes()).map_err(|source| {
+        SnapshotError::Manifest { kind: MANIFEST_TYPE, id: entry.id.clone(), source }
+    })?;
     let target = Source::from_labels(&entry.labels);
     Ok(StoredPolicy { id: entry.id.clone(), target, policy })
 }
@@ -28,7 +29,7 @@ fn parse(entry: &ManifestEntry) -> Result<StoredPolicy> {
 /// All policies, oldest first.
 ///
 /// # Errors
-/// [`SnapshotError::Format`] for one that can't be understood: what it says must not be left out.
+/// [`SnapshotError::Manifest`] for one that can't be understood: what it says must not be left out.
 pub async fn all(repo: &Repository) -> Result<Vec<StoredPolicy>> {
     let found = repo.manifests().find(&[(TYPE_LABEL, MANIFEST_TYPE)]).await?;
     found.iter().map(parse).collect()

@@ -39,7 +39,7 @@ fn of_snapshot(error: &SnapshotError) -> Option<Exit> {
         }
         SnapshotError::Archived { .. } => Some(Exit::Archived),
         SnapshotError::Lost { .. } => Some(Exit::Damaged),
-        SnapshotError::Format { what, .. } if manifest(what).is_some() => Some(Exit::Damaged),
+        SnapshotError::Manifest { .. } => Some(Exit::Damaged),
         _ => None,
     }
 }
@@ -160,17 +160,12 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
         ),
         Some(BlobError::ClockSkew { .. }) => Some("; set the clock of this machine".to_owned()),
         _ => match cause.downcast_ref::<SnapshotError>() {
-            Some(SnapshotError::Format { what, .. }) => {
-                manifest(what).map(|id| format!("; `kopia manifest delete {id}` takes it out"))
+            Some(SnapshotError::Manifest { id, .. }) => {
+                Some(format!("; `kopia manifest delete {id}` takes it out"))
             }
             _ => None,
         },
     })
-}
-
-/// The ID of the manifest that `what` names: `snapshot manifest ID`, `policy manifest ID`.
-fn manifest(what: &str) -> Option<&str> {
-    what.split_once(" manifest ").map(|(_, id)| id)
 }
 
 /// The storage's error that this one is or passes on.

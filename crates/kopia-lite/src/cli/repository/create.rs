@@ -195,6 +195,7 @@ impl Create {
             "the repository was created and then left without its first manifests; finishing it, \
              with the format that it has",
         );
+        self.upload_storage_config(&named).await?;
         let client = connect(app, &self.flags, named, &password).await?;
         populate(app, &client).await.context("error populating repository")?;
         Ok(Exit::Done)
