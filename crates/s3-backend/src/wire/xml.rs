@@ -100,49 +100,48 @@ pub(super) fn root(document: &[u8]) -> Result<String, String> {
 /// The children of `<Error>` that hold text; `None` if the document is none of that kind. What was
 /// read before the document broke off counts.
 pub(super) fn error_fields(document: &[u8]) -> Option<BTreeMap<String, String>> {
-    let (mut path, mut text, mut fields) = (Vec::new(), String::new(), BTreeMap::new());
-    for node in Nodes::new(document).map_while(Result::ok) {
-        match node {
-            Node::Open(name) => {
-                if path.is_empty() && name != "Error" {
-                    return None;
-                }
-                path.push(name);
-                text.clear();
-            }
-            Node::Text(part) => text.push_str(&part),
-            Node::Close => {
-                if let (2, Some(name)) = (path.len(), path.pop()) {
-                    fields.insert(name, std::mem::take(&mut text));
-                }
-            }
-        }
-    }
-    Some(fields).filter(|fields| !fields.is_empty())
+    let children = Children::of(document);
+    let is_error = children.root.as_deref() == Some("Error") && !children.texts.is_empty();
+    is_error.then_some(children.texts)
 }
 
-/// The root's name and those of its children that hold text, of a whole document.
+/// The root's name and the texts of its children, of a whole document.
 pub(crate) fn text_fields(document: &[u8]) -> Result<(String, BTreeMap<String, String>), String> {
-    let (mut root, mut depth, mut name) = (None, 0, String::new());
-    let (mut text, mut fields) = (String::new(), BTreeMap::new());
-    for node in Nodes::new(document) {
-        match node? {
-            Node::Open(opened) => {
-                depth += 1;
-                root.get_or_insert_with(|| opened.clone());
-                name = opened;
-                text.clear();
-            }
-            Node::Text(part) => text.push_str(&part),
-            Node::Close => {
-                if depth == 2 {
-                    fields.insert(std::mem::take(&mut name), std::mem::take(&mut text));
+    let Children { root, texts, end } = Children::of(document);
+    end?;
+    Ok((root.ok_or("it has no root element")?, texts))
+}
+
+/// What stands directly below the root.
+struct Children {
+    root: Option<String>,
+    texts: BTreeMap<String, String>,
+    /// Why the document broke off.
+    end: Result<(), String>,
+}
+
+impl Children {
+    fn of(document: &[u8]) -> Self {
+        let mut found = Self { root: None, texts: BTreeMap::new(), end: Ok(()) };
+        let (mut path, mut text) = (Vec::new(), String::new());
+        for node in Nodes::new(document) {
+            match node {
+                Ok(Node::Open(name)) => {
+                    found.root.get_or_insert_with(|| name.clone());
+                    path.push(name);
+                    text.clear();
                 }
-                depth -= 1;
+                Ok(Node::Text(part)) => text.push_str(&part),
+                Ok(Node::Close) => {
+                    if let (2, Some(name)) = (path.len(), path.pop()) {
+                        found.texts.insert(name, std::mem::take(&mut text));
+                    }
+                }
+                Err(reason) => found.end = Err(reason),
             }
         }
+        found
     }
-    Ok((root.ok_or("it has no root element")?, fields))
 }
 
 #[cfg(test)]
@@ -203,6 +202,15 @@ mod tests {
         assert_eq!(error_fields(b"Bad gateway"), None);
         assert_eq!(error_fields(b""), None);
         assert_eq!(error_fields(b"<Error><Code>SlowDown</Code><Mess").unwrap()["Code"], "SlowDown");
+    }
+
+    #[test]
+    fn the_texts_below_the_root_have_their_own_names() {
+        let body = b"<A><Status>Enabled</Status><Deep><X>1</X></Deep><Y/></A>";
+        let (root, fields) = text_fields(body).unwrap();
+        assert_eq!((root.as_str(), fields["Status"].as_str()), ("A", "Enabled"));
+        assert!(!fields.contains_key("X"));
+        assert!(text_fields(b"<A><Status>Enabled</Status>").is_err() && text_fields(b"").is_err());
     }
 
     #[test]
