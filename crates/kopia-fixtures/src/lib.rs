@@ -5,6 +5,7 @@
 //! on purpose, for tests of parsers.
 
 pub mod hostile;
+mod skip;
 
 use std::{
     fs,
@@ -15,6 +16,7 @@ use std::{
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+pub use skip::skip;
 
 /// A repository laid out in a temporary folder that goes away with this value.
 #[derive(Debug)]

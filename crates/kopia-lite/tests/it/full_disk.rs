@@ -1,10 +1,13 @@
-//! A disk that is full: under the repository, under the target of a restore, under the cache.
+//! A disk that is full: under the repository, under the target of a restore, under the cache; and
+//! one that is read-only, under the cache.
 //!
 //! Two ways to have one. A limit on the size of files (`ulimit -f`) stops anybody's writes in the
 //! middle. A small disk in memory is the real thing, in a mount namespace of its own; where the
-//! system makes none for this user, that test says that it was skipped.
+//! system makes none for this user, those tests say that they were skipped.
 
 use std::process::{Command, Stdio};
+
+use kopia_fixtures::skip;
 
 use crate::env::{Run, TestEnv, files, noise};
 
@@ -75,19 +78,50 @@ fn a_write_that_is_cut_off_in_the_middle_is_told_and_leaves_no_half_file() {
     assert_eq!((run.code, run.stdout.as_str()), (0, "hello\n"), "{run:#?}");
 }
 
-#[test]
-fn a_disk_without_room_is_told_and_what_was_there_stays() {
+/// How to run a script that may mount disks; `None`, and told, where this user may not.
+fn mounting(test: &str) -> Option<&'static [&'static str]> {
     let wrap: &[&str] = if rustix::process::geteuid().is_root() {
         &["unshare", "-m"]
     } else {
         &["unshare", "-r", "-m"]
     };
-    let (env, id) = grown();
+    let env = TestEnv::new();
     let probe = script(&env, wrap, "mkdir -p disk && mount -t tmpfs -o size=64k tmpfs disk");
     if probe.code != 0 {
-        eprintln!("SKIPPED: a small disk in memory; this user may not make one: {}", probe.stderr);
-        return;
+        let why = format!("this user may not make a small disk in memory: {}", probe.stderr);
+        skip(&format!("full_disk::{test}"), &why);
+        return None;
     }
+    Some(wrap)
+}
+
+#[test]
+fn a_cache_on_a_read_only_disk_costs_nothing_but_time() {
+    let Some(wrap) = mounting("a_cache_on_a_read_only_disk_costs_nothing_but_time") else { return };
+    let (env, id) = grown();
+    env.ok(&format!("restore {id} {}", env.text("first")));
+    let run = script(
+        &env,
+        wrap,
+        &format!(
+            r#"set -eu
+        mount --bind cache cache && mount -o remount,bind,ro cache cache
+        ! touch cache/it 2>/dev/null
+        "$BIN" restore {id} second --skip-owners >/dev/null 2>&1; echo restore $?
+        cmp second/sub/b.bin src/sub/b.bin && echo same
+        "$BIN" snapshot create src >/dev/null 2>&1; echo create $?
+        "#
+        ),
+    );
+    assert_eq!(run.stdout, "restore 0\nsame\ncreate 0\n", "{run:#?}");
+}
+
+#[test]
+fn a_disk_without_room_is_told_and_what_was_there_stays() {
+    let Some(wrap) = mounting("a_disk_without_room_is_told_and_what_was_there_stays") else {
+        return;
+    };
+    let (env, id) = grown();
     // Owners are left alone: in a namespace of an ordinary user there is only one. Each step prints
     // its exit code; the checks run on the same disk.
     let run = script(
@@ -103,7 +137,7 @@ fn a_disk_without_room_is_told_and_what_was_there_stays() {
         cmp first/sub/b.bin src/sub/b.bin && echo same
         rm src/more*; "$BIN" snapshot create src >/dev/null 2>&1; echo again $?
         "$BIN" content verify --full >/dev/null 2>&1; echo verify $?
-        mount -t tmpfs -o size=128k tmpfs disk
+        mkdir -p disk && mount -t tmpfs -o size=128k tmpfs disk
         "$BIN" restore {id} disk --skip-owners --parallel=1 2>err2; echo target $?
         grep -o 'cannot restore sub/b.bin.*No space' err2 || cat err2
         find disk -name b.bin | wc -l
