@@ -51,9 +51,9 @@ xflags::xflags! {
             /// Keep the folder with everything in it, and say where it is.
             optional --keep
         }
-        /// Measure whole programs at whole work, beside other clients. Everything takes hours: choose.
+        /// Measure whole programs at whole work, beside others. Everything takes hours: choose.
         cmd bench {
-            /// What is measured: end-to-end, which is the default.
+            /// What is measured: end-to-end, which is the default, or micro: the work on each byte.
             optional --scenario scenario: String
             /// A client to compare with, as NAME=PATH: kopia, restic, rustic; may be repeated.
             repeated --against against: String

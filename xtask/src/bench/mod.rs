@@ -27,22 +27,36 @@ use report::{Combination, Results};
 use serde_json::json;
 use targets::Judgement;
 use tools::{Contender, POLICIES, Policy, Tool};
-use xshell::Shell;
+use xshell::{Shell, cmd};
 
 use crate::{
     flags,
     programs::{self, Scratch},
+    workspace,
 };
 
 /// How often everything is done, if nothing is said.
 const ROUNDS: usize = 3;
 
-/// Runs the scenario.
+/// Runs the scenario: one of whole programs, or benches of cargo's.
 pub fn run(sh: &Shell, flags: &flags::Bench) -> anyhow::Result<()> {
     match flags.scenario.as_deref().unwrap_or("end-to-end") {
         "end-to-end" => end_to_end(sh, flags),
-        other => bail!("--scenario {other}: there is end-to-end"),
+        "micro" => benches(sh, MICRO),
+        other => bail!("--scenario {other}: there are end-to-end, micro"),
     }
+}
+
+/// The work on each byte, by package and name of a bench of cargo's.
+const MICRO: &[(&str, &str)] = &[("kopia-format", "micro")];
+
+/// Runs benches of cargo's, one after the other.
+fn benches(sh: &Shell, benches: &[(&str, &str)]) -> anyhow::Result<()> {
+    let cargo = workspace::cargo();
+    for (package, bench) in benches {
+        cmd!(sh, "{cargo} bench --quiet --locked --package {package} --bench {bench}").run()?;
+    }
+    Ok(())
 }
 
 /// What is to be done, all of it known before anything is.
