@@ -55,7 +55,8 @@ xflags::xflags! {
         cmd bench {
             /// What is measured: end-to-end, which is the default, or micro: the work on each byte.
             optional --scenario scenario: String
-            /// A client to compare with, as NAME=PATH: kopia, restic, rustic; may be repeated.
+            /// A client to compare with, as NAME=PATH, of kopia, restic, rustic, and kopia-lite for
+            /// another build of it; may be repeated.
             repeated --against against: String
             /// Only these data sets, of small, big, tiny, kernel.
             optional --data data: String

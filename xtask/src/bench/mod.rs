@@ -201,7 +201,11 @@ impl Bench<'_> {
                     server: self.server,
                     folder: &folder.join("course"),
                 };
+                let begun = Instant::now();
                 let samples = course.run().map_err(|error| format!("{error:#}"));
+                let name = clients[which].name;
+                let seconds = begun.elapsed().as_secs_f64();
+                println!("round {}, {name}: {seconds:.1} s with everything", round + 1);
                 if let Err(error) = &samples {
                     println!("error: {error}");
                 }

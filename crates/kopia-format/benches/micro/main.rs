@@ -15,7 +15,7 @@ use kopia_format::{
     Cipher, Compressor, ContentHasher, ContentId, DirEntry, Directory, EntryKind, Index,
     IndexBuilder, IndexEntry, ObjectId, SplitterKind,
 };
-use timing::{Row, rate};
+use timing::rate;
 
 /// A content as large as those of the default splitter.
 const CONTENT: usize = 4 << 20;
@@ -28,8 +28,8 @@ fn main() {
     }
     let memory = memory();
     let (noise, prose) = (bytes::noise(CONTENT), bytes::prose(CONTENT));
-    println!("{}", Row::HEAD);
-    println!("{}", Row::limit("memory", "copy, larger than the caches", memory));
+    println!("{}", timing::HEAD);
+    println!("{}", timing::limit("memory", "copy, larger than the caches", memory));
     splitters(&noise, memory);
     hashes(&noise);
     compressors(&prose);
@@ -55,7 +55,7 @@ fn splitters(content: &[u8], memory: f64) {
                 rest = &rest[cut..];
             }
         });
-        println!("{}", Row::new("split", name, found, "memory", memory));
+        println!("{}", timing::bytes("split", name, found, "memory", memory));
     }
 }
 
@@ -84,7 +84,7 @@ fn hashes(content: &[u8]) {
         let found = rate(content.len(), || {
             black_box(hasher.hash(black_box(content)));
         });
-        println!("{}", Row::new("hash", name, found, limit, of));
+        println!("{}", timing::bytes("hash", name, found, limit, of));
     }
 }
 
@@ -118,7 +118,7 @@ fn compressors(content: &[u8]) {
         let found = rate(content.len(), || {
             black_box(compressor.compress(black_box(content)).unwrap());
         });
-        println!("{}", Row::new("compress", name, found, limit, of));
+        println!("{}", timing::bytes("compress", name, found, limit, of));
     }
 }
 
@@ -140,12 +140,12 @@ fn ciphers(content: &[u8]) {
         let sealed = rate(content.len(), || {
             black_box(cipher.seal(&[9; 16], [5; 12], black_box(content)));
         });
-        println!("{}", Row::new("seal", name, sealed, "ring, in place", limit));
+        println!("{}", timing::bytes("seal", name, sealed, "ring, in place", limit));
         let stored = cipher.seal(&[9; 16], [5; 12], content);
         let opened = rate(content.len(), || {
             black_box(cipher.open(&[9; 16], black_box(&stored)).unwrap());
         });
-        println!("{}", Row::new("open", name, opened, "ring, in place", limit));
+        println!("{}", timing::bytes("open", name, opened, "ring, in place", limit));
     }
 }
 
@@ -186,7 +186,7 @@ fn index() {
                 black_box(index.find(id).unwrap());
             });
         });
-        println!("{}", Row::calls("find", name, found, "hash map", limit));
+        println!("{}", timing::calls("find", name, found, "hash map", limit));
     }
 }
 
@@ -214,7 +214,7 @@ fn directory() {
     let written = rate(bytes.len(), || {
         black_box(black_box(&directory).to_bytes());
     });
-    println!("{}", Row::new("directory", "to bytes", written, "serde_json, a value", limit));
+    println!("{}", timing::bytes("directory", "to bytes", written, "serde_json, a value", limit));
     let limit = rate(bytes.len(), || {
         let skipped: serde::de::IgnoredAny = serde_json::from_slice(black_box(&bytes)).unwrap();
         black_box(skipped);
@@ -222,5 +222,5 @@ fn directory() {
     let parsed = rate(bytes.len(), || {
         black_box(Directory::parse(black_box(&bytes)).unwrap());
     });
-    println!("{}", Row::new("directory", "parse", parsed, "serde_json, skipped", limit));
+    println!("{}", timing::bytes("directory", "parse", parsed, "serde_json, skipped", limit));
 }

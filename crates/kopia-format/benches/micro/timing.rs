@@ -25,33 +25,28 @@ pub fn rate(things: usize, mut job: impl FnMut()) -> f64 {
     things as f64 / runs[RUNS / 2].as_secs_f64()
 }
 
-/// One job, and its limit.
-pub struct Row;
+/// Above the rows.
+pub const HEAD: &str = "job        of                                  is  \
+                        limit                            it is  part";
 
-impl Row {
-    /// Above the rows.
-    pub const HEAD: &str = "job        of                                  is  \
-                            limit                                is  part";
+/// One job and its limit, as rates in bytes.
+pub fn bytes(job: &str, of: &str, is: f64, limit: &str, limit_is: f64) -> String {
+    row([job, of, limit], [is, limit_is].map(mib), is / limit_is)
+}
 
-    /// Rates in bytes.
-    pub fn new(job: &str, of: &str, is: f64, limit: &str, limit_is: f64) -> String {
-        Self::row([job, of, limit], [is, limit_is].map(mib), is / limit_is)
-    }
+/// One job and its limit, as rates in calls.
+pub fn calls(job: &str, of: &str, is: f64, limit: &str, limit_is: f64) -> String {
+    let mega = |rate: f64| format!("{:.2} M/s", rate / 1e6);
+    row([job, of, limit], [is, limit_is].map(mega), is / limit_is)
+}
 
-    /// Rates in calls.
-    pub fn calls(job: &str, of: &str, is: f64, limit: &str, limit_is: f64) -> String {
-        let mega = |rate: f64| format!("{:.2} M/s", rate / 1e6);
-        Self::row([job, of, limit], [is, limit_is].map(mega), is / limit_is)
-    }
+/// A limit by itself, as a rate in bytes.
+pub fn limit(job: &str, of: &str, is: f64) -> String {
+    format!("{job:10} {of:30} {:>12}", mib(is))
+}
 
-    /// A limit by itself.
-    pub fn limit(job: &str, of: &str, is: f64) -> String {
-        format!("{job:10} {of:30} {:>12}", mib(is))
-    }
-
-    fn row([job, of, limit]: [&str; 3], [is, limit_is]: [String; 2], part: f64) -> String {
-        format!("{job:10} {of:30} {is:>12}  {limit:22} {limit_is:>12}  {part:>4.2}")
-    }
+fn row([job, of, limit]: [&str; 3], [is, limit_is]: [String; 2], part: f64) -> String {
+    format!("{job:10} {of:30} {is:>12}  {limit:22} {limit_is:>12}  {part:>4.2}")
 }
 
 fn mib(rate: f64) -> String {
