@@ -46,7 +46,8 @@ fn memory() -> f64 {
 }
 
 fn splitters(content: &[u8], memory: f64) {
-    for name in ["FIXED-4M", "DYNAMIC-4M-BUZHASH", "DYNAMIC-4M-RABINKARP"] {
+    // FIXED looks at no byte: there is nothing to measure.
+    for name in ["DYNAMIC-4M-BUZHASH", "DYNAMIC-4M-RABINKARP"] {
         let kind = SplitterKind::parse(name).unwrap();
         let mut splitter = kind.new_splitter();
         let found = rate(content.len(), || {
