@@ -81,7 +81,7 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, env = "KOPIA_USE_KEYRING")]
     pub use_keyring: bool,
 
-    /// Working memory for what is on its way, such as 256MiB; 32MiB at least.
+    /// Working memory for what is on its way, such as 256MiB; 64MiB at least.
     #[arg(long, global = true, value_name = "BYTES", default_value = "128MiB",
         value_parser = memory_limit)]
     pub memory_limit: u64,
@@ -91,14 +91,14 @@ pub struct Globals {
     pub storage_config_extra_keys: ExtraKeys,
 }
 
-/// With less, one pack and the longest piece of a file would not be in memory together.
-const MEMORY_LIMIT_MIN: u64 = 32 << 20;
+/// Making the key of the password takes as much.
+const MEMORY_LIMIT_MIN: u64 = 64 << 20;
 
 fn memory_limit(text: &str) -> Result<u64, String> {
     let bytes = size::parse(text).ok().and_then(|bytes| u64::try_from(bytes).ok());
     match bytes {
         Some(bytes) if bytes >= MEMORY_LIMIT_MIN => Ok(bytes),
-        Some(_) => Err("it must be 32MiB at least".to_owned()),
+        Some(_) => Err("it must be 64MiB at least".to_owned()),
         None => Err("it must be a number of bytes, such as 256MiB".to_owned()),
     }
 }
