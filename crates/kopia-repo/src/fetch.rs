@@ -1,233 +1,125 @@
 //! Reading by plan: each range with one request, each content opened as it comes.
+//!
+//! [`fetch_each`](Repository::fetch_each) hands contents over where they are opened: one job, on one
+//! thread, takes a run of neighbouring contents from sealed bytes to wherever they go.
+//! [`fetch_all`](Repository::fetch_all) gives them as a stream.
+//!
+//! Memory is granted before it is filled: for a range before it is fetched, for what is opened of it
+//! before it is opened. These are two budgets, so that whoever holds a range may wait for the
+//! second, which nobody holds who waits for anything.
 
-use std::sync::{Arc, OnceLock};
+mod each;
+mod range;
+mod stream;
 
-use blob_core::{BlobError, ReadRange};
 use bytes::Bytes;
-use dataplane::task;
-use futures::{Stream, StreamExt, stream};
+use dataplane::Budget;
 use kopia_format::{ContentId, index::IndexEntry};
 
-use crate::{
-    PackReads, RangeRead, ReadPlan, RepoError, Repository, Result, contents::read::read_error,
-    read_plan::PlannedContent, state::blob_id,
-};
+use crate::{OpenOptions, RepoError, Result, read_plan::RangeRead};
 
-/// Contents of one pack that are read by themselves at once.
-const EACH_AT_ONCE: usize = 4;
+pub use each::TakeContents;
 
 /// A content and its bytes, or why they can't be had.
 pub type Fetched = (ContentId, Result<Bytes>);
 
-/// Where bytes may come from.
+/// Where the bytes of a plan may come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub enum FetchFrom {
     /// The cache, where there is one and it has them.
     Anywhere,
-    /// The storage, whatever the cache has.
+    /// The storage, whatever the cache has: for who wants to know whether the storage has them.
     Storage,
 }
 
-impl Repository {
-    /// Fetches one range and opens every content in it. A content that is damaged doesn't hold up
-    /// the others.
-    pub async fn fetch(&self, pack: &PackReads, range: &RangeRead) -> Vec<Fetched> {
-        self.fetch_from(Origin::Anywhere, pack, range).await
+/// Shares of the memory, in 128ths: ranges as they were fetched, contents as they were opened. What
+/// writes takes other shares; whoever reads by plan mostly does not write.
+const RANGE_SHARE: u64 = 48;
+const OPENED_SHARE: u64 = 24;
+/// Contents are opened by runs of so many plain bytes, or of so many contents.
+const RUN_BYTES: u64 = 1 << 20;
+const RUN_CONTENTS: usize = 1024;
+
+/// The memory that all reading by plan shares.
+pub(crate) struct FetchMemory {
+    ranges: Budget,
+    opened: Budget,
+}
+
+impl FetchMemory {
+    pub(crate) fn of(options: &OpenOptions) -> Self {
+        let share = |parts: u64| Budget::new((options.memory_bytes_max / 128 * parts).max(1 << 20));
+        Self { ranges: share(RANGE_SHARE), opened: share(OPENED_SHARE) }
     }
 
-    async fn fetch_from(&self, from: Origin, pack: &PackReads, range: &RangeRead) -> Vec<Fetched> {
-        let entries: Vec<_> = range.contents.iter().map(|c| c.as_entry(&pack.pack)).collect();
-        match self.fetch_range(from, pack, range).await {
-            Ok(bytes) => self.open_all(from, range, &entries, &bytes).await,
-            Err(Failure::Each) => self.read_each(from, &entries).await,
-            Err(Failure::All(error)) => {
-                entries.iter().map(|entry| (entry.id, Err(about(entry, &error)))).collect()
-            }
-        }
-    }
-
-    /// Reads each by itself. The first one goes ahead: it may bring a whole pack into the cache.
-    /// When the storage fails, the contents after that are not asked for: each request is tried
-    /// many times, and an outage would use up what all requests may be tried again.
-    async fn read_each(&self, from: Origin, entries: &[IndexEntry]) -> Vec<Fetched> {
-        let outage = OnceLock::new();
-        let mut reads = Vec::with_capacity(entries.len());
-        for entry in entries {
-            reads.push(self.read_unless(&outage, from, entry));
-        }
-        let mut reads = reads.into_iter();
-        let mut all = Vec::with_capacity(entries.len());
-        if let Some(first) = reads.next() {
-            all.push(first.await);
-        }
-        let mut rest = stream::iter(reads).buffered(EACH_AT_ONCE);
-        while let Some(read) = rest.next().await {
-            all.push(read);
-        }
-        all
-    }
-
-    async fn read_unless(
-        &self,
-        outage: &OnceLock<RepoError>,
-        from: Origin,
-        entry: &IndexEntry,
-    ) -> Fetched {
-        if let Some(error) = outage.get() {
-            return (entry.id, Err(about(entry, error)));
-        }
-        let read = self.read_from(from, entry).await;
-        if let Err(error) = &read
-            && !is_of_one_content(error)
-        {
-            // Another one may have set it: one is enough.
-            let _ = outage.set(about(entry, error));
-        }
-        (entry.id, read)
-    }
-
-    async fn read_from(&self, from: Origin, entry: &IndexEntry) -> Result<Bytes> {
-        match from {
-            Origin::Anywhere => self.shared().read_entry(entry).await,
-            Origin::Storage => self.shared().read_stored(entry).await,
-        }
-    }
-
-    /// Fetches all that `plan` names, a few ranges at a time, and gives the contents as they come.
-    /// Whoever doesn't take them holds up the fetching.
-    pub fn fetch_all<'a>(&'a self, plan: &'a ReadPlan) -> impl Stream<Item = Fetched> + Send + 'a {
-        self.fetch_all_from(Origin::Anywhere, plan)
-    }
-
-    /// Like [`fetch_all`](Self::fetch_all), but from the storage whatever the cache has: for who
-    /// wants to know whether the storage still has it.
-    pub fn fetch_all_stored<'a>(
-        &'a self,
-        plan: &'a ReadPlan,
-    ) -> impl Stream<Item = Fetched> + Send + 'a {
-        self.fetch_all_from(Origin::Storage, plan)
-    }
-
-    fn fetch_all_from<'a>(
-        &'a self,
-        from: Origin,
-        plan: &'a ReadPlan,
-    ) -> impl Stream<Item = Fetched> + Send + 'a {
-        let reads = plan.packs.iter().flat_map(|pack| pack.ranges.iter().map(move |r| (pack, r)));
-        let missing = plan.missing.iter();
-        let missing = missing.map(|id| (*id, Err(RepoError::ContentNotFound { id: *id })));
-        stream::iter(missing).chain(
-            stream::iter(reads)
-                .map(move |(pack, range)| {
-                    let repository = self.clone();
-                    let (pack, range) = (pack.without_ranges(), range.clone());
-                    // Read ahead, polled or not.
-                    task::owned(async move { repository.fetch_from(from, &pack, &range).await })
-                })
-                .buffer_unordered(self.ranges_at_once())
-                .flat_map(stream::iter),
-        )
-    }
-
-    /// So many ranges that all of them fit into the memory for chunks.
-    fn ranges_at_once(&self) -> usize {
-        let fitting = self.budget().capacity() / crate::read_plan::RANGE_BYTES_MAX;
-        usize::try_from(fitting).unwrap_or(usize::MAX).clamp(2, self.shared().requests_max().max(2))
-    }
-
-    async fn fetch_range(
-        &self,
-        from: Origin,
-        pack: &PackReads,
-        range: &RangeRead,
-    ) -> Result<Bytes, Failure> {
-        self.shared().format.ensure_fresh().await.map_err(Failure::All)?;
-        let cached = range.contents.len() == 1 || pack.pack.starts_with('q');
-        if from == Origin::Anywhere && cached && self.cache().is_some() {
-            // One content is read through the cache; a metadata pack is fetched whole anyway.
-            return Err(Failure::Each);
-        }
-        let id = blob_id(&pack.pack).map_err(Failure::All)?;
-        let wanted = ReadRange::Bytes { offset: range.offset, length: range.length };
-        match self.storage().get(&id, wanted).await {
-            Ok(bytes) => {
-                self.shared().meters.fetched(bytes.len());
-                Ok(bytes)
-            }
-            // What lies before the end of a pack that was cut is still to be had.
-            Err(BlobError::InvalidRange { .. }) => Err(Failure::Each),
-            Err(error) => Err(Failure::All(error.into())),
-        }
-    }
-
-    async fn open_all(
-        &self,
-        from: Origin,
-        range: &RangeRead,
-        entries: &[IndexEntry],
-        bytes: &Bytes,
-    ) -> Vec<Fetched> {
-        let opened = entries.iter().map(|entry| async move {
-            match slice_of(range, entry, bytes) {
-                Some(sealed) => (entry.id, self.shared().decode(entry, sealed).await),
-                // A plan may come from a file that somebody edited.
-                None => (entry.id, self.read_from(from, entry).await),
-            }
-        });
-        futures::future::join_all(opened).await
+    /// The longest range that leaves room for a second one, in bytes.
+    pub(crate) fn range_bytes(&self) -> u64 {
+        self.ranges.capacity() / 2
     }
 }
 
+/// Bytes that opening one content fills at most at once: what was decrypted, and what that was
+/// decompressed to.
+fn opened_bytes(entry: &IndexEntry) -> u64 {
+    let plain = u64::from(entry.original_length);
+    plain + if entry.compression == 0 { 0 } else { u64::from(entry.packed_length) }
+}
+
+/// Neighbouring contents, cut into runs that are worth a job.
+fn runs(mut entries: Vec<IndexEntry>) -> Vec<Vec<IndexEntry>> {
+    let mut runs = Vec::new();
+    while !entries.is_empty() {
+        let mut bytes = 0;
+        let enough = |entry: &IndexEntry| {
+            bytes += u64::from(entry.original_length);
+            bytes >= RUN_BYTES
+        };
+        let count = entries.iter().position(enough).map_or(entries.len(), |last| last + 1);
+        let rest = entries.split_off(count.min(RUN_CONTENTS));
+        runs.push(std::mem::replace(&mut entries, rest));
+    }
+    runs
+}
+
+/// The part of a fetched range that is a content; `None` if it lies elsewhere: a plan may come from
+/// a file that somebody edited.
 fn slice_of(range: &RangeRead, entry: &IndexEntry, bytes: &Bytes) -> Option<Bytes> {
     let from = usize::try_from(u64::from(entry.offset).checked_sub(range.offset)?).ok()?;
     let to = from.checked_add(entry.packed_length as usize)?;
     (to <= bytes.len()).then(|| bytes.slice(from..to))
 }
 
-/// Why a range was not fetched whole.
-enum Failure {
-    /// Each content is to be read by itself.
-    Each,
-    /// The same is true of every content.
-    All(RepoError),
+fn missing(id: ContentId) -> Fetched {
+    (id, Err(RepoError::ContentNotFound { id }))
 }
 
-/// Does it say nothing about other contents of the pack?
-fn is_of_one_content(error: &RepoError) -> bool {
-    matches!(
-        error,
-        RepoError::ContentNotFound { .. }
-            | RepoError::ContentDamaged { .. }
-            | RepoError::PackTruncated { .. }
-    )
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// What befell a whole pack, as the error of one content.
-fn about(entry: &IndexEntry, error: &RepoError) -> RepoError {
-    match (error.again(), blob_id(&entry.pack)) {
-        (RepoError::Blob(error), Ok(pack)) => read_error(error, entry, &pack),
-        (RepoError::PackMissing { pack, .. }, _) => RepoError::PackMissing { id: entry.id, pack },
-        (RepoError::ContentArchived { pack, class, state, .. }, _) => {
-            RepoError::ContentArchived { id: entry.id, pack, class, state }
-        }
-        (other, _) => other,
-    }
-}
+    use super::*;
 
-impl PlannedContent {
-    /// The entry that it was planned from, as far as reading needs it.
-    pub(crate) fn as_entry(&self, pack: &str) -> IndexEntry {
+    fn entry(length: u32) -> IndexEntry {
         IndexEntry {
-            id: self.id,
-            pack: Arc::from(pack),
-            offset: self.offset,
-            packed_length: self.packed_length,
-            original_length: self.original_length,
+            id: ContentId::new(None, &[1; 16]).unwrap(),
+            pack: Arc::from("p1"),
+            offset: 0,
+            packed_length: length,
+            original_length: length,
             timestamp: 0,
             deleted: false,
-            format_version: 0,
-            compression: self.compression,
-            encryption_key_id: self.encryption_key_id,
+            format_version: 3,
+            compression: 0,
+            encryption_key_id: 0,
         }
+    }
+
+    #[test]
+    fn runs_are_worth_a_job_and_no_longer() {
+        let lengths = |runs: Vec<Vec<IndexEntry>>| runs.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(lengths(runs(vec![entry(4 << 20); 3])), [1, 1, 1]);
+        assert_eq!(lengths(runs(vec![entry(100); 2_000])), [1024, 976]);
+        assert_eq!(lengths(runs(vec![entry(300 << 10); 9])), [4, 4, 1]);
+        assert!(runs(Vec::new()).is_empty());
     }
 }

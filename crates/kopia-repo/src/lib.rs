@@ -53,7 +53,7 @@ pub use blob_core::Timestamp;
 pub use cache::{Cache, CacheKindUsage};
 pub use contents::{flush::FlushReport, write::NewContent};
 pub use error::{RepoError, Result};
-pub use fetch::Fetched;
+pub use fetch::{FetchFrom, Fetched, TakeContents};
 pub use index::{Deleted, EntryFilter, IndexView};
 pub use kopia_format::{index::IndexEntry, manifest::ManifestEntry};
 pub use manifests::Manifests;

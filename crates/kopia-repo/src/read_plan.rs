@@ -6,7 +6,7 @@
 //! [`GAP_BYTES_MAX`], as long as gaps don't waste more than a tenth of what a pack's reads take.
 //! Each needed byte is fetched once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{collections::HashMap, sync::Arc};
 
 use blob_core::{BlobMeta, ReadState};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,8 +19,11 @@ use crate::{Repository, Result, index::refresh::list};
 pub const GAP_BYTES_MAX: u64 = 256 << 10;
 /// Of what is fetched from a pack, at most one part in so many lies in gaps.
 const WASTE_PART: u64 = 10;
-/// No range is longer, so that ranges can be fetched in bounded memory.
-pub const RANGE_BYTES_MAX: u64 = 16 << 20;
+/// No range is longer, so that ranges can be fetched in bounded memory. A pack of the default size
+/// (20 MiB, and up to one content more) is one range.
+pub const RANGE_BYTES_MAX: u64 = 32 << 20;
+/// What is longer is cut into ranges of about this length, of which two fit into the memory.
+const LONG_RANGE_BYTES: u64 = 20 << 20;
 /// Up to so many packs are listed one by one.
 const PACKS_LISTED_SINGLY: usize = 16;
 
@@ -86,7 +89,7 @@ pub struct PackReads {
 /// What has to be read to get some contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadPlan {
-    /// The packs, by name.
+    /// The packs, in the order in which something of them was asked for first.
     pub packs: Vec<PackReads>,
     /// Contents that no index knows.
     pub missing: Vec<ContentId>,
@@ -96,10 +99,6 @@ impl PackReads {
     /// Bytes that will be fetched.
     pub fn bytes(&self) -> u64 {
         self.ranges.iter().map(|range| range.length).sum()
-    }
-
-    pub(crate) fn without_ranges(&self) -> Self {
-        Self { pack: self.pack.clone(), class: self.class.clone(), ranges: Vec::new(), ..*self }
     }
 
     /// Must it be thawed first, or is it being thawed?
@@ -112,11 +111,21 @@ impl ReadPlan {
     /// A plan for these entries, without any knowledge of the packs. An entry given twice is read
     /// once.
     pub fn of_entries(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
-        let mut packs: BTreeMap<String, BTreeMap<(u32, ContentId), PlannedContent>> =
-            BTreeMap::new();
+        Self::of_entries_within(entries, LONG_RANGE_BYTES)
+    }
+
+    /// The same, in ranges that are cut to about `long` bytes where they would be longer than
+    /// [`RANGE_BYTES_MAX`] or twice as long.
+    fn of_entries_within(entries: impl IntoIterator<Item = IndexEntry>, long: u64) -> Self {
+        let mut numbers: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut packs: Vec<(String, Vec<PlannedContent>)> = Vec::new();
         for entry in entries {
-            let contents = packs.entry(entry.pack.as_ref().to_owned()).or_default();
-            contents.entry((entry.offset, entry.id)).or_insert_with(|| PlannedContent {
+            let number = numbers.get(&entry.pack).copied().unwrap_or_else(|| {
+                packs.push((entry.pack.to_string(), Vec::new()));
+                numbers.insert(entry.pack.clone(), packs.len() - 1);
+                packs.len() - 1
+            });
+            packs[number].1.push(PlannedContent {
                 id: entry.id,
                 offset: entry.offset,
                 packed_length: entry.packed_length,
@@ -125,12 +134,11 @@ impl ReadPlan {
                 encryption_key_id: entry.encryption_key_id,
             });
         }
-        let packs = packs.into_iter().map(|(pack, contents)| PackReads {
-            pack,
-            size: None,
-            class: None,
-            state: PackState::Unknown,
-            ranges: merged(contents.into_values()),
+        let packs = packs.into_iter().map(|(pack, mut contents)| {
+            contents.sort_unstable_by_key(|content| (content.offset, content.id));
+            contents.dedup_by_key(|content| (content.offset, content.id));
+            let ranges = merged(contents, long);
+            PackReads { pack, size: None, class: None, state: PackState::Unknown, ranges }
         });
         Self { packs: packs.collect(), missing: Vec::new() }
     }
@@ -179,8 +187,7 @@ impl ReadPlan {
 }
 
 /// Ranges over contents of one pack that come in the order of their offsets.
-fn merged(contents: impl Iterator<Item = PlannedContent>) -> Vec<RangeRead> {
-    let contents: Vec<_> = contents.collect();
+fn merged(contents: Vec<PlannedContent>, long: u64) -> Vec<RangeRead> {
     let wanted: u64 = contents.iter().map(|content| u64::from(content.packed_length)).sum();
     let mut waste_left = wanted / WASTE_PART;
     let mut ranges: Vec<RangeRead> = Vec::new();
@@ -190,17 +197,42 @@ fn merged(contents: impl Iterator<Item = PlannedContent>) -> Vec<RangeRead> {
         if let Some(range) = ranges.last_mut() {
             let end = range.offset + range.length;
             let gap = from.saturating_sub(end);
-            let together = to.max(end) - range.offset;
-            if gap <= GAP_BYTES_MAX.min(waste_left) && together <= RANGE_BYTES_MAX {
+            if gap <= GAP_BYTES_MAX.min(waste_left) {
                 waste_left -= gap;
-                range.length = together;
+                range.length = to.max(end) - range.offset;
                 range.contents.push(content);
                 continue;
             }
         }
         ranges.push(RangeRead { offset: from, length, contents: vec![content] });
     }
-    ranges
+    let most = RANGE_BYTES_MAX.min(long * 2);
+    if ranges.iter().all(|range| range.length <= most) {
+        return ranges;
+    }
+    ranges.into_iter().flat_map(|range| cut(range, most, long)).collect()
+}
+
+/// A range, or parts of it of about equal length if it is longer than `most`. Each is as long as
+/// its last content makes it.
+fn cut(range: RangeRead, most: u64, long: u64) -> Vec<RangeRead> {
+    if range.length <= most {
+        return vec![range];
+    }
+    let part = range.length.div_ceil(range.length.div_ceil(long));
+    let mut parts: Vec<RangeRead> = Vec::new();
+    for content in range.contents {
+        let (from, length) = (u64::from(content.offset), u64::from(content.packed_length));
+        let to = from + length;
+        match parts.last_mut() {
+            Some(last) if last.length < part && to - last.offset <= most => {
+                last.length = last.length.max(to - last.offset);
+                last.contents.push(content);
+            }
+            _ => parts.push(RangeRead { offset: from, length, contents: vec![content] }),
+        }
+    }
+    parts
 }
 
 impl Repository {
@@ -221,12 +253,19 @@ impl Repository {
                 None => missing.push(id),
             }
         }
-        let mut plan = ReadPlan::of_entries(entries);
+        let mut plan = self.plan_entries(entries);
         plan.missing = missing;
         if self.storage().archive().is_some() {
             self.settle_plan(&mut plan).await?;
         }
         Ok(plan)
+    }
+
+    /// A plan for these entries, in ranges that fit into this repository's memory, without any
+    /// knowledge of the packs. An entry given twice is read once.
+    pub fn plan_entries(&self, entries: impl IntoIterator<Item = IndexEntry>) -> ReadPlan {
+        let long = LONG_RANGE_BYTES.min(self.shared().fetching.range_bytes());
+        ReadPlan::of_entries_within(entries, long)
     }
 
     /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of
@@ -238,6 +277,7 @@ impl Repository {
         let mut prefixes: Vec<String> = plan.packs.iter().map(|pack| pack.pack.clone()).collect();
         if prefixes.len() > PACKS_LISTED_SINGLY {
             prefixes.iter_mut().for_each(|name| name.truncate(1));
+            prefixes.sort_unstable();
             prefixes.dedup();
         }
         let lists: Vec<_> = prefixes.iter().map(|prefix| list(self.storage(), prefix)).collect();
@@ -253,8 +293,6 @@ impl Repository {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn entry(pack: &str, number: u8, offset: u32, packed_length: u32) -> IndexEntry {
@@ -289,7 +327,7 @@ mod tests {
         ]);
         assert_eq!(
             shape(&plan),
-            [vec![(32, 100, 1)], vec![(32, 1_100_000, 2), (3_000_000, 50_000, 1)]]
+            [vec![(32, 1_100_000, 2), (3_000_000, 50_000, 1)], vec![(32, 100, 1)]]
         );
         assert_eq!((plan.bytes(), plan.requests(), plan.content_count()), (1_150_100, 3, 4));
     }
@@ -309,10 +347,19 @@ mod tests {
     }
 
     #[test]
-    fn a_range_never_grows_beyond_what_memory_is_planned_for() {
-        let big = (0..10).map(|n| entry("p1", n, 32 + u32::from(n) * 8_000_000, 8_000_000));
+    fn a_default_pack_is_one_range_and_a_long_one_is_cut_evenly() {
+        let pack = |contents: u8| {
+            (0..contents).map(|n| entry("p1", n, 32 + u32::from(n) * 4_000_000, 4_000_000))
+        };
+        let lengths = |contents| -> Vec<u64> {
+            let plan = ReadPlan::of_entries(pack(contents));
+            plan.packs[0].ranges.iter().map(|range| range.length).collect()
+        };
+        assert_eq!(lengths(6), [24_000_000]);
+        assert_eq!(lengths(30), [20_000_000; 6]);
+        let big = (0..10).map(|n| entry("p1", n, 32 + u32::from(n) * 16_000_000, 16_000_000));
         let plan = ReadPlan::of_entries(big);
         assert!(plan.packs[0].ranges.iter().all(|range| range.length <= RANGE_BYTES_MAX));
-        assert_eq!(plan.requests(), 5);
+        assert_eq!(plan.bytes(), 160_000_000);
     }
 }

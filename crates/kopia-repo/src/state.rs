@@ -7,8 +7,8 @@ use dataplane::{Budget, CpuPool, limits};
 use kopia_format::{cipher::NONCE_LEN, codec::ItemCodec};
 
 use crate::{
-    Cache, Env, OpenOptions, RepoError, Result, format_state::FormatState, index::CommittedIndex,
-    manifests::ManifestCache, stats::Meters,
+    Cache, Env, OpenOptions, RepoError, Result, fetch::FetchMemory, format_state::FormatState,
+    index::CommittedIndex, manifests::ManifestCache, stats::Meters,
 };
 
 /// The interior of a [`Repository`](crate::Repository).
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub cpu: CpuPool,
     /// For chunks on their way from a reader to a pack.
     pub budget: Budget,
+    /// For reading by plan.
+    pub fetching: FetchMemory,
     pub meters: Meters,
     pub manifests: ManifestCache,
 }

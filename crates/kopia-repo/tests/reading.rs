@@ -14,8 +14,8 @@ use common::{create_with, fresh, ids, noise, reopen, secret, text};
 use futures::StreamExt;
 use kopia_format::{ContentId, ObjectId};
 use kopia_repo::{
-    CacheOptions, CreateOptions, ObjectOptions, OpenOptions, PackState, ReadPlan, RepoError,
-    Repository, VerifyEvent, VerifyOptions,
+    CacheOptions, CreateOptions, FetchFrom, Fetched, ObjectOptions, OpenOptions, PackState,
+    ReadPlan, RepoError, Repository, VerifyEvent, VerifyOptions,
 };
 
 fn caching(folder: &std::path::Path) -> OpenOptions {
@@ -312,4 +312,62 @@ async fn without_a_cache_folder_the_storage_is_asked() {
     assert!(repository.cache().is_none());
     assert_eq!(repository.content(&folders[3]).await.unwrap(), noise(3, 2_000));
     assert_eq!(repository.manifests().all().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contents_are_handed_over_where_they_are_opened() {
+    let (_, counting, folders, files) = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = "00000000000000000000000000000000".parse().unwrap();
+    let wanted: Vec<_> = files.iter().chain(&folders).copied().chain([unknown]).collect();
+    let options = caching(folder.path());
+    let cached = Repository::open(counting.clone(), &secret("fixture"), options).await.unwrap();
+    let plain = reopen(counting.clone()).await;
+    // The second time out of the cache.
+    for (repository, gets) in [(&plain, 2), (&cached, 2), (&cached, 1)] {
+        let plan = repository.read_plan(wanted.iter().copied()).await.unwrap();
+        let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let take = {
+            let taken = taken.clone();
+            move |contents: &mut dyn Iterator<Item = Fetched>| {
+                taken.lock().unwrap().extend(contents);
+                Ok::<(), ()>(())
+            }
+        };
+        counting.clear();
+        let stop = std::future::pending();
+        repository.fetch_each(FetchFrom::Anywhere, &plan, 3, stop, take).await.unwrap();
+        assert_eq!(counting.count(Operation::Get), gets);
+        let taken = std::mem::take(&mut *taken.lock().unwrap());
+        assert_eq!(taken.len(), 41);
+        for (id, bytes) in taken {
+            match files.iter().position(|file| *file == id) {
+                Some(number) => assert_eq!(bytes.unwrap(), noise(number as u64, 30_000)),
+                None if id == unknown => assert!(bytes.is_err()),
+                None => assert_eq!(bytes.unwrap().len(), 2_000),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_more_or_stops_is_not_asked_again() {
+    let (_, counting, _, files) = filled().await;
+    let repository = reopen(counting.clone()).await;
+    let plan = repository.read_plan(files.iter().copied()).await.unwrap();
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let take = {
+        let count = count.clone();
+        move |contents: &mut dyn Iterator<Item = Fetched>| {
+            count.fetch_add(contents.take(3).count(), std::sync::atomic::Ordering::Relaxed);
+            Err("enough")
+        }
+    };
+    let stop = std::future::pending();
+    let ended = repository.fetch_each(FetchFrom::Storage, &plan, 1, stop, take).await;
+    assert_eq!((ended, count.load(std::sync::atomic::Ordering::Relaxed)), (Err("enough"), 3));
+    let none = |_: &mut dyn Iterator<Item = Fetched>| Ok(());
+    let stop = std::future::ready("stopped");
+    let ended = repository.fetch_each(FetchFrom::Storage, &plan, 1, stop, none).await;
+    assert!(ended.is_ok() || ended == Err("stopped"));
 }

@@ -49,11 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let options = RestoreOptions::default();
     let plan = RestorePlan::of(&repo, &root, Some(&target), &options).await?;
-    println!(
-        "{} bytes will be fetched with {} requests",
-        plan.reads.bytes(),
-        plan.reads.requests()
-    );
+    println!("{} bytes will be fetched with {} requests", plan.fetched_bytes, plan.requests);
     let (sink, stop) = (Arc::new(restore::Silent), CancellationToken::new());
     let report = plan.run(&repo, &target, &options, sink, &stop).await?;
     println!("{} files are in {}", report.files, target.display());

@@ -24,6 +24,7 @@ pub mod source;
 pub mod tree;
 pub mod upload;
 pub mod verify;
+mod walk;
 
 pub use error::{Result, SnapshotError};
 

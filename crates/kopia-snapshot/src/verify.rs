@@ -5,28 +5,33 @@
 //! long enough for it; for that a folder may be read from the cache. A share of both can be read in
 //! full besides, and then from the storage, whatever the cache has
 //! (docs/format/07-upload-restore.md §7).
+//!
+//! The walk goes down first and holds the folders that it is in; files are looked at by batches.
+//! What grows with the tree is the set of objects that were met, some 40 bytes each, and the names
+//! of the packs.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, TryStreamExt};
 use kopia_format::{
     ContentId, ObjectId,
-    directory::{DirEntry, EntryKind},
+    directory::{DirEntry, Directory},
 };
-use kopia_repo::{IndexView, ObjectChunk, RepoError, Repository};
+use kopia_repo::{FetchFrom, Fetched, IndexView, ObjectChunk, RepoError, Repository};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Result, SnapshotError},
-    tree::{Lists, read_directories, read_lists},
+    tree::{Lists, read_lists},
+    walk::Directories,
 };
 
-/// Entries that are looked at in one go, for each degree of parallelism: their folders are read
-/// together.
-const WALK_BATCH: usize = 512;
+/// Files that are looked at in one go, for each degree of parallelism: their lists of pieces are
+/// read together.
+const FILE_BATCH: usize = 512;
 /// Contents that are read in one go.
 const READ_BATCH: usize = 20_000;
 
@@ -37,7 +42,7 @@ pub struct VerifyOptions {
     pub files_percent: f64,
     /// End after so many problems; 0 = never.
     pub errors_max: usize,
-    /// How many hundreds of folders are read together.
+    /// How many hundreds of files are looked at together; threads that read in full.
     pub parallel: usize,
 }
 
@@ -121,20 +126,8 @@ pub async fn verify(
             stats.expected_total_bytes += summary.size;
         }
     }
-    let mut level: Vec<_> = roots.to_vec();
-    while !level.is_empty() && !run.is_full() {
-        if stop.is_cancelled() {
-            return Err(SnapshotError::Stopped);
-        }
-        // Folders are read a batch at a time and taken from the end, which keeps the list short.
-        let batch = WALK_BATCH * options.parallel.max(1);
-        let batch = level.split_off(level.len().saturating_sub(batch));
-        run.walk(batch, &mut level).await?;
-        if run.to_read.len() >= READ_BATCH {
-            run.read_files().await?;
-        }
-    }
-    run.read_files().await?;
+    run.walk(roots, stop).await?;
+    run.read_files(stop).await?;
     Ok(run.report)
 }
 
@@ -184,24 +177,93 @@ impl Run<'_> {
         self.report.problems.last_mut()
     }
 
-    /// Looks at a batch of entries and adds what is below its folders to `next`.
-    async fn walk(
-        &mut self,
-        batch: Vec<(String, DirEntry)>,
-        next: &mut Vec<(String, DirEntry)>,
-    ) -> Result<()> {
-        let lists = read_lists(self.repo, batch.iter().map(|(_, entry)| entry.object)).await?;
-        let mut folders = Vec::new();
-        for (path, entry) in batch {
-            if !self.seen.insert(entry.object) {
+    async fn walk(&mut self, roots: &[(String, DirEntry)], stop: &CancellationToken) -> Result<()> {
+        let mut directories = Directories::new(self.repo);
+        let mut roots = roots.iter().cloned();
+        let mut open: Vec<OpenFolder> = Vec::new();
+        let mut files = Vec::new();
+        while !self.is_full() {
+            if stop.is_cancelled() {
+                return Err(SnapshotError::Stopped);
+            }
+            let met = match open.last_mut() {
+                Some(folder) => match folder.next() {
+                    Some(met) => met,
+                    None => {
+                        open.pop();
+                        continue;
+                    }
+                },
+                None => match roots.next() {
+                    Some(root) => root,
+                    None => break,
+                },
+            };
+            if !self.seen.insert(met.1.object) {
                 continue;
             }
             self.report.stats.processed_object_count += 1;
-            let contents = self.check(&path, entry.object, &lists).await;
-            if entry.kind == EntryKind::Directory {
-                folders.push((path, entry.object, contents));
+            if met.1.is_dir() {
+                let (path, entry) = met;
+                let folder = self.enter(path, &entry, &mut directories, &open).await;
+                open.extend(folder);
                 continue;
             }
+            files.push(met);
+            if files.len() >= FILE_BATCH * self.options.parallel.max(1) {
+                self.look_at(std::mem::take(&mut files), stop).await?;
+            }
+        }
+        self.look_at(files, stop).await
+    }
+
+    /// Looks at a folder and opens it.
+    async fn enter(
+        &mut self,
+        path: String,
+        entry: &DirEntry,
+        directories: &mut Directories<'_>,
+        above: &[OpenFolder],
+    ) -> Option<OpenFolder> {
+        let object = entry.object;
+        let contents = self.check(&path, object, &Lists::new()).await;
+        // What comes after it, the innermost first.
+        let rest = above.iter().rev().flat_map(|open| &open.directory.entries[open.next..]);
+        let next = rest.filter(|entry| entry.is_dir() && !self.seen.contains(&entry.object));
+        let found = directories.get(entry, next).await;
+        match found {
+            Ok(directory) => {
+                if let Some(contents) = contents
+                    && self.is_drawn()
+                {
+                    self.read_later(&path, object, &contents);
+                }
+                Some(OpenFolder { path, directory, next: 0 })
+            }
+            // What was found to be missing was named already.
+            Err(_) if contents.is_none() => None,
+            Err(error) => {
+                let blob = error.blob();
+                self.note(
+                    &path,
+                    object,
+                    blob,
+                    format!("error reading directory {object}: {error}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Looks at a batch of files.
+    async fn look_at(
+        &mut self,
+        files: Vec<(String, DirEntry)>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let lists = read_lists(self.repo, files.iter().map(|(_, entry)| entry.object)).await?;
+        for (path, entry) in files {
+            let contents = self.check(&path, entry.object, &lists).await;
             self.report.stats.processed_bytes += entry.size;
             if let Some(contents) = contents
                 && self.is_drawn()
@@ -210,30 +272,11 @@ impl Run<'_> {
                 self.report.stats.read_bytes += entry.size;
                 self.read_later(&path, entry.object, &contents);
             }
-        }
-        (self.progress)(&self.report.stats);
-        let ids: Vec<_> = folders.iter().map(|(_, id, _)| *id).collect();
-        let mut read = read_directories(self.repo, &ids).await?;
-        for (path, id, contents) in folders {
-            match read.remove(&id).expect("all that were asked for are there") {
-                Ok(directory) => {
-                    if let Some(contents) = contents
-                        && self.is_drawn()
-                    {
-                        self.read_later(&path, id, &contents);
-                    }
-                    next.extend(directory.entries.into_iter().map(|entry| {
-                        (format!("{path}/{}", String::from_utf8_lossy(&entry.name)), entry)
-                    }));
-                }
-                // What was found to be missing was named already.
-                Err(_) if contents.is_none() => {}
-                Err(error) => {
-                    let blob = error.blob();
-                    self.note(&path, id, blob, format!("error reading directory {id}: {error}"));
-                }
+            if self.to_read.len() >= READ_BATCH {
+                self.read_files(stop).await?;
             }
         }
+        (self.progress)(&self.report.stats);
         Ok(())
     }
 
@@ -310,26 +353,58 @@ impl Run<'_> {
         drawn < percent
     }
 
-    async fn read_files(&mut self) -> Result<()> {
+    async fn read_files(&mut self, stop: &CancellationToken) -> Result<()> {
         let wanted = std::mem::take(&mut self.to_read);
-        if wanted.is_empty() {
+        if wanted.is_empty() || self.is_full() {
             return Ok(());
         }
-        let plan = self.repo.read_plan(wanted.keys().copied()).await?;
-        let mut contents = std::pin::pin!(self.repo.fetch_all_stored(&plan));
-        while let Some((id, content)) = contents.next().await {
-            if let Err(error) = content {
-                let Some((path, object)) = wanted.get(&id).cloned() else { continue };
-                let archived = matches!(error, RepoError::ContentArchived { .. });
-                let error = SnapshotError::from(error);
-                let blob = error.blob();
-                let message = format!("error reading object {object}: {error}");
-                if let Some(problem) = self.note(&path, object, blob, message) {
-                    problem.archived = archived;
-                }
-            }
-            (self.progress)(&self.report.stats);
+        let mut entries = Vec::with_capacity(wanted.len());
+        for id in wanted.keys() {
+            entries.extend(self.index.find(id)?);
         }
+        entries.sort_unstable_by(|a, b| (&a.pack, a.offset).cmp(&(&b.pack, b.offset)));
+        let plan = self.repo.plan_entries(entries);
+        let failed: Arc<Mutex<Vec<(ContentId, RepoError)>>> = Arc::default();
+        let take = {
+            let failed = failed.clone();
+            move |contents: &mut dyn Iterator<Item = Fetched>| {
+                let bad = contents.filter_map(|(id, content)| Some((id, content.err()?)));
+                failed.lock().expect("no holder of this lock panics").extend(bad);
+                Ok::<(), SnapshotError>(())
+            }
+        };
+        let jobs = self.options.parallel.clamp(1, self.repo.cpu().threads().max(1));
+        let stopped = stop.cancelled().map(|()| SnapshotError::Stopped);
+        self.repo.fetch_each(FetchFrom::Storage, &plan, jobs, stopped, take).await?;
+        let failed = std::mem::take(&mut *failed.lock().expect("no holder of this lock panics"));
+        for (id, error) in failed {
+            let Some((path, object)) = wanted.get(&id).cloned() else { continue };
+            let archived = matches!(error, RepoError::ContentArchived { .. });
+            let error = SnapshotError::from(error);
+            let blob = error.blob();
+            let message = format!("error reading object {object}: {error}");
+            if let Some(problem) = self.note(&path, object, blob, message) {
+                problem.archived = archived;
+            }
+        }
+        (self.progress)(&self.report.stats);
         Ok(())
+    }
+}
+
+/// A folder that the walk is in.
+struct OpenFolder {
+    path: String,
+    directory: Arc<Directory>,
+    /// The entry that comes next.
+    next: usize,
+}
+
+impl OpenFolder {
+    /// The next entry, with its path.
+    fn next(&mut self) -> Option<(String, DirEntry)> {
+        let entry = self.directory.entries.get(self.next)?;
+        self.next += 1;
+        Some((format!("{}/{}", self.path, entry.name_lossy()), entry.clone()))
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use jiff::ZonedDateTime;
 use kopia_repo::Repository;
 use kopia_snapshot::{
-    restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport},
+    restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport, WINDOW_ENTRIES},
     roots::Root,
 };
 use serde_json::json;
@@ -125,8 +125,7 @@ impl Restore {
         let sink = progress.clone();
         let done = match archive {
             Some(kind) => {
-                let (repo, ignore) = (&client.repo, self.ignore_errors);
-                plan.run_archive(repo, &target, kind, ignore, sink, &app.stop).await
+                plan.run_archive(&client.repo, &target, kind, &options, sink, &app.stop).await
             }
             None => plan.run(&client.repo, &target, &options, sink, &app.stop).await,
         };
@@ -207,6 +206,7 @@ impl Restore {
             write_sparse_files: self.write_sparse_files,
             flush_files: self.flush_files,
             parallel: self.parallel,
+            window_entries: WINDOW_ENTRIES,
         }
     }
 
@@ -250,14 +250,14 @@ impl Restore {
             self.json.print(&json!({
                 "source": self.paths[0],
                 "target": target.display().to_string(),
-                "files": plan.files.len(),
-                "dirs": plan.folders.len(),
-                "symlinks": plan.links.len(),
-                "bytes": plan.bytes(),
+                "files": plan.files,
+                "dirs": plan.folders,
+                "symlinks": plan.links,
+                "bytes": plan.bytes,
                 "skipped": plan.skipped.0,
-                "packs": plan.reads.packs.len(),
-                "bytesToRead": plan.reads.bytes(),
-                "requests": plan.reads.requests(),
+                "packs": plan.packs.len(),
+                "bytesToRead": plan.fetched_bytes,
+                "requests": plan.requests,
                 "archivedPacks": cold.iter().map(|pack| &pack.blob).collect::<Vec<_>>(),
                 "missingPacks": lost,
                 "missingContents": contents.len(),
@@ -266,17 +266,17 @@ impl Restore {
         } else {
             text::note(format!(
                 "Would restore {} files, {} directories and {} symbolic links ({}) to {}.",
-                plan.files.len(),
-                plan.folders.len(),
-                plan.links.len(),
-                size::bytes(plan.bytes()),
+                plan.files,
+                plan.folders,
+                plan.links,
+                size::bytes(plan.bytes),
                 target.display()
             ));
             text::note(format!(
                 "Needs {} of {} packs in {} requests.",
-                size::bytes(plan.reads.bytes()),
-                plan.reads.packs.len(),
-                plan.reads.requests()
+                size::bytes(plan.fetched_bytes),
+                plan.packs.len(),
+                plan.requests
             ));
             cold.iter().for_each(|pack| text::warn(format!("archived: {}", pack.blob)));
             lost.iter().for_each(|pack| text::warn(format!("missing: {pack}")));

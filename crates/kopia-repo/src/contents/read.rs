@@ -63,7 +63,7 @@ impl Shared {
     /// The sealed bytes of a content, from the storage.
     async fn fetch(self: &Arc<Self>, entry: &IndexEntry) -> Result<Bytes> {
         let pack = blob_id(&entry.pack)?;
-        if self.keeps_pack(&pack) {
+        if entry.id.is_metadata() && self.keeps_metadata() {
             return self.fetch_from_whole_pack(&pack, entry).await;
         }
         let sealed = self.fetch_slice(&pack, entry).await?;
@@ -88,14 +88,51 @@ impl Shared {
         pack: &BlobId,
         entry: &IndexEntry,
     ) -> Result<Bytes> {
+        let part = self.part_of_whole_pack(pack, entry.offset.into(), entry.packed_length.into());
+        part.await.map_err(|error| read_error(error, entry, pack))
+    }
+
+    /// Are metadata packs kept in a cache?
+    pub(crate) fn keeps_metadata(&self) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.keeps(Kind::Packs))
+    }
+
+    /// `length` bytes at `offset` of a metadata pack, from the cache or by way of it. What the cache
+    /// gave is unchecked until it is opened.
+    pub(crate) async fn metadata_range(
+        self: &Arc<Self>,
+        pack: &BlobId,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes, BlobError> {
+        if let Some(cache) = &self.cache
+            && let Some(bytes) = cache.range(Kind::Packs, pack.as_str(), offset, length).await
+        {
+            return Ok(bytes);
+        }
+        self.part_of_whole_pack(pack, offset, length).await
+    }
+
+    async fn part_of_whole_pack(
+        self: &Arc<Self>,
+        pack: &BlobId,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes, BlobError> {
         let (shared, id) = (Arc::clone(self), pack.clone());
         // A task of its own: others may wait for the same pack.
-        let whole = task::owned(async move { shared.whole_pack(&id).await }).await;
-        let whole = whole.map_err(|error| read_error(error, entry, pack))?;
-        let from = entry.offset as usize;
-        match from.checked_add(entry.packed_length as usize) {
-            Some(to) if to <= whole.len() => Ok(whole.slice(from..to)),
-            _ => Err(truncated(entry, pack)),
+        let whole = task::owned(async move { shared.whole_pack(&id).await }).await?;
+        let range = ReadRange::Bytes { offset, length };
+        let too_short =
+            || BlobError::InvalidRange { id: pack.clone(), range, size: Some(whole.len() as u64) };
+        let (from, length) = (usize::try_from(offset), usize::try_from(length));
+        match (from, length) {
+            (Ok(from), Ok(length))
+                if from.checked_add(length).is_some_and(|to| to <= whole.len()) =>
+            {
+                Ok(whole.slice(from..from + length))
+            }
+            _ => Err(too_short()),
         }
     }
 
@@ -120,7 +157,7 @@ impl Shared {
 
     /// Does the cache keep this pack? Metadata packs only.
     pub(crate) fn keeps_pack(&self, pack: &BlobId) -> bool {
-        pack.starts_with("q") && self.cache.as_ref().is_some_and(|cache| cache.keeps(Kind::Packs))
+        pack.starts_with("q") && self.keeps_metadata()
     }
 
     /// Keeps a metadata pack that was just put: the next snapshot reads the folders in it.
@@ -130,15 +167,21 @@ impl Shared {
     }
 
     /// Opens and decompresses what was fetched for `entry`.
-    pub(crate) async fn decode(&self, entry: &IndexEntry, sealed: Bytes) -> Result<Bytes> {
-        let codec = Arc::clone(&self.codec);
-        let decoded = if entry.original_length.max(entry.packed_length) <= INLINE_BYTES_MAX {
-            decode(&codec, entry, &sealed)
-        } else {
-            let entry = entry.clone();
-            self.cpu.run(move || decode(&codec, &entry, &sealed)).await
-        };
-        match decoded {
+    pub(crate) async fn decode(
+        self: &Arc<Self>,
+        entry: &IndexEntry,
+        sealed: Bytes,
+    ) -> Result<Bytes> {
+        if entry.original_length.max(entry.packed_length) <= INLINE_BYTES_MAX {
+            return self.open_sealed(entry, &sealed);
+        }
+        let (shared, entry) = (Arc::clone(self), entry.clone());
+        self.cpu.run(move || shared.open_sealed(&entry, &sealed)).await
+    }
+
+    /// The same, on this thread.
+    pub(crate) fn open_sealed(&self, entry: &IndexEntry, sealed: &[u8]) -> Result<Bytes> {
+        match decode(&self.codec, entry, sealed) {
             Ok((bytes, repaired)) => {
                 self.meters.read(bytes.len());
                 if repaired {

@@ -17,10 +17,8 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::StreamExt;
-use kopia_format::{ContentId, compress::decompress, directory::DirEntry, time::mode_to_unix};
-use kopia_repo::{
-    ObjectChunk, PackReads, RangeRead, ReadPlan, RepoError, Repository, read_plan::GAP_BYTES_MAX,
-};
+use kopia_format::{ContentId, compress::decompress, time::mode_to_unix};
+use kopia_repo::{PackReads, RangeRead, ReadPlan, RepoError, Repository, read_plan::GAP_BYTES_MAX};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zip::{CompressionMethod, ZipWriter, write::FullFileOptions};
@@ -28,14 +26,15 @@ use zip::{CompressionMethod, ZipWriter, write::FullFileOptions};
 use super::{
     events::{RestoreEvent, RestoreReport, RestoreSink},
     folders::local,
+    options::RestoreOptions,
     place::name_beside,
-    plan::{PlannedFile, RestorePlan},
-    run::take_unreadable,
+    plan::RestorePlan,
+    window::{Attributes, Piece, PlannedLeaf, Window},
 };
 use crate::error::{Result, SnapshotError};
 
 /// Bytes of contents that wait for their turn.
-const WINDOW_BYTES: u64 = 64 << 20;
+const WINDOW_BYTES: u64 = 32 << 20;
 /// Pieces between the fetching task and the writing thread.
 const PIECES_AHEAD: usize = 4;
 
@@ -54,9 +53,10 @@ pub enum ArchiveKind {
 
 /// What the writing thread is told, in this order: an entry, its bytes, the next entry.
 enum Part {
-    Folder(PathBuf, DirEntry),
-    Link(PathBuf, DirEntry, Bytes),
-    File(PathBuf, DirEntry, mpsc::Receiver<Bytes>),
+    Folder(PathBuf, Attributes),
+    Link(PathBuf, Attributes, Bytes),
+    /// With its length in bytes.
+    File(PathBuf, Attributes, u64, mpsc::Receiver<Bytes>),
 }
 
 impl RestorePlan {
@@ -67,33 +67,26 @@ impl RestorePlan {
     /// known beforehand to be unreadable; what shows itself only when it is read ends the restore,
     /// for an archive can't take back the half of a file.
     pub async fn run_archive(
-        mut self,
+        self,
         repo: &Repository,
         path: &Path,
         kind: ArchiveKind,
-        ignore_errors: bool,
+        options: &RestoreOptions,
         sink: Arc<dyn RestoreSink>,
         stop: &CancellationToken,
     ) -> Result<RestoreReport> {
-        self.check_possible(ignore_errors)?;
+        self.check_possible(options.ignore_errors)?;
         if stop.is_cancelled() {
             return Err(SnapshotError::Stopped);
         }
-        self.leave_out_unreadable();
-        sink.event(RestoreEvent::Planned { files: self.files.len() as u64, bytes: self.bytes() });
+        sink.event(RestoreEvent::Planned { files: self.files, bytes: self.bytes });
         // Under another name until it is whole: half an archive must not look like one.
         let half = path.with_file_name(name_beside());
         let file = File::create(&half).map_err(|source| local(&half, source))?;
         let (send, parts) = mpsc::channel(1);
         let writing = tokio::task::spawn_blocking(move || write_archive(file, kind, parts));
-        let mut report = RestoreReport {
-            packs_read: self.reads.packs.len() as u64,
-            bytes_read: self.reads.bytes(),
-            requests: self.reads.requests(),
-            failures: std::mem::take(&mut self.failures),
-            ..RestoreReport::default()
-        };
-        let fed = self.feed(repo, send, &mut report, &*sink, stop).await;
+        let mut report = self.first_report();
+        let fed = self.feed(repo, options, send, &mut report, &*sink, stop).await;
         let written = writing.await.expect("writing an archive does not panic");
         // A writer that gave up is why feeding it failed, so its word comes first.
         let done = written.map_err(|source| local(path, source)).and(fed);
@@ -106,75 +99,99 @@ impl RestorePlan {
         done.map(|()| report)
     }
 
-    /// Takes the entries out of the plan that need a content which can't be read.
-    fn leave_out_unreadable(&mut self) {
-        let unreadable = take_unreadable(&mut self.reads);
-        let unreadable: HashMap<_, _> =
-            unreadable.iter().map(|one| (one.id, &one.trouble)).collect();
-        let failures = &mut self.failures;
-        let mut is_whole = |path: &Path, chunks: &[ObjectChunk]| {
-            let trouble = chunks.iter().find_map(|chunk| unreadable.get(&chunk.content));
-            failures.extend(trouble.map(|trouble| trouble.noted(path)));
-            trouble.is_none()
-        };
-        self.files.retain(|file| is_whole(&file.path, &file.chunks));
-        self.links.retain(|link| is_whole(&link.path, &link.chunks));
-    }
-
     async fn feed(
-        self,
+        mut self,
         repo: &Repository,
+        options: &RestoreOptions,
         send: mpsc::Sender<Part>,
         report: &mut RestoreReport,
         sink: &dyn RestoreSink,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let send = async |part| send.send(part).await.map_err(|_| SnapshotError::Stopped);
-        let links = self.links.iter().flat_map(|link| &link.chunks);
-        let chunks = links.chain(self.files.iter().flat_map(|file| &file.chunks));
-        let mut contents = InOrder::new(repo, &self.reads, chunks);
-        for folder in &self.folders {
-            report.folders += 1;
-            if !folder.path.as_os_str().is_empty() {
-                send(Part::Folder(folder.path.clone(), folder.entry.clone())).await?;
-            }
-        }
-        for link in &self.links {
-            let mut text = Vec::new();
-            for chunk in &link.chunks {
-                text.extend_from_slice(&contents.next(chunk, link.entry.size).await?);
-            }
-            send(Part::Link(link.path.clone(), link.entry.clone(), text.into())).await?;
-            report.links += 1;
-        }
-        for file in &self.files {
-            let path = in_archive(file);
-            let (pieces, receive) = mpsc::channel(PIECES_AHEAD);
-            send(Part::File(path.clone(), file.entry.clone(), receive)).await?;
-            for chunk in &file.chunks {
-                if stop.is_cancelled() {
-                    return Err(SnapshotError::Stopped);
-                }
-                let piece = contents.next(chunk, file.entry.size).await?;
-                sink.event(RestoreEvent::Written { bytes: piece.len() as u64 });
-                pieces.send(piece).await.map_err(|_| SnapshotError::Stopped)?;
-            }
-            report.files += 1;
-            report.bytes += file.entry.size;
-            sink.event(RestoreEvent::File { path: &path.to_string_lossy() });
+        let only = self.only.take();
+        let mut windows = self.windows(repo, only, options);
+        while let Some(mut window) = windows.next().await? {
+            window.leave_out_unreadable(&self);
+            let reads = std::mem::take(&mut window.reads);
+            report.add_window(&mut window, &reads);
+            feed(window, &reads, repo, &send, report, sink, stop).await?;
         }
         Ok(())
     }
 }
 
-/// The name of a file in the archive. A root that is a file has no path, but mostly a name.
-fn in_archive(file: &PlannedFile) -> PathBuf {
-    if !file.path.as_os_str().is_empty() {
-        return file.path.clone();
+impl Window {
+    /// Takes the entries out that need a content which can't be read.
+    fn leave_out_unreadable(&mut self, plan: &RestorePlan) {
+        let unreadable = self.take_unreadable(plan);
+        let unreadable: HashMap<_, _> =
+            unreadable.iter().map(|one| (one.id, &one.trouble)).collect();
+        let failures = &mut self.failures;
+        let mut is_whole = |leaf: &PlannedLeaf| {
+            let mut pieces = leaf.all_pieces();
+            let trouble = pieces.find_map(|piece| unreadable.get(&piece.content));
+            failures.extend(trouble.map(|trouble| trouble.noted(&leaf.path())));
+            trouble.is_none()
+        };
+        self.files.retain(&mut is_whole);
+        self.links.retain(&mut is_whole);
     }
-    match Path::new(OsStr::from_bytes(&file.entry.name)).file_name() {
+}
+
+/// Gives a window to the writing thread: its folders, its links, its files.
+async fn feed(
+    window: Window,
+    reads: &ReadPlan,
+    repo: &Repository,
+    send: &mpsc::Sender<Part>,
+    report: &mut RestoreReport,
+    sink: &dyn RestoreSink,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let send = async |part| send.send(part).await.map_err(|_| SnapshotError::Stopped);
+    let leaves = window.links.iter().chain(&window.files);
+    let mut contents = InOrder::new(repo, reads, leaves);
+    for folder in &window.folders {
+        report.folders += 1;
+        if !folder.path.as_os_str().is_empty() {
+            send(Part::Folder(folder.path.clone(), folder.attributes)).await?;
+        }
+    }
+    for link in &window.links {
+        let mut text = Vec::new();
+        for piece in link.all_pieces() {
+            text.extend_from_slice(&contents.next(&piece).await?);
+        }
+        send(Part::Link(link.path(), link.attributes, text.into())).await?;
+        report.links += 1;
+    }
+    for file in &window.files {
+        let path = in_archive(file);
+        let (pieces, receive) = mpsc::channel(PIECES_AHEAD);
+        send(Part::File(path.clone(), file.attributes, file.size, receive)).await?;
+        for piece in file.all_pieces() {
+            if stop.is_cancelled() {
+                return Err(SnapshotError::Stopped);
+            }
+            let bytes = contents.next(&piece).await?;
+            sink.event(RestoreEvent::Written { bytes: bytes.len() as u64 });
+            pieces.send(bytes).await.map_err(|_| SnapshotError::Stopped)?;
+        }
+        report.files += 1;
+        report.bytes += file.size;
+        sink.event(RestoreEvent::File { path: &path.to_string_lossy() });
+    }
+    Ok(())
+}
+
+/// The name of a file in the archive. A root that is a file has no path, but mostly a name.
+fn in_archive(file: &PlannedLeaf) -> PathBuf {
+    if file.folder.is_some() {
+        return file.path();
+    }
+    match Path::new(OsStr::from_bytes(&file.name)).file_name() {
         Some(name) => name.into(),
-        None => file.entry.object.to_string().into(),
+        None => file.object.to_string().into(),
     }
 }
 
@@ -193,28 +210,30 @@ impl<'a> InOrder<'a> {
     fn new(
         repo: &'a Repository,
         reads: &'a ReadPlan,
-        chunks: impl Iterator<Item = &'a ObjectChunk>,
+        leaves: impl Iterator<Item = &'a PlannedLeaf>,
     ) -> Self {
-        let length = |chunk: &ObjectChunk| chunk.length.unwrap_or(WINDOW_BYTES / 8);
-        let waiting = chunks.map(|chunk| (chunk.content, length(chunk))).collect();
+        let length = |leaf: &PlannedLeaf, piece: &Piece| piece.length.unwrap_or(leaf.size);
+        let pieces = leaves.flat_map(|leaf| leaf.all_pieces().map(move |piece| (leaf, piece)));
+        let waiting = pieces.map(|(leaf, piece)| (piece.content, length(leaf, &piece)));
+        let waiting = waiting.collect();
         Self { repo, reads, waiting, left_in_window: 0, window: HashMap::new() }
     }
 
-    /// The bytes of `chunk`, which is the next in order. `size` is the length of its file.
-    async fn next(&mut self, chunk: &ObjectChunk, size: u64) -> Result<Bytes> {
+    /// The bytes of `piece`, which is the next in order.
+    async fn next(&mut self, piece: &Piece) -> Result<Bytes> {
         if self.left_in_window == 0 {
             self.fetch_window().await?;
         }
         self.left_in_window -= 1;
-        let id = chunk.content;
+        let id = piece.content;
         let bytes = self.window.get(&id).cloned().ok_or(RepoError::ContentNotFound { id })?;
-        if !chunk.compressed {
+        if !piece.compressed {
             return Ok(bytes);
         }
-        let limit = usize::try_from(chunk.length.unwrap_or(size)).unwrap_or(usize::MAX);
-        let what = format!("content {}", chunk.content);
-        let plain = decompress(None, &bytes, limit).map_err(SnapshotError::format(what))?;
-        Ok(plain.into())
+        let limit = piece.length.and_then(|length| usize::try_from(length).ok());
+        let what = format!("content {id}");
+        let plain = decompress(None, &bytes, limit.unwrap_or(usize::MAX));
+        Ok(plain.map_err(SnapshotError::format(what))?.into())
     }
 
     async fn fetch_window(&mut self) -> Result<()> {
@@ -315,10 +334,10 @@ fn write_tar<W: Write>(out: W, mut parts: mpsc::Receiver<Part>) -> io::Result<W>
                 let text = OsStr::from_bytes(&text);
                 tar.append_link(&mut header, path, text)?;
             }
-            Part::File(path, entry, pieces) => {
-                let mut header = tar_header(&entry, tar::EntryType::Regular, entry.size);
+            Part::File(path, entry, size, pieces) => {
+                let mut header = tar_header(&entry, tar::EntryType::Regular, size);
                 let reader = ChannelReader { pieces, current: Bytes::new() };
-                let exact = Exact { left: entry.size, inner: reader };
+                let exact = Exact { left: size, inner: reader };
                 tar.append_data(&mut header, path, exact)?;
             }
         }
@@ -326,7 +345,7 @@ fn write_tar<W: Write>(out: W, mut parts: mpsc::Receiver<Part>) -> io::Result<W>
     tar.into_inner()
 }
 
-fn tar_header(entry: &DirEntry, kind: tar::EntryType, size: u64) -> tar::Header {
+fn tar_header(entry: &Attributes, kind: tar::EntryType, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_size(size);
@@ -374,11 +393,11 @@ fn write_zip(
 ) -> io::Result<()> {
     let mut zip = ZipWriter::new(out);
     while let Some(part) = parts.blocking_recv() {
-        let Part::File(path, entry, pieces) = part else { continue };
+        let Part::File(path, entry, size, pieces) = part else { continue };
         let options = zip_time(entry.mtime)?
             .compression_method(method)
             .unix_permissions(mode_to_unix(entry.mode))
-            .large_file(entry.size >= u64::from(u32::MAX));
+            .large_file(size >= u64::from(u32::MAX));
         zip.start_file(path.to_string_lossy(), options)?;
         io::copy(&mut ChannelReader { pieces, current: Bytes::new() }, &mut zip)?;
     }

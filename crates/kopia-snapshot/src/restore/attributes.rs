@@ -2,16 +2,13 @@
 
 use std::{fs::File, io};
 
-use kopia_format::{
-    directory::{DirEntry, EntryKind},
-    time::mode_to_unix,
-};
+use kopia_format::{directory::EntryKind, time::mode_to_unix};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown, fstat, futimens,
+    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown, futimens,
     utimensat,
 };
 
-use super::{ground::Spot, options::RestoreOptions};
+use super::{ground::Spot, options::RestoreOptions, window::Attributes};
 
 /// What attributes are set of: nothing here is found by a path, which may lead elsewhere meanwhile.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +20,6 @@ pub(super) enum Of<'a> {
 }
 
 impl Of<'_> {
-    fn stat(self) -> io::Result<Stat> {
-        match self {
-            Self::File(file) => Ok(fstat(file)?),
-            Self::Spot(spot) => spot.stat(),
-        }
-    }
-
     fn set_owner(self, uid: Uid, gid: Gid) -> io::Result<()> {
         Ok(match self {
             Self::File(file) => fchown(file, Some(uid), Some(gid)),
@@ -56,11 +46,17 @@ impl Of<'_> {
     }
 }
 
-/// Gives what was restored the attributes of `entry`.
+/// Gives what was restored the attributes that the snapshot has of it; `before` are those it has
+/// now.
 ///
 /// # Errors
 /// What the system says; a missing right is no error where the options say so.
-pub(super) fn set(of: Of<'_>, entry: &DirEntry, options: &RestoreOptions) -> io::Result<()> {
+pub(super) fn set(
+    of: Of<'_>,
+    before: &Stat,
+    wanted: &Attributes,
+    options: &RestoreOptions,
+) -> io::Result<()> {
     let tolerate = |result: io::Result<()>| match result {
         Err(error)
             if options.ignore_permission_errors
@@ -70,23 +66,24 @@ pub(super) fn set(of: Of<'_>, entry: &DirEntry, options: &RestoreOptions) -> io:
         }
         other => other,
     };
-    let before = of.stat()?;
-    let is_link = entry.kind == EntryKind::Symlink;
-    if !options.skip_owners && (before.st_uid, before.st_gid) != (entry.uid, entry.gid) {
-        tolerate(of.set_owner(Uid::from_raw(entry.uid), Gid::from_raw(entry.gid)))?;
+    let changes_owner =
+        !options.skip_owners && (before.st_uid, before.st_gid) != (wanted.uid, wanted.gid);
+    if changes_owner {
+        tolerate(of.set_owner(Uid::from_raw(wanted.uid), Gid::from_raw(wanted.gid)))?;
     }
-    // A link has no mode of its own. A change of owner clears the special bits, so the mode is
-    // looked at again.
-    if !options.skip_permissions && !is_link {
-        let wanted = mode_to_unix(entry.mode);
-        if of.stat()?.st_mode & 0o7777 != wanted {
-            tolerate(of.set_mode(wanted))?;
+    // A link has no mode of its own.
+    if !options.skip_permissions && wanted.kind != EntryKind::Symlink {
+        let mode = mode_to_unix(wanted.mode);
+        // A change of owner clears the special bits.
+        let cleared = changes_owner && mode & 0o6000 != 0;
+        if cleared || before.st_mode & 0o7777 != mode {
+            tolerate(of.set_mode(mode))?;
         }
     }
     if !options.skip_times {
         let time = Timespec {
-            tv_sec: entry.mtime.div_euclid(1_000_000_000),
-            tv_nsec: entry.mtime.rem_euclid(1_000_000_000),
+            tv_sec: wanted.mtime.div_euclid(1_000_000_000),
+            tv_nsec: wanted.mtime.rem_euclid(1_000_000_000),
         };
         tolerate(of.set_times(&Timestamps { last_access: time, last_modification: time }))?;
     }
@@ -97,6 +94,8 @@ pub(super) fn set(of: Of<'_>, entry: &DirEntry, options: &RestoreOptions) -> io:
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
+    use kopia_format::directory::DirEntry;
+
     use super::{super::ground::Ground, *};
 
     #[test]
@@ -106,9 +105,12 @@ mod tests {
         std::fs::create_dir(folder.path().join("d")).unwrap();
         let spot = Ground::folder(folder.path()).unwrap().spot("d".as_ref()).unwrap();
         let entry = DirEntry { mode: 0o640, mtime: -1, ..DirEntry::default() };
+        let wanted = Attributes::from(&entry);
         let options = RestoreOptions { skip_owners: true, ..RestoreOptions::default() };
-        for (name, of) in [("f", Of::File(&file)), ("d", Of::Spot(&spot))] {
-            set(of, &entry, &options).unwrap();
+        let before = [rustix::fs::fstat(&file).unwrap(), spot.stat().unwrap()];
+        let all = [("f", Of::File(&file)), ("d", Of::Spot(&spot))];
+        for ((name, of), before) in all.into_iter().zip(before) {
+            set(of, &before, &wanted, &options).unwrap();
             let after = std::fs::metadata(folder.path().join(name)).unwrap();
             assert_eq!(
                 (after.mode() & 0o7777, after.mtime(), after.mtime_nsec()),

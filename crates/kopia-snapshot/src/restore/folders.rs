@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::{FileType, Stat};
@@ -15,23 +16,24 @@ use super::{
     events::{RestoreFailure, RestoreReport},
     ground::{Ground, Spot, kind},
     options::RestoreOptions,
-    plan::{PlannedFolder, join},
+    plan::join,
+    window::PlannedFolder,
 };
 use crate::error::{Result, SnapshotError};
 
 /// Makes every folder, readable by this user alone until it is full.
 ///
-/// Where errors are to be ignored, gives the folders that could not be made. Nothing below them may
-/// be touched: what stands in their place, such as a link, may lead out of the target.
+/// Where errors are to be ignored, adds the folders that could not be made to `barred`. Nothing below
+/// them may be touched: what stands in their place, such as a link, may lead out of the target.
 pub(super) fn make(
     (ground, target): (&Ground, &Path),
-    folders: &[PlannedFolder],
+    folders: &[Arc<PlannedFolder>],
     options: &RestoreOptions,
     report: &mut RestoreReport,
-) -> Result<Vec<PathBuf>> {
-    let mut barred = Vec::new();
+    barred: &mut Vec<PathBuf>,
+) -> Result<()> {
     for folder in folders {
-        if is_below(&folder.path, &barred) {
+        if is_below(&folder.path, barred) {
             continue;
         }
         let place = join(target, &folder.path);
@@ -52,7 +54,7 @@ pub(super) fn make(
             }
         }
     }
-    Ok(barred)
+    Ok(())
 }
 
 /// Is `path` one of `folders`, or below one?
@@ -102,17 +104,18 @@ fn open_up(spot: &Spot, found: &Stat) {
     }
 }
 
-/// Gives every folder its attributes, the innermost first: what is written into a folder changes
-/// its time, and a folder without the right to search would hide those below.
+/// Gives folders that are full their attributes; they come the innermost first, for what is written
+/// into a folder changes its time, and a folder without the right to search would hide those below.
 pub(super) fn finish(
     (ground, target): (&Ground, &Path),
-    folders: &[PlannedFolder],
+    full: &[Arc<PlannedFolder>],
     options: &RestoreOptions,
     report: &mut RestoreReport,
 ) -> Result<()> {
-    for folder in folders.iter().rev() {
-        let spot = ground.spot(&folder.path);
-        let set = spot.and_then(|spot| attributes::set(Of::Spot(&spot), &folder.entry, options));
+    for folder in full {
+        let set = ground.spot(&folder.path).and_then(|spot| {
+            attributes::set(Of::Spot(&spot), &spot.stat()?, &folder.attributes, options)
+        });
         let place = || join(target, &folder.path);
         note(set.map_err(|source| local(&place(), source)), &folder.path, options, report)?;
     }

@@ -3,18 +3,27 @@
 //! Every entry is reached from there name by name, and no link on the way is followed. So whoever
 //! swaps a folder of the target for a link while a restore runs makes an entry fail and does not
 //! lead it elsewhere. A path may be longer than the system takes in one call.
+//!
+//! Who writes many files [keeps](Near) the last folder that it reached: a descriptor names the
+//! folder itself, so it leads through no link that takes the folder's name meanwhile. If the folder
+//! is moved, what is still written for it, about a mebibyte, goes with it, wherever that is; that
+//! was a folder of the target a moment ago, and its attributes at the end are set by its name, which
+//! then fails and says so.
 
 use std::{
     ffi::{OsStr, OsString},
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Component, Path},
+    sync::Arc,
 };
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat, chmodat, fchmod, openat, statat,
     symlinkat, unlinkat,
 };
+
+use super::window::{PlannedFolder, PlannedLeaf};
 
 /// A descriptor to reach entries by; it needs no right to read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -28,7 +37,7 @@ pub(super) const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union
 /// The target of a restore, held open.
 #[derive(Debug)]
 pub(super) struct Ground {
-    folder: OwnedFd,
+    folder: Arc<OwnedFd>,
     /// The target's own name, if it is not a folder: then `folder` is the one it lies in.
     only: Option<OsString>,
 }
@@ -36,7 +45,7 @@ pub(super) struct Ground {
 /// An entry of a folder that is held open.
 #[derive(Debug)]
 pub(super) struct Spot {
-    pub folder: OwnedFd,
+    pub folder: Arc<OwnedFd>,
     /// Its name in the folder; `.` for the target itself.
     pub name: OsString,
 }
@@ -46,7 +55,7 @@ impl Ground {
     pub fn folder(target: &Path) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(target)?;
-        Ok(Self { folder: hold(target)?, only: None })
+        Ok(Self { folder: Arc::new(hold(target)?), only: None })
     }
 
     /// The place of a target that is one file, in a folder that is made if need be.
@@ -56,7 +65,7 @@ impl Ground {
             std::fs::create_dir_all(parent)?;
         }
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let folder = hold(parent.unwrap_or(Path::new(".")))?;
+        let folder = Arc::new(hold(parent.unwrap_or(Path::new(".")))?);
         Ok(Self { folder, only: Some(name.to_owned()) })
     }
 
@@ -65,19 +74,51 @@ impl Ground {
     /// # Errors
     /// What the system says of a folder on the way; `NotADirectory` if it is a link.
     pub fn spot(&self, path: &Path) -> io::Result<Spot> {
-        let mut folder = self.folder.try_clone()?;
         if path.as_os_str().is_empty() {
             let name = self.only.clone().unwrap_or_else(|| ".".into());
-            return Ok(Spot { folder, name });
+            return Ok(Spot { folder: self.folder.clone(), name });
         }
-        let mut names = path.components().peekable();
-        while let Some(Component::Normal(name)) = names.next() {
-            if names.peek().is_none() {
-                return Ok(Spot { folder, name: name.to_owned() });
-            }
-            folder = step(&folder, name)?;
+        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+        let name = path.file_name().ok_or_else(invalid)?.to_owned();
+        let folder = self.reach(path.parent().ok_or_else(invalid)?)?;
+        Ok(Spot { folder, name })
+    }
+
+    /// The folder `path` of the target; the empty path is the target.
+    fn reach(&self, path: &Path) -> io::Result<Arc<OwnedFd>> {
+        let mut folder = self.folder.clone();
+        for name in path.components() {
+            let Component::Normal(name) = name else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            folder = Arc::new(step(&folder, name)?);
         }
-        Err(io::ErrorKind::InvalidInput.into())
+        Ok(folder)
+    }
+}
+
+/// The folder that was reached last.
+#[derive(Debug, Default)]
+pub(super) struct Near(Option<(Arc<PlannedFolder>, Arc<OwnedFd>)>);
+
+impl Near {
+    /// Where a file or link lies.
+    ///
+    /// # Errors
+    /// As [`Ground::spot`].
+    pub fn spot(&mut self, ground: &Ground, leaf: &PlannedLeaf) -> io::Result<Spot> {
+        let Some(wanted) = &leaf.folder else { return ground.spot(Path::new("")) };
+        let name = OsStr::from_bytes(&leaf.name).to_owned();
+        if let Some((folder, held)) = &self.0
+            && Arc::ptr_eq(folder, wanted)
+        {
+            return Ok(Spot { folder: held.clone(), name });
+        }
+        // The one before is let go, also if this one is not to be had.
+        self.0 = None;
+        let held = ground.reach(&wanted.path)?;
+        self.0 = Some((wanted.clone(), held.clone()));
+        Ok(Spot { folder: held, name })
     }
 }
 
@@ -134,8 +175,8 @@ impl Spot {
     }
 
     /// The folder that lies there, to reach what is in it.
-    pub fn enter(&self) -> io::Result<OwnedFd> {
-        step(&self.folder, &self.name)
+    pub fn enter(&self) -> io::Result<Arc<OwnedFd>> {
+        Ok(Arc::new(step(&self.folder, &self.name)?))
     }
 
     /// Sets the permissions of the folder that lies there.
@@ -145,7 +186,7 @@ impl Spot {
         match openat(&self.folder, &self.name, flags, Mode::empty()) {
             Ok(folder) => Ok(fchmod(folder, mode)?),
             // Its owner may change it all the same, but not by a descriptor that only holds it.
-            Err(rustix::io::Errno::ACCESS) => Ok(chmod_held(&self.enter()?, mode)?),
+            Err(rustix::io::Errno::ACCESS) => Ok(chmod_held(self.enter()?.as_ref(), mode)?),
             Err(error) => Err(error.into()),
         }
     }
@@ -154,9 +195,9 @@ impl Spot {
     pub fn remove_folder(&self) -> io::Result<()> {
         let mut path: Vec<OsString> = vec![self.name.clone()];
         while let Some(name) = path.last() {
-            let mut parent = self.folder.try_clone()?;
+            let mut parent = self.folder.clone();
             for above in &path[..path.len() - 1] {
-                parent = step(&parent, above)?;
+                parent = Arc::new(step(&parent, above)?);
             }
             let spot = Spot { folder: parent, name: name.clone() };
             match spot.empty_of_files()? {
@@ -190,7 +231,6 @@ pub(super) fn kind(found: &Stat) -> FileType {
 }
 
 fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
-    use std::os::unix::ffi::OsStrExt;
     let mut all = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -239,6 +279,35 @@ mod tests {
         let before = mode(outside.path());
         assert!(link.set_folder_mode(0o777).is_err());
         assert_eq!(mode(outside.path()), before);
+    }
+
+    #[test]
+    fn a_folder_that_is_held_leads_nowhere_else_whatever_takes_its_name() {
+        use super::super::window::Attributes;
+        let (target, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let entry = kopia_format::directory::DirEntry::default();
+        let attributes = Attributes::from(&entry);
+        let folder = PlannedFolder { path: "d".into(), attributes, names: Vec::new() };
+        let leaf = PlannedLeaf {
+            folder: Some(Arc::new(folder)),
+            name: Box::from(b"f".as_slice()),
+            attributes,
+            size: 0,
+            object: entry.object,
+            pieces: None,
+        };
+        let ground = Ground::folder(target.path()).unwrap();
+        ground.spot(Path::new("d")).unwrap().make_folder().unwrap();
+        let mut near = Near::default();
+        near.spot(&ground, &leaf).unwrap().make_link(OsStr::new("first")).unwrap();
+        let (place, aside) = (target.path().join("d"), target.path().join("aside"));
+        std::fs::rename(&place, &aside).unwrap();
+        std::os::unix::fs::symlink(outside.path(), &place).unwrap();
+        near.spot(&ground, &leaf).unwrap().make_link(OsStr::new("second")).unwrap();
+        assert_eq!(std::fs::read_link(aside.join("f")).unwrap(), Path::new("second"));
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+        // Whoever does not hold it goes by its name, and not through the link.
+        assert!(Near::default().spot(&ground, &leaf).is_err());
     }
 
     #[test]

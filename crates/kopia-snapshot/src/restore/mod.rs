@@ -1,9 +1,9 @@
 //! Bringing a snapshot back: plan, fetch, place.
 //!
-//! [`RestorePlan::of`] reads directories and indexes alone and says which bytes of which packs are
-//! needed, and whether any of them is archived or lost, before anything is written.
-//! [`RestorePlan::run`] fetches each needed byte once and writes each content to every file that
-//! wants it.
+//! [`RestorePlan::of`] reads directories and indexes alone and says which packs are needed, how many
+//! bytes and requests that takes, and whether any pack is archived or lost, before anything is
+//! written. [`RestorePlan::run`] fetches each needed byte once and writes each content to every file
+//! that wants it: window by window in the order of the tree, so that memory does not grow with it.
 
 mod archive;
 mod attributes;
@@ -16,8 +16,10 @@ mod plan;
 mod planning;
 mod run;
 mod trouble;
+mod window;
+mod writing;
 
 pub use archive::ArchiveKind;
 pub use events::{RestoreEvent, RestoreFailure, RestoreReport, RestoreSink, Silent};
-pub use options::RestoreOptions;
-pub use plan::{ColdPack, PlannedFile, PlannedFolder, PlannedLink, RestorePlan};
+pub use options::{RestoreOptions, WINDOW_ENTRIES};
+pub use plan::{ColdPack, PlannedPack, RestorePlan};

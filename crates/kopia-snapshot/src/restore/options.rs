@@ -30,9 +30,15 @@ pub struct RestoreOptions {
     pub write_sparse_files: bool,
     /// Sync each file to the disk.
     pub flush_files: bool,
-    /// Files written at once.
+    /// Threads that write files.
     pub parallel: usize,
+    /// So many entries are planned and written in one go, some 350 bytes of memory each. A file
+    /// counts once more for each 256 KiB.
+    pub window_entries: usize,
 }
+
+/// Entries of a window, if nothing else is said.
+pub const WINDOW_ENTRIES: usize = 64 << 10;
 
 impl Default for RestoreOptions {
     fn default() -> Self {
@@ -51,6 +57,7 @@ impl Default for RestoreOptions {
             write_sparse_files: false,
             flush_files: false,
             parallel: 8,
+            window_entries: WINDOW_ENTRIES,
         }
     }
 }

@@ -6,41 +6,24 @@ use std::{
 };
 
 use kopia_format::{ContentId, directory::DirEntry};
-use kopia_repo::{ObjectChunk, PackReads, PackState, ReadPlan};
+use kopia_repo::{PackReads, PackState, ReadPlan, Repository};
 
-use super::events::RestoreFailure;
+use super::{events::RestoreFailure, options::RestoreOptions, planning::Planner, window::Window};
+use crate::error::{Result, SnapshotError};
 
-/// A folder to make. The first one of a plan is the target itself, unless that is a file.
-#[derive(Debug, Clone)]
-pub struct PlannedFolder {
-    /// Path below the target; empty for the target itself.
-    pub path: PathBuf,
-    /// What the snapshot says of it.
-    pub entry: DirEntry,
-    /// The names in it, for `--delete-extra`.
-    pub(super) names: Vec<(Vec<u8>, bool)>,
-}
-
-/// A file to write.
-#[derive(Debug, Clone)]
-pub struct PlannedFile {
-    /// Path below the target; empty if the target is the file.
-    pub path: PathBuf,
-    /// What the snapshot says of it.
-    pub entry: DirEntry,
-    /// Its contents in order.
-    pub chunks: Vec<ObjectChunk>,
-}
-
-/// A link to make.
-#[derive(Debug, Clone)]
-pub struct PlannedLink {
-    /// Path below the target.
-    pub path: PathBuf,
-    /// What the snapshot says of it.
-    pub entry: DirEntry,
-    /// The contents of its target text.
-    pub chunks: Vec<ObjectChunk>,
+/// A pack that bytes are needed of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedPack {
+    /// The blob.
+    pub pack: String,
+    /// Its size in bytes, if it exists.
+    pub size: Option<u64>,
+    /// Its storage class, if the storage has classes.
+    pub class: Option<String>,
+    /// Whether it can be read.
+    pub state: PackState,
+    /// Where the last needed byte ends.
+    pub end: u64,
 }
 
 /// A pack that has to be thawed first.
@@ -54,47 +37,123 @@ pub struct ColdPack {
     pub size: Option<u64>,
 }
 
-/// What a restore will write, and which bytes of which packs it needs for that.
-#[derive(Debug, Clone, Default)]
+/// What a restore will write, and which packs it needs for that.
+///
+/// Files are not in it, but for a tree that is planned in one window
+/// ([`RestoreOptions::window_entries`]): a greater one is planned once to know all this, and once
+/// more, window by window, while it is written.
+#[derive(Debug, Default)]
 pub struct RestorePlan {
-    /// Folders, each after the one that holds it.
-    pub folders: Vec<PlannedFolder>,
-    /// Files.
-    pub files: Vec<PlannedFile>,
-    /// Links.
-    pub links: Vec<PlannedLink>,
+    /// Folders to make or take over, the target too.
+    pub folders: u64,
+    /// Files to write.
+    pub files: u64,
+    /// Links to make.
+    pub links: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
     /// Entries left alone, and their bytes.
     pub skipped: (u64, u64),
     /// Entries that can't be restored, as far as planning finds out: of an unknown kind, in a folder
     /// or with a list of pieces that can't be read, or with something in their place that must stay.
     /// There are none unless errors are to be ignored.
     pub failures: Vec<RestoreFailure>,
-    /// The bytes needed, by pack.
-    pub reads: ReadPlan,
+    /// The packs needed, in the order in which they are needed first.
+    pub packs: Vec<PlannedPack>,
+    /// Contents that no index knows.
+    pub missing: Vec<ContentId>,
+    /// Bytes that will be fetched.
+    pub fetched_bytes: u64,
+    /// Requests that will be made for them.
+    pub requests: u64,
+    /// Parts that it is planned and written in.
+    pub windows: u64,
+    pub(super) root: DirEntry,
+    /// The target, if something is there already.
+    pub(super) existing: Option<PathBuf>,
+    /// The only window, if there is one only.
+    pub(super) only: Option<Window>,
 }
 
 impl RestorePlan {
-    /// Every content that the plan needs, as often as it is needed.
-    pub(super) fn wanted(&self) -> impl Iterator<Item = &ObjectChunk> {
-        let files = self.files.iter().flat_map(|file| &file.chunks);
-        files.chain(self.links.iter().flat_map(|link| &link.chunks))
+    /// Plans to restore `root` to `target`; `None` when the target is no folder of this machine (an
+    /// archive). Reads directories, indexes and a listing of packs; no pack of file data.
+    ///
+    /// # Errors
+    /// What the repository says; [`SnapshotError::Invalid`] when something exists that must not be
+    /// overwritten, [`SnapshotError::NotRestored`] for an entry of a kind that is not known.
+    pub async fn of(
+        repo: &Repository,
+        root: &DirEntry,
+        target: Option<&Path>,
+        options: &RestoreOptions,
+    ) -> Result<Self> {
+        let existing = target.filter(|target| target.symlink_metadata().is_ok());
+        let mut plan =
+            Self { root: root.clone(), existing: existing.map(Path::to_owned), ..Self::default() };
+        let mut planner = Planner::new(repo, root, existing, options);
+        let mut numbers = HashMap::new();
+        while let Some(window) = planner.next().await? {
+            plan.add(&window, &mut numbers);
+            plan.only = (plan.windows == 1).then_some(window);
+        }
+        plan.settle(repo).await?;
+        Ok(plan)
     }
 
-    /// Keeps the entries whose path `keeps` is true for.
-    pub(super) fn retain(&mut self, keeps: impl Fn(&Path) -> bool) {
-        self.folders.retain(|folder| keeps(&folder.path));
-        self.files.retain(|file| keeps(&file.path));
-        self.links.retain(|link| keeps(&link.path));
+    /// Counts a window. `numbers` says which packs are in the plan, and where.
+    fn add(&mut self, window: &Window, numbers: &mut HashMap<String, usize>) {
+        self.windows += 1;
+        self.folders += window.folders.len() as u64;
+        self.files += window.files.len() as u64;
+        self.links += window.links.len() as u64;
+        self.bytes += window.bytes();
+        self.skipped.0 += window.skipped.0;
+        self.skipped.1 += window.skipped.1;
+        self.failures.extend_from_slice(&window.failures);
+        self.missing.extend_from_slice(&window.reads.missing);
+        self.fetched_bytes += window.reads.bytes();
+        self.requests += window.reads.requests();
+        for pack in &window.reads.packs {
+            let end = pack.ranges.last().map_or(0, |range| range.offset + range.length);
+            let number = *numbers.entry(pack.pack.clone()).or_insert(self.packs.len());
+            match self.packs.get_mut(number) {
+                Some(known) => known.end = known.end.max(end),
+                None => self.packs.push(PlannedPack {
+                    pack: pack.pack.clone(),
+                    size: None,
+                    class: None,
+                    state: PackState::Unknown,
+                    end,
+                }),
+            }
+        }
     }
 
-    /// Bytes of all files.
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.entry.size).sum()
+    /// Asks every storage for the packs: one that is gone is to be noticed before anything is
+    /// written.
+    async fn settle(&mut self, repo: &Repository) -> Result<()> {
+        let unknown = |pack: &PlannedPack| PackReads {
+            pack: pack.pack.clone(),
+            size: None,
+            class: None,
+            state: PackState::Unknown,
+            ranges: Vec::new(),
+        };
+        let packs = self.packs.iter().map(unknown).collect();
+        let mut listed = ReadPlan { packs, ..ReadPlan::default() };
+        repo.settle_plan(&mut listed).await?;
+        for (pack, listed) in self.packs.iter_mut().zip(listed.packs) {
+            (pack.size, pack.class, pack.state) = (listed.size, listed.class, listed.state);
+        }
+        Ok(())
     }
 
     /// The packs that have to be thawed first.
     pub fn cold(&self) -> Vec<ColdPack> {
-        let cold = self.reads.cold().map(|pack| ColdPack {
+        let is_cold =
+            |pack: &&PlannedPack| matches!(pack.state, PackState::Cold | PackState::Thawing);
+        let cold = self.packs.iter().filter(is_cold).map(|pack| ColdPack {
             blob: pack.pack.clone(),
             class: pack.class.clone(),
             size: pack.size,
@@ -104,46 +163,54 @@ impl RestorePlan {
 
     /// The packs that do not exist or are cut, and the contents that no index knows.
     pub fn lost(&self) -> (Vec<String>, Vec<ContentId>) {
-        let lost = self.reads.packs.iter().filter(|p| p.state == PackState::Missing || is_cut(p));
-        (lost.map(|pack| pack.pack.clone()).collect(), self.reads.missing.clone())
+        let is_lost = |pack: &&PlannedPack| {
+            pack.state == PackState::Missing || pack.size.is_some_and(|size| size < pack.end)
+        };
+        let lost = self.packs.iter().filter(is_lost);
+        (lost.map(|pack| pack.pack.clone()).collect(), self.missing.clone())
     }
 
-    /// Which files and links want a content, and where in each: by its index in files, then links.
-    pub(super) fn targets(&self) -> HashMap<ContentId, Vec<Target>> {
-        let mut all: HashMap<ContentId, Vec<Target>> = HashMap::new();
-        let lists = self.files.iter().map(|f| (&f.chunks, f.entry.size));
-        let lists = lists.chain(self.links.iter().map(|l| (&l.chunks, l.entry.size)));
-        for (item, (chunks, size)) in lists.enumerate() {
-            for chunk in chunks {
-                all.entry(chunk.content).or_default().push(Target {
-                    item,
-                    offset: chunk.offset,
-                    length: chunk.length.unwrap_or(size),
-                    compressed: chunk.compressed,
-                });
-            }
+    /// Fails before anything is written when the plan can't be carried out.
+    pub(super) fn check_possible(&self, ignore_errors: bool) -> Result<()> {
+        if ignore_errors {
+            return Ok(());
         }
-        all
+        let cold = self.cold();
+        if !cold.is_empty() {
+            return Err(SnapshotError::Archived { packs: cold });
+        }
+        match self.lost() {
+            (packs, contents) if packs.is_empty() && contents.is_empty() => Ok(()),
+            (packs, contents) => Err(SnapshotError::Lost { packs, contents }),
+        }
+    }
+
+    /// The windows, to be carried out: the one that is there, or all of them planned again.
+    pub(super) fn windows<'a>(
+        &'a self,
+        repo: &'a Repository,
+        only: Option<Window>,
+        options: &'a RestoreOptions,
+    ) -> Windows<'a> {
+        let again = || Planner::new(repo, &self.root, self.existing.as_deref(), options);
+        let again = only.is_none().then(again);
+        Windows { only, again }
     }
 }
 
-/// One place that a content goes to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Target {
-    /// Which file; numbers after the last file are links.
-    pub item: usize,
-    /// Where in it.
-    pub offset: u64,
-    /// How many bytes, uncompressed.
-    pub length: u64,
-    /// Is the content compressed at the object layer?
-    pub compressed: bool,
+/// The windows of a plan, one after the other.
+pub(super) struct Windows<'a> {
+    only: Option<Window>,
+    again: Option<Planner<'a>>,
 }
 
-/// Does the plan need bytes behind the end of the pack?
-fn is_cut(pack: &PackReads) -> bool {
-    let end = pack.ranges.last().map_or(0, |range| range.offset + range.length);
-    pack.size.is_some_and(|size| size < end)
+impl Windows<'_> {
+    pub async fn next(&mut self) -> Result<Option<Window>> {
+        match &mut self.again {
+            Some(planner) => planner.next().await,
+            None => Ok(self.only.take()),
+        }
+    }
 }
 
 /// `target` with `path` below it; the target itself for the empty path.

@@ -1,18 +1,17 @@
-//! Making a plan: from a root entry to folders, files, links, and the reads that they take.
+//! Making windows: from a root entry to folders, files, links, and the reads that they take.
 //!
-//! The tree is read level by level, all folders of a level together, so that a tree of many small
-//! folders costs a request for each metadata pack and not one for each folder. The same goes for
-//! the lists of pieces of big files. Only then the plan is put together, in the order of the tree.
+//! The tree is walked in its order, folder by folder; what is open of it is as much as its depth.
+//! A window ends after so many entries, with the lists of pieces of its big files and its reads.
 
 use std::{
-    collections::HashMap,
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use kopia_format::{
-    ContentId, ObjectId,
+    ObjectId,
     directory::{DirEntry, Directory, EntryKind},
 };
 use kopia_repo::{ObjectChunk, RepoError, Repository};
@@ -20,66 +19,43 @@ use kopia_repo::{ObjectChunk, RepoError, Repository};
 use super::{
     events::RestoreFailure,
     options::RestoreOptions,
-    plan::{PlannedFile, PlannedFolder, PlannedLink, RestorePlan, join},
+    plan::join,
+    window::{PlannedFolder, PlannedLeaf, Window},
 };
 use crate::{
     error::{Result, SnapshotError},
     source::{EntryKind as Local, LocalEntry},
-    tree::{Lists, read_directories, read_lists},
+    tree::read_lists,
+    walk::Directories,
 };
 
 /// Longer than any path that was ever read by its name (Linux: 4096): a tree that goes deeper was
 /// forged, and each of its levels would cost as much memory as all above it.
 const PATH_BYTES_MAX: usize = 16 << 10;
+/// A file counts as one entry for each so many bytes more, since it has a list of pieces.
+const ENTRY_BYTES: u64 = 256 << 10;
 
-impl RestorePlan {
-    /// Plans to restore `root` to `target`; `None` when the target is no folder of this machine (an
-    /// archive). Reads directories, indexes and a listing of packs; no pack of file data.
-    ///
-    /// # Errors
-    /// What the repository says; [`SnapshotError::Invalid`] when something exists that must not be
-    /// overwritten, [`SnapshotError::NotRestored`] for an entry of a kind that is not known.
-    pub async fn of(
-        repo: &Repository,
-        root: &DirEntry,
-        target: Option<&Path>,
-        options: &RestoreOptions,
-    ) -> Result<Self> {
-        let target = target.filter(|target| target.symlink_metadata().is_ok());
-        let directories = read_tree(repo, root).await?;
-        let entries = directories.values().flatten().flat_map(|directory| &directory.entries);
-        let files = entries.filter(|entry| entry.kind == EntryKind::File);
-        let lists = read_lists(repo, files.map(|entry| entry.object)).await?;
-        let plan = Self::default();
-        let mut planning = Planning { repo, target, options, directories, lists, plan };
-        let mut walk = vec![(PathBuf::new(), root.clone(), target.is_some())];
-        while let Some((path, entry, exists)) = walk.pop() {
-            if path.as_os_str().len() > PATH_BYTES_MAX {
-                planning.give_up(&path, too_long(&path))?;
-                continue;
-            }
-            let existing = exists.then(|| planning.existing(&path, &entry)).flatten();
-            match entry.kind {
-                EntryKind::Directory => planning.add_folder(path, entry, existing, &mut walk)?,
-                EntryKind::File | EntryKind::Symlink => {
-                    planning.add_leaf(path, entry, existing).await?;
-                }
-                EntryKind::Unknown => {
-                    let reason =
-                        "the snapshot holds an entry of a kind that is not known".to_owned();
-                    let named = path.to_string_lossy().into_owned();
-                    let error = SnapshotError::NotRestored { path: named, reason, cause: None };
-                    planning.give_up(&path, error)?;
-                }
-            }
-        }
-        let mut plan = planning.plan;
-        let wanted: Vec<ContentId> = plan.wanted().map(|chunk| chunk.content).collect();
-        plan.reads = repo.read_plan(wanted).await?;
-        // Asked of every storage: a pack that is gone is to be noticed before anything is written.
-        repo.settle_plan(&mut plan.reads).await?;
-        Ok(plan)
-    }
+/// Plans a restore, window by window.
+pub(super) struct Planner<'a> {
+    repo: &'a Repository,
+    /// The target, if something was there before the restore.
+    target: Option<&'a Path>,
+    options: &'a RestoreOptions,
+    directories: Directories<'a>,
+    /// The root, until it is planned.
+    root: Option<DirEntry>,
+    /// The folders on the way from the root to where the walk is.
+    open: Vec<OpenFolder>,
+}
+
+/// A folder that the walk is in.
+struct OpenFolder {
+    folder: Arc<PlannedFolder>,
+    directory: Arc<Directory>,
+    /// The entry that comes next.
+    next: usize,
+    /// May there be something in the places of its entries?
+    exists: bool,
 }
 
 fn too_long(path: &Path) -> SnapshotError {
@@ -88,43 +64,81 @@ fn too_long(path: &Path) -> SnapshotError {
     SnapshotError::NotRestored { path: format!("{beginning}…"), reason, cause: None }
 }
 
-/// Every directory object below `root`, or why it can't be read.
-async fn read_tree(repo: &Repository, root: &DirEntry) -> Result<Directories> {
-    let mut all = HashMap::new();
-    let mut level = Vec::new();
-    level.extend(root.is_dir().then_some(root.object));
-    while !level.is_empty() {
-        let read = read_directories(repo, &level).await?;
-        let entries = read.values().flatten().flat_map(|directory| &directory.entries);
-        level = entries.filter(|entry| entry.is_dir()).map(|entry| entry.object).collect();
-        all.extend(read);
-        level.retain(|id| !all.contains_key(id));
-        level.sort_unstable();
-        level.dedup();
+impl<'a> Planner<'a> {
+    pub fn new(
+        repo: &'a Repository,
+        root: &DirEntry,
+        target: Option<&'a Path>,
+        options: &'a RestoreOptions,
+    ) -> Self {
+        let (root, open) = (Some(root.clone()), Vec::new());
+        Self { repo, target, options, directories: Directories::new(repo), root, open }
     }
-    Ok(all)
-}
 
-type Directories = HashMap<ObjectId, Result<Directory>>;
+    /// The next window; `None` when all is planned.
+    ///
+    /// # Errors
+    /// As [`RestorePlan::of`](super::RestorePlan::of).
+    pub async fn next(&mut self) -> Result<Option<Window>> {
+        let mut window = Window::default();
+        let mut room = self.options.window_entries.max(1) as u64;
+        while room > 0 {
+            let Some(taken) = self.step(&mut window).await? else { break };
+            room = room.saturating_sub(taken);
+        }
+        if self.root.is_none() && self.open.is_empty() && room > 0 && window.is_empty() {
+            return Ok(None);
+        }
+        self.add_pieces(&mut window).await?;
+        self.add_reads(&mut window).await?;
+        Ok(Some(window))
+    }
 
-struct Planning<'a> {
-    repo: &'a Repository,
-    /// The target, if something is there already.
-    target: Option<&'a Path>,
-    options: &'a RestoreOptions,
-    directories: Directories,
-    /// The pieces of big files.
-    lists: Lists,
-    plan: RestorePlan,
-}
+    /// Goes one entry further. Gives what part of a window it takes, or `None` at the end.
+    async fn step(&mut self, window: &mut Window) -> Result<Option<u64>> {
+        let Some(at) = self.open.last_mut() else {
+            let Some(root) = self.root.take() else { return Ok(None) };
+            let exists = self.target.is_some();
+            return self.add(window, None, PathBuf::new(), root, exists).await.map(Some);
+        };
+        let Some(entry) = at.directory.entries.get(at.next) else {
+            window.full.extend(self.open.pop().map(|done| done.folder));
+            return Ok(Some(0));
+        };
+        at.next += 1;
+        let (entry, exists, folder) = (entry.clone(), at.exists, at.folder.clone());
+        let path = folder.path.join(safe_name(&entry.name, &folder.path)?);
+        self.add(window, Some(folder), path, entry, exists).await.map(Some)
+    }
 
-/// What is to be planned: a path, what the snapshot says of it, and whether there may be something
-/// in its place.
-type Walk = Vec<(PathBuf, DirEntry, bool)>;
+    async fn add(
+        &mut self,
+        window: &mut Window,
+        folder: Option<Arc<PlannedFolder>>,
+        path: PathBuf,
+        entry: DirEntry,
+        exists: bool,
+    ) -> Result<u64> {
+        if path.as_os_str().len() > PATH_BYTES_MAX {
+            return self.give_up(window, &path, too_long(&path));
+        }
+        let existing = exists.then(|| self.existing(&path, &entry)).flatten();
+        match entry.kind {
+            EntryKind::Directory => self.add_folder(window, path, entry, existing).await,
+            EntryKind::File | EntryKind::Symlink => {
+                self.add_leaf(window, folder, &path, entry, existing)
+            }
+            EntryKind::Unknown => {
+                let reason = "the snapshot holds an entry of a kind that is not known".to_owned();
+                let named = path.to_string_lossy().into_owned();
+                let error = SnapshotError::NotRestored { path: named, reason, cause: None };
+                self.give_up(window, &path, error)
+            }
+        }
+    }
 
-impl Planning<'_> {
     /// An entry that can't be restored: the end of the plan, or an entry left out of it.
-    fn give_up(&mut self, path: &Path, error: SnapshotError) -> Result<()> {
+    fn give_up(&self, window: &mut Window, path: &Path, error: SnapshotError) -> Result<u64> {
         if !self.options.ignore_errors {
             return Err(error);
         }
@@ -133,8 +147,8 @@ impl Planning<'_> {
             SnapshotError::NotRestored { reason, .. } => reason.clone(),
             other => other.to_string(),
         };
-        self.plan.failures.push(RestoreFailure::new(path, error.blob(), reason));
-        Ok(())
+        window.failures.push(RestoreFailure::new(path, error.blob(), reason));
+        Ok(1)
     }
 
     /// What stands where `entry` belongs, unless it will be deleted before.
@@ -147,86 +161,127 @@ impl Planning<'_> {
         stays.then_some(Existing { place, local, is_target })
     }
 
-    fn add_folder(
+    async fn add_folder(
         &mut self,
+        window: &mut Window,
         path: PathBuf,
         entry: DirEntry,
         existing: Option<Existing>,
-        walk: &mut Walk,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         if let Some(Err(error)) = existing.as_ref().map(|it| check_folder(it, self.options)) {
-            return self.give_up(&path, error);
+            return self.give_up(window, &path, error);
         }
-        let directory = self.directories.get(&entry.object);
-        let directory = directory.expect("the tree was read before it is planned");
-        let directory = match directory {
+        // What comes after it, the innermost first.
+        let rest = self.open.iter().rev().flat_map(|open| &open.directory.entries[open.next..]);
+        let next = rest.filter(|entry| entry.is_dir());
+        let directory = match self.directories.get(&entry, next).await {
             Ok(directory) => directory,
-            Err(error) if self.options.ignore_errors => {
-                // It stays in its place, for it may be met again.
-                let failure = RestoreFailure::new(&path, error.blob(), error.to_string());
-                self.plan.failures.push(failure);
-                return Ok(());
-            }
-            Err(_) => {
-                let directory = self.directories.remove(&entry.object);
-                return directory.expect("it was here a moment ago").map(drop);
-            }
+            Err(error) => return self.give_up(window, &path, error),
         };
-        let mut names = Vec::with_capacity(directory.entries.len());
-        // Taken from the end, so that entries come in their stored order.
-        for below in directory.entries.iter().rev() {
-            let name = safe_name(&below.name, &path)?;
-            names.push((below.name.clone(), below.is_dir()));
-            walk.push((path.join(name), below.clone(), existing.is_some()));
+        let mut names = Vec::new();
+        if self.options.delete_extra {
+            names
+                .extend(directory.entries.iter().map(|below| (below.name.clone(), below.is_dir())));
         }
-        self.plan.folders.push(PlannedFolder { path, entry, names });
-        Ok(())
+        let folder = Arc::new(PlannedFolder { path, attributes: (&entry).into(), names });
+        window.folders.push(folder.clone());
+        self.open.push(OpenFolder { folder, directory, next: 0, exists: existing.is_some() });
+        Ok(1)
     }
 
-    async fn add_leaf(
+    fn add_leaf(
         &mut self,
-        path: PathBuf,
+        window: &mut Window,
+        folder: Option<Arc<PlannedFolder>>,
+        path: &Path,
         entry: DirEntry,
         existing: Option<Existing>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         if let Some(existing) = &existing {
             if self.options.skip_existing && is_same(&existing.local, &entry) {
-                self.plan.skipped.0 += 1;
-                self.plan.skipped.1 += entry.size;
-                return Ok(());
+                window.skipped.0 += 1;
+                window.skipped.1 += entry.size;
+                return Ok(1);
             }
             if let Err(error) = check_overwrite(existing, entry.kind, self.options) {
-                return self.give_up(&path, error);
+                return self.give_up(window, path, error);
             }
         }
-        let chunks = match self.chunks(&entry).await {
-            Ok(chunks) => chunks,
-            Err(error) => return self.give_up(&path, error.into()),
+        let taken = 1 + entry.size / ENTRY_BYTES;
+        let leaf = PlannedLeaf {
+            folder,
+            attributes: (&entry).into(),
+            size: entry.size,
+            object: entry.object,
+            pieces: None,
+            name: entry.name.into(),
         };
         match entry.kind {
-            EntryKind::Symlink => self.plan.links.push(PlannedLink { path, entry, chunks }),
-            _ => self.plan.files.push(PlannedFile { path, entry, chunks }),
+            EntryKind::Symlink => window.links.push(leaf),
+            _ => window.files.push(leaf),
         }
+        Ok(taken)
+    }
+
+    /// Gives the files of a window their lists of pieces, which are read together.
+    async fn add_pieces(&mut self, window: &mut Window) -> Result<()> {
+        let lists = |leaf: &&PlannedLeaf| leaf.object.indirection() > 0 && leaf.piece_count() > 0;
+        let wanted = window.leaves().filter(lists).map(|leaf| leaf.object);
+        let mut lists = read_lists(self.repo, wanted).await?;
+        for all in [false, true] {
+            let leaves = if all { &mut window.links } else { &mut window.files };
+            let mut kept = Vec::with_capacity(leaves.len());
+            for mut leaf in std::mem::take(leaves) {
+                let is_list = leaf.object.indirection() > 0 && leaf.piece_count() > 0;
+                if is_list && leaf.pieces.is_none() {
+                    let found = match lists.get(&leaf.object) {
+                        Some(pieces) => Ok(pieces.clone()),
+                        None => self.pieces(&leaf.object).await,
+                    };
+                    match found {
+                        Ok(pieces) => leaf.pieces = Some(pieces.into()),
+                        Err(error) => {
+                            self.give_up(window, &leaf.path(), error.into())?;
+                            continue;
+                        }
+                    }
+                }
+                kept.push(leaf);
+            }
+            *(if all { &mut window.links } else { &mut window.files }) = kept;
+        }
+        lists.clear();
         Ok(())
     }
 
-    /// The contents of a file or link, in order.
-    async fn chunks(&self, entry: &DirEntry) -> Result<Vec<ObjectChunk>, RepoError> {
-        if entry.kind == EntryKind::File && entry.size == 0 {
-            return Ok(Vec::new());
-        }
-        if let Some(chunks) = self.lists.get(&entry.object) {
-            return Ok(chunks.clone());
-        }
-        match self.repo.object_contents(&entry.object).await {
+    /// The pieces of an object whose list goes deeper or could not be read with the others.
+    async fn pieces(&self, object: &ObjectId) -> Result<Vec<ObjectChunk>, RepoError> {
+        match self.repo.object_contents(object).await {
             Ok(contents) => Ok(contents.chunks),
             // It is planned all the same: the plan lists all contents that are lost, not only the
             // first.
-            Err(RepoError::ContentNotFound { id }) if id == entry.object.content_id() => {
+            Err(RepoError::ContentNotFound { id }) if id == object.content_id() => {
                 Ok(vec![ObjectChunk { content: id, compressed: false, offset: 0, length: None }])
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Plans what has to be fetched for a window, in the order of its entries.
+    async fn add_reads(&self, window: &mut Window) -> Result<()> {
+        let index = self.repo.index().await?;
+        let (mut entries, mut missing) = (Vec::new(), Vec::new());
+        for piece in window.leaves().flat_map(PlannedLeaf::all_pieces) {
+            match index.find(&piece.content).map_err(SnapshotError::from)? {
+                Some(entry) => entries.push(entry),
+                None => missing.push(piece.content),
+            }
+        }
+        window.reads = self.repo.plan_entries(entries);
+        missing.sort_unstable();
+        missing.dedup();
+        window.reads.missing = missing;
+        Ok(())
     }
 }
 

@@ -20,7 +20,8 @@ async fn pack(
     let plan =
         RestorePlan::of(&memory.repo, &root, None, &RestoreOptions::default()).await.unwrap();
     let stop = CancellationToken::new();
-    plan.run_archive(&memory.repo, to, kind, false, Arc::new(Silent), &stop).await
+    plan.run_archive(&memory.repo, to, kind, &RestoreOptions::default(), Arc::new(Silent), &stop)
+        .await
 }
 
 /// The planted tree and some names that headers have trouble with.
@@ -154,11 +155,11 @@ async fn no_archive_is_begun_when_it_cannot_be_finished() {
     let root = memory.snapshots().await.pop().unwrap().root_entry.unwrap();
     let options = RestoreOptions { ignore_errors: true, ..RestoreOptions::default() };
     let plan = RestorePlan::of(&memory.repo, &root, None, &options).await.unwrap();
-    let (files, links) = (plan.files.len(), plan.links.len());
+    let leaves = plan.files + plan.links;
     let (sink, stop) = (Arc::new(Silent), CancellationToken::new());
-    let run = plan.run_archive(&memory.repo, &to, ArchiveKind::Tar, true, sink, &stop);
+    let run = plan.run_archive(&memory.repo, &to, ArchiveKind::Tar, &options, sink, &stop);
     let report = run.await.unwrap();
-    assert_eq!((report.files, report.failures.len()), (1, files - 1 + links));
+    assert_eq!((report.files, report.failures.len() as u64), (1, leaves - 1));
     assert!(report.failures.iter().all(|failure| failure.error.contains("is archived")));
     let is = read_tar(std::fs::File::open(&to).unwrap());
     assert!(is.contains_key("empty") && is.contains_key("sub/deeper") && !is.contains_key("big"));

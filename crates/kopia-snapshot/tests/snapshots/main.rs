@@ -15,3 +15,4 @@ mod unsteady;
 mod upload;
 mod verify;
 mod weather;
+mod windows;

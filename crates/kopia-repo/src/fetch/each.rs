@@ -1,0 +1,217 @@
+//! Contents handed over on the threads that open them.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use dataplane::{Grant, task};
+use futures::{StreamExt, TryStreamExt, stream};
+use kopia_format::index::IndexEntry;
+use tokio::sync::Semaphore;
+
+use super::{
+    FetchFrom, Fetched, RUN_CONTENTS, missing, opened_bytes,
+    range::{Got, Wanted},
+    runs, slice_of,
+};
+use crate::{RangeRead, ReadPlan, RepoError, Repository};
+
+/// Takes contents, on several threads at once, each of which may block.
+pub trait TakeContents: Send + Sync + 'static {
+    /// Why it takes no more.
+    type Error: Send + 'static;
+
+    /// Takes contents that lie one after the other in a pack. Each is opened when it is asked for,
+    /// and its memory is the caller's until it is dropped: one at a time is what is reckoned with.
+    ///
+    /// # Errors
+    /// The first one ends the fetching.
+    fn take(&self, contents: &mut dyn Iterator<Item = Fetched>) -> Result<(), Self::Error>;
+}
+
+impl<E, F> TakeContents for F
+where
+    E: Send + 'static,
+    F: Fn(&mut dyn Iterator<Item = Fetched>) -> Result<(), E> + Send + Sync + 'static,
+{
+    type Error = E;
+
+    fn take(&self, contents: &mut dyn Iterator<Item = Fetched>) -> Result<(), E> {
+        self(contents)
+    }
+}
+
+impl Repository {
+    /// Fetches all that `plan` names, some ranges at a time, and gives each content to `take` on the
+    /// thread that opened it, with at most `jobs_max` such threads at once. Contents that no index
+    /// knows come first. A content that is damaged doesn't hold up the others.
+    ///
+    /// Ends when all were taken, when `take` fails, or with what `stop` gives; however it ends,
+    /// `take` is not running any more. A future that is dropped instead does not wait for that.
+    ///
+    /// # Errors
+    /// The first that `take` gives, or what `stop` gives.
+    pub async fn fetch_each<T: TakeContents>(
+        &self,
+        from: FetchFrom,
+        plan: &ReadPlan,
+        jobs_max: usize,
+        stop: impl Future<Output = T::Error> + Send,
+        take: T,
+    ) -> Result<(), T::Error> {
+        let jobs_max = jobs_max.clamp(1, 1 << 16);
+        let jobs = Arc::new(Jobs {
+            repository: self.clone(),
+            from,
+            take,
+            slots: Arc::new(Semaphore::new(jobs_max)),
+            over: AtomicBool::new(false),
+        });
+        let ended = tokio::select! {
+            error = stop => Err(error),
+            done = jobs.all(plan) => done,
+        };
+        jobs.over.store(true, Relaxed);
+        // Jobs that were begun go on by themselves: each has a slot.
+        let all = u32::try_from(jobs_max).expect("clamped above");
+        let idle = jobs.slots.acquire_many(all).await;
+        drop(idle.expect("the semaphore is never closed"));
+        ended
+    }
+}
+
+/// What the jobs of one call share.
+struct Jobs<T> {
+    repository: Repository,
+    from: FetchFrom,
+    take: T,
+    /// One for each job that runs.
+    slots: Arc<Semaphore>,
+    /// Nothing is to be taken any more.
+    over: AtomicBool,
+}
+
+impl<T: TakeContents> Jobs<T> {
+    async fn all(self: &Arc<Self>, plan: &ReadPlan) -> Result<(), T::Error> {
+        for unknown in plan.missing.chunks(RUN_CONTENTS) {
+            let unknown = unknown.iter().copied().map(missing).collect();
+            self.hand_over(unknown).await?;
+        }
+        let reads = plan.packs.iter().flat_map(|pack| pack.ranges.iter().map(move |r| (pack, r)));
+        stream::iter(reads)
+            .map(|(pack, range)| {
+                let (jobs, wanted) = (Arc::clone(self), Wanted::of(pack, range));
+                task::owned(async move { jobs.range(wanted).await })
+            })
+            .buffer_unordered(self.repository.shared().requests_max().max(2))
+            .try_collect()
+            .await
+    }
+
+    async fn range(self: Arc<Self>, wanted: Wanted) -> Result<(), T::Error> {
+        let memory = &self.repository.shared().fetching;
+        let grant = Arc::new(memory.ranges.acquire(wanted.range.length).await);
+        match self.repository.fetch_range(self.from, &wanted).await {
+            Got::Bytes(bytes) => self.open(wanted, bytes, grant).await,
+            Got::Each => self.read_each(wanted.entries).await,
+            Got::Failed(error) => self.hand_over(wanted.failed(&error)).await,
+        }
+    }
+
+    /// Opens what was fetched, run by run, each run on a thread.
+    async fn open(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        bytes: Bytes,
+        grant: Arc<Grant>,
+    ) -> Result<(), T::Error> {
+        let Wanted { pack, range, entries } = wanted;
+        let again = self.repository.may_be_cached(self.from, &pack);
+        let range = Arc::new(range);
+        let mut running = Vec::new();
+        for run in runs(entries) {
+            let largest = run.iter().map(opened_bytes).max().unwrap_or(0);
+            let (bytes, range, grant) = (bytes.clone(), range.clone(), grant.clone());
+            let memory = self.repository.shared().fetching.opened.clone();
+            let slot = self.slot().await;
+            let opened = memory.acquire(largest).await;
+            let jobs = Arc::clone(self);
+            running.push(tokio::task::spawn_blocking(move || {
+                let _held = (slot, opened, grant);
+                jobs.take_run(run, &range, &bytes, again)
+            }));
+        }
+        drop((bytes, grant));
+        let mut left = Vec::new();
+        for job in running {
+            left.extend(job.await.expect("taking does not panic")?);
+        }
+        // With nothing held: here the cache may be put right and the pack be fetched once more.
+        self.read_each(left).await
+    }
+
+    /// Gives the contents that are to be read by themselves: where it is worth it to try `again`,
+    /// those that don't open.
+    fn take_run(
+        &self,
+        run: Vec<IndexEntry>,
+        range: &RangeRead,
+        bytes: &Bytes,
+        again: bool,
+    ) -> Result<Vec<IndexEntry>, T::Error> {
+        let mut left = Vec::new();
+        let shared = self.repository.shared();
+        let mut opened = run.into_iter().filter_map(|entry| {
+            let sealed = slice_of(range, &entry, bytes);
+            let opened = sealed.map(|sealed| shared.open_sealed(&entry, &sealed));
+            match opened {
+                Some(result) if result.is_ok() || !again => Some((entry.id, result)),
+                _ => {
+                    left.push(entry);
+                    None
+                }
+            }
+        });
+        let mut opened = std::iter::from_fn(|| match self.over.load(Relaxed) {
+            true => None,
+            false => opened.next(),
+        });
+        let taken = self.take.take(&mut opened);
+        if taken.is_err() {
+            self.over.store(true, Relaxed);
+        }
+        taken.map(|()| left)
+    }
+
+    /// Reads each by itself, a few at a time.
+    async fn read_each(self: &Arc<Self>, entries: Vec<IndexEntry>) -> Result<(), T::Error> {
+        let outage: OnceLock<RepoError> = OnceLock::new();
+        for run in runs(entries) {
+            let read = self.repository.read_each(self.from, &run, &outage).await;
+            self.hand_over(read).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives contents that are opened already, or can't be.
+    async fn hand_over(self: &Arc<Self>, contents: Vec<Fetched>) -> Result<(), T::Error> {
+        let slot = self.slot().await;
+        let jobs = Arc::clone(self);
+        let job = tokio::task::spawn_blocking(move || {
+            let _held = slot;
+            let mut contents = contents.into_iter().take_while(|_| !jobs.over.load(Relaxed));
+            jobs.take.take(&mut contents)
+        });
+        job.await.expect("taking does not panic")
+    }
+
+    async fn slot(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        slot.expect("the semaphore is never closed")
+    }
+}
