@@ -132,8 +132,7 @@ impl IndexView {
 
     /// Every pack that any entry of any segment names, deletions and superseded entries included.
     pub fn packs(&self) -> std::collections::HashSet<Arc<str>> {
-        let all = self.segments.iter().flat_map(|segment| segment.index.packs());
-        all.map(Arc::clone).collect()
+        self.segments.iter().flat_map(|segment| segment.index.packs()).collect()
     }
 
     /// The index blobs.
