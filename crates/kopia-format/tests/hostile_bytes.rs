@@ -135,6 +135,7 @@ fn indexes_take_any_bytes() {
         target("index 1", parsers::index, documents::indexes(1), (16, 1024)),
         target("index 2", parsers::index, documents::indexes(2), (16, 1024)),
         target("local index", parsers::local_index, [documents::pack_tail()], (16, 1024)),
+        target("outline", parsers::outline, documents::outlines(), (16, 1024)),
     ]);
 }
 

@@ -1,16 +1,20 @@
 //! The index: where each content lies.
 //!
 //! An index maps content IDs to places in packs, sorted by the binary form of the ID.
-//! [`Index::parse`] checks every bound, name and the order once; after that, looking up and
-//! iterating cannot fail on the layout and copies nothing but the entry asked for. Two encodings,
-//! 1 and 2, may stand side by side in a repository. Several indexes speak about the same
-//! content: [`IndexEntry::beats`] says which one is right, [`merge`] walks many in order in bounded
-//! memory. Format: docs/format/04-index-epochs.md §1–§3, §7.
+//! [`Index::parse`] checks every bound and the order once; after that, looking up and iterating
+//! cannot fail on the layout and copies nothing but the entry asked for. What that walk over all
+//! entries found is an [`Outline`]; with one that was kept, [`Index::with_outline`] opens an index
+//! of any size at once. Two encodings, 1 and 2, may stand side by side in a repository. Several
+//! indexes speak about the same content: [`IndexEntry::beats`] says which one is right, [`merge`]
+//! walks many in order in bounded memory. Format: docs/format/04-index-epochs.md §1–§3, §7.
 
 mod blob;
 mod build;
 mod entry;
 mod merge;
+mod names;
+mod outline;
+mod places;
 mod range;
 mod search;
 mod v1;
@@ -22,6 +26,7 @@ pub use blob::IndexBlob;
 pub use build::{IndexBuilder, SHARD_LEN_MAX};
 pub use entry::IndexEntry;
 pub use merge::{Merge, find_in, merge};
+pub use outline::{Outline, Walk};
 pub use range::IdRange;
 
 use crate::{ContentId, FormatError, Result};
@@ -44,27 +49,18 @@ const V2: u8 = 2;
 #[derive(Debug)]
 pub struct Index<B> {
     bytes: B,
-    layout: Layout,
-    /// One for each prefix that occurs, in order.
-    groups: Vec<Group>,
+    outline: Outline,
     values: Values,
 }
 
 /// Where the entries are. All of them lie within the bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     key_len: usize,
     /// Length of key and value together.
     stride: usize,
     entries_at: usize,
     count: usize,
-}
-
-/// Entries whose keys begin with the same byte: their hashes are evenly spread.
-#[derive(Debug)]
-struct Group {
-    prefix: u8,
-    entries: Range<usize>,
 }
 
 /// How the value behind a key is read.
@@ -74,6 +70,16 @@ enum Values {
     V2(v2::Values),
 }
 
+/// The version and the layout that the first bytes tell, if the entries fit in `bytes`.
+fn header(bytes: &[u8]) -> Result<(u8, Layout)> {
+    match bytes.first() {
+        Some(&V1) => Ok((V1, v1::layout(bytes)?)),
+        Some(&V2) => Ok((V2, v2::layout(bytes)?)),
+        Some(version) => Err(malformed(format!("version {version}"))),
+        None => Err(malformed("it is empty")),
+    }
+}
+
 impl<B: AsRef<[u8]>> Index<B> {
     /// Reads an index of either version. Bytes behind it are ignored.
     ///
@@ -81,15 +87,30 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// [`FormatError::Malformed`] when the version is unknown, a part reaches beyond the bytes, a
     /// key is not that of a content, or keys are out of order.
     pub fn parse(bytes: B) -> Result<Self> {
+        let outline = Outline::of(bytes.as_ref())?;
+        Self::with_outline(bytes, outline)
+    }
+
+    /// The index `bytes`, whose walk gave `outline`. Looks at the header and the table of packs,
+    /// not at the entries.
+    ///
+    /// Should the bytes not be those of the walk after all, nothing panics: entries are not found,
+    /// or are what the bytes say.
+    ///
+    /// # Errors
+    /// [`FormatError::Malformed`] when the header is another one, or a part reaches beyond the
+    /// bytes.
+    pub fn with_outline(bytes: B, outline: Outline) -> Result<Self> {
         let all = bytes.as_ref();
-        let (layout, values) = match all.first() {
-            Some(&V1) => v1::parse(all).map(|(layout, values)| (layout, Values::V1(values)))?,
-            Some(&V2) => v2::parse(all).map(|(layout, values)| (layout, Values::V2(values)))?,
-            Some(version) => return Err(malformed(format!("version {version}"))),
-            None => return Err(malformed("it is empty")),
+        let (version, layout) = header(all)?;
+        if layout != *outline.layout() {
+            return Err(malformed("the outline is that of another index"));
+        }
+        let values = match version {
+            V1 => Values::V1(v1::Values::new(&layout)),
+            _ => Values::V2(v2::Values::parse(all, &layout)?),
         };
-        let groups = groups(all, &layout)?;
-        Ok(Self { bytes, layout, groups, values })
+        Ok(Self { bytes, outline, values })
     }
 
     /// The version of the encoding, 1 or 2.
@@ -102,12 +123,22 @@ impl<B: AsRef<[u8]>> Index<B> {
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.layout.count
+        self.layout().count
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.layout.count == 0
+        self.len() == 0
+    }
+
+    /// The length of all keys; `None` if there are no entries.
+    pub fn key_len(&self) -> Option<usize> {
+        (!self.is_empty()).then_some(self.layout().key_len)
+    }
+
+    /// What the walk over the entries found.
+    pub fn outline(&self) -> &Outline {
+        &self.outline
     }
 
     /// The bytes it was parsed from.
@@ -115,11 +146,13 @@ impl<B: AsRef<[u8]>> Index<B> {
         &self.bytes
     }
 
-    /// The packs that entries point to, each at least once.
-    pub fn packs(&self) -> impl Iterator<Item = &Arc<str>> {
+    /// The packs that entries point to, each at least once. Where the version has no table of them,
+    /// all entries are looked at.
+    pub fn packs(&self) -> impl Iterator<Item = Arc<str>> {
+        let bytes = self.bytes.as_ref();
         let (one, two) = match &self.values {
-            Values::V1(values) => (Some(values.packs()), None),
-            Values::V2(values) => (None, Some(values.packs())),
+            Values::V1(values) => (Some(values.packs(bytes, self.layout())), None),
+            Values::V2(values) => (None, Some(values.packs(bytes))),
         };
         one.into_iter().flatten().chain(two.into_iter().flatten())
     }
@@ -130,17 +163,37 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// [`FormatError::Invalid`] when the IDs in this index are of another length, so that the
     /// question itself is wrong: a repository has one hash.
     pub fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        Ok(self.find_among(self.candidates(id)?, id))
+    }
+
+    /// The numbers of the entries that may be of `id`: seldom more than one, and none for nearly
+    /// all contents that are not here. Where the [outline](Outline::has_table) has a table, no byte
+    /// of the index is read.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn candidates(&self, id: &ContentId) -> Result<Range<usize>> {
+        let (expected, key_len) = (self.layout().key_len, id.key_len());
         if self.is_empty() {
-            return Ok(None);
+            return Ok(0..0);
         }
-        let key_len = id.key_len();
-        if key_len != self.layout.key_len {
-            let reason = format!("{id} has a key of {key_len} bytes, not {}", self.layout.key_len);
+        if key_len != expected {
+            let reason = format!("{id} has a key of {key_len} bytes, not {expected}");
             return Err(FormatError::Invalid { what: "content ID", reason });
         }
         let mut buffer = [0; KEY_LEN_MAX];
         id.write_key(&mut buffer[..key_len]);
-        Ok(self.position(&buffer[..key_len]).map(|n| self.decode(n)))
+        Ok(self.outline.candidates(&buffer[..key_len]))
+    }
+
+    /// The entry of `id`, if it is one of `candidates`.
+    pub fn find_among(&self, candidates: Range<usize>, id: &ContentId) -> Option<IndexEntry> {
+        let mut buffer = [0; KEY_LEN_MAX];
+        let key = &mut buffer[..id.key_len()];
+        id.write_key(key);
+        let end = candidates.end.min(self.len());
+        let candidates = candidates.start.min(end)..end;
+        search::find(candidates, key, |n| self.key(n)).map(|n| self.decode(n))
     }
 
     /// The entry number `n` in the order of IDs.
@@ -150,7 +203,7 @@ impl<B: AsRef<[u8]>> Index<B> {
 
     /// The ID of the entry number `n`, without the rest.
     pub fn id(&self, n: usize) -> Option<ContentId> {
-        (n < self.len()).then(|| content_id(self.key(n)))
+        (n < self.len()).then(|| self.content_id(n))
     }
 
     /// All entries, in the order of IDs.
@@ -160,49 +213,42 @@ impl<B: AsRef<[u8]>> Index<B> {
 
     /// The entries whose IDs lie in `range`.
     pub fn range(&self, range: &IdRange) -> Entries<'_, B> {
-        let start = self.partition(|key| range.is_before(key));
-        let end = self.partition(|key| !range.is_after(key));
+        let bytes = self.bytes.as_ref();
+        let start = self.layout().partition(bytes, 0, |key| range.is_before(key));
+        let end = self.layout().partition(bytes, start, |key| !range.is_after(key));
         Entries { index: self, numbers: start..end.max(start) }
     }
 
     /// The entries with this prefix, or those without one.
     pub fn with_prefix(&self, prefix: Option<u8>) -> Entries<'_, B> {
         let prefix = prefix.unwrap_or(0);
-        let group = self.groups.iter().find(|group| group.prefix == prefix);
+        let group = self.outline.group(prefix);
         Entries { index: self, numbers: group.map_or(0..0, |group| group.entries.clone()) }
     }
 
+    fn layout(&self) -> &Layout {
+        self.outline.layout()
+    }
+
     fn key(&self, n: usize) -> &[u8] {
-        self.layout.key(self.bytes.as_ref(), n)
+        self.layout().key(self.bytes.as_ref(), n)
+    }
+
+    /// The prefix is that of the group: should a byte have changed since the walk, this is no
+    /// content of the repository, and still one.
+    fn content_id(&self, n: usize) -> ContentId {
+        let prefix = self.outline.group_of(n).prefix;
+        let id = ContentId::new((prefix != 0).then_some(prefix), &self.key(n)[1..]);
+        id.expect("prefixes and the length of keys are checked with the outline")
     }
 
     fn decode(&self, n: usize) -> IndexEntry {
-        let (key, value) = self.layout.entry(self.bytes.as_ref(), n);
-        let id = content_id(key);
+        let (bytes, id) = (self.bytes.as_ref(), self.content_id(n));
+        let (_, value) = self.layout().entry(bytes, n);
         match &self.values {
-            Values::V1(values) => values.decode(id, value),
-            Values::V2(values) => values.decode(id, value),
+            Values::V1(values) => values.decode(id, value, bytes),
+            Values::V2(values) => values.decode(id, value, bytes),
         }
-    }
-
-    /// The first number whose key is not `before`.
-    fn partition(&self, before: impl Fn(&[u8]) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if before(self.key(middle)) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-
-    /// The number of the entry with this key.
-    fn position(&self, key: &[u8]) -> Option<usize> {
-        let group = self.groups.iter().find(|group| group.prefix == key[0])?;
-        search::find(group.entries.clone(), key, |n| self.key(n))
     }
 }
 
@@ -247,32 +293,6 @@ impl Layout {
 const KEY_LEN_MIN: usize = 2;
 /// The longest: a prefix byte and the longest hash.
 const KEY_LEN_MAX: usize = 33;
-
-/// Walks all keys once, to check their order and prefixes, and notes where each prefix begins.
-fn groups(bytes: &[u8], layout: &Layout) -> Result<Vec<Group>> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut before: &[u8] = &[];
-    for n in 0..layout.count {
-        let key = layout.key(bytes, n);
-        if key <= before {
-            return Err(malformed(format!("entry {n} is out of order")));
-        }
-        before = key;
-        match groups.last_mut() {
-            Some(group) if group.prefix == key[0] => group.entries.end = n + 1,
-            _ => {
-                ContentId::from_key(key)?;
-                groups.push(Group { prefix: key[0], entries: n..n + 1 });
-            }
-        }
-    }
-    Ok(groups)
-}
-
-/// The ID of a key that [`groups`] has seen.
-fn content_id(key: &[u8]) -> ContentId {
-    ContentId::from_key(key).expect("keys are checked when the index is parsed")
-}
 
 /// Entries of an index, in the order of IDs.
 #[derive(Debug)]

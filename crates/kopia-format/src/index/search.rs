@@ -77,7 +77,7 @@ impl Search<'_> {
 }
 
 /// The first bytes of the hash, as a number.
-fn leading(key: &[u8]) -> u64 {
+pub(super) fn leading(key: &[u8]) -> u64 {
     let hash = &key[1..key.len().min(9)];
     let mut bytes = [0; 8];
     bytes[..hash.len()].copy_from_slice(hash);

@@ -77,7 +77,7 @@ fn kopias_indexes_are_read_whole_in_order_and_backwards() {
             assert_eq!(index.entry(n).as_ref(), Some(entry), "{name}");
             assert_eq!(index.id(n), Some(entry.id), "{name}");
             assert_eq!(index.find(&entry.id).unwrap().as_ref(), Some(entry), "{name}");
-            assert!(index.packs().any(|pack| *pack == entry.pack), "{name}");
+            assert!(index.packs().any(|pack| pack == entry.pack), "{name}");
         }
     }
 }
@@ -390,6 +390,136 @@ proptest! {
         let bytes = [&[version][..], &bytes].concat();
         if let Ok(index) = Index::parse(bytes) {
             prop_assert_eq!(index.iter().count(), index.len());
+        }
+    }
+}
+
+mod outlines {
+    //! What a walk keeps: the same answers, from bytes that come in pieces, and none that harm.
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn index_of(count: u32, version: u32) -> Vec<u8> {
+        (0..count).map(sample).collect::<IndexBuilder>().build(version, None).unwrap()
+    }
+
+    #[test]
+    fn a_walk_in_pieces_of_any_length_finds_the_same() {
+        let bytes = index_of(300, 2);
+        let whole = Outline::of(&bytes).unwrap();
+        for piece in (1..100).chain([bytes.len() - 1, bytes.len()]) {
+            let mut walk = Walk::new(&bytes).unwrap();
+            bytes.chunks(piece).for_each(|piece| walk.feed(piece).unwrap());
+            assert_eq!(walk.finish().unwrap(), whole, "pieces of {piece}");
+        }
+        let mut walk = Walk::new(&bytes).unwrap();
+        walk.feed(&bytes[..17 + 33 * 299]).unwrap();
+        assert!(walk.finish().is_err(), "an entry is missing");
+    }
+
+    #[test]
+    fn a_walk_denies_what_the_look_at_the_prefixes_did_not_see() {
+        let bytes = index_of(2000, 2);
+        let stride = 17 + 16;
+        for n in [1, 700, 1999] {
+            let mut swapped = bytes.clone();
+            let at = 17 + n * stride;
+            swapped.copy_within(at - stride..at, at);
+            assert!(Index::parse(&swapped[..]).is_err(), "entry {n} twice");
+            let mut other = bytes.clone();
+            other[at] = b'z';
+            assert_eq!(Index::parse(&other[..]).is_err(), n != 1999, "another prefix at {n}");
+        }
+    }
+
+    #[test]
+    fn a_kept_outline_answers_as_the_walk_did() {
+        for (count, version) in [(1, 1), (9, 2), (300, 1), (20_000, 2)] {
+            let bytes = index_of(count, version);
+            let walked = Index::parse(&bytes[..]).unwrap();
+            let kept = Bytes::from(walked.outline().to_bytes());
+            let kept = Outline::from_bytes(kept).unwrap();
+            assert_eq!(kept, *walked.outline());
+            let opened = Index::with_outline(&bytes[..], kept).unwrap();
+            assert!(opened.iter().eq(walked.iter()));
+            for n in 0..2 * count {
+                let id = sample(n).id;
+                let expected = (n < count).then(|| sample(n));
+                assert_eq!(opened.find(&id).unwrap(), expected);
+                // The table is right where bisecting is.
+                assert_eq!(opened.find_among(0..opened.len(), &id).is_some(), n < count);
+            }
+        }
+        let other = Index::parse(index_of(10, 2)).unwrap();
+        assert!(Index::with_outline(index_of(11, 2), other.outline().clone()).is_err());
+    }
+
+    #[test]
+    fn few_absent_contents_have_candidates_and_an_entry_costs_little_more_than_two_bytes() {
+        let index = Index::parse(index_of(50_000, 2)).unwrap();
+        let absent = (50_000..250_000).map(|n| sample(n).id);
+        let named = absent.filter(|id| !index.candidates(id).unwrap().is_empty()).count();
+        assert!(named < 50, "{named} of 200000 absent contents");
+        let one = (0..50_000).filter(|n| index.candidates(&sample(*n).id).unwrap().len() == 1);
+        assert!(one.count() > 49_900);
+        let memory = index.outline().memory() as f64 / 50_000.0;
+        assert!(memory < 2.2, "{memory} bytes an entry");
+    }
+
+    #[test]
+    fn hashes_that_crowd_are_searched() {
+        let crowded = |n: u32| {
+            let hash = [&[0x11; 12][..], &n.to_be_bytes()].concat();
+            IndexEntry { id: ContentId::new(None, &hash).unwrap(), ..sample(n) }
+        };
+        let builder: IndexBuilder = (0..5000).map(crowded).collect();
+        let index = Index::parse(builder.build(2, None).unwrap()).unwrap();
+        assert!(!index.outline().has_table());
+        for n in 0..6000 {
+            let expected = (n < 5000).then(|| crowded(n));
+            assert_eq!(index.find(&crowded(n).id).unwrap(), expected);
+        }
+        let kept = Outline::from_bytes(index.outline().to_bytes().into()).unwrap();
+        assert_eq!(kept, *index.outline());
+    }
+
+    #[test]
+    fn a_flipped_byte_of_a_kept_outline_never_panics_and_never_gives_another_entry() {
+        let bytes = index_of(700, 2);
+        let index = Index::parse(&bytes[..]).unwrap();
+        let kept = index.outline().to_bytes();
+        for at in 0..kept.len() {
+            let mut flipped = kept.clone();
+            flipped[at] ^= 1 << (at % 8);
+            let Ok(outline) = Outline::from_bytes(flipped.into()) else { continue };
+            let Ok(opened) = Index::with_outline(&bytes[..], outline) else { continue };
+            for n in (0..800).step_by(7) {
+                let entry = sample(n);
+                let found = opened.find(&entry.id).unwrap();
+                assert!(found.is_none_or(|found| found == entry), "byte {at}, {n}");
+            }
+            assert_eq!(opened.iter().count(), 700);
+        }
+        for len in 0..kept.len() {
+            assert!(Outline::from_bytes(kept[..len].to_vec().into()).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_changed_behind_an_outline_never_panic() {
+        for version in 1..=2 {
+            let bytes = index_of(60, version);
+            let outline = Outline::of(&bytes).unwrap();
+            for at in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[at] ^= 0x81;
+                let Ok(index) = Index::with_outline(changed, outline.clone()) else { continue };
+                assert_eq!(index.iter().count(), 60);
+                (0..80).for_each(|n| drop(index.find(&sample(n).id)));
+                index.packs().for_each(drop);
+            }
         }
     }
 }

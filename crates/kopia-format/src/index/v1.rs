@@ -3,9 +3,14 @@
 //! Header: version, key length, value length (2 bytes), entry count (4). Then the sorted entries,
 //! then pack names. Format: docs/format/04-index-epochs.md §1.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
-use super::{INVALID_PACK, IndexEntry, Layout, V1_OVERHEAD, build::PackNames, invalid, malformed};
+use super::{
+    IndexEntry, Layout, V1_OVERHEAD,
+    build::PackNames,
+    invalid, malformed,
+    names::{Names, text},
+};
 use crate::{ContentId, Result};
 
 const HEADER_LEN: usize = 8;
@@ -16,65 +21,57 @@ const DELETED: u32 = 1 << 31;
 /// The first time that doesn't fit.
 const TIMESTAMP_END: i64 = 1 << 48;
 
-/// The pack names, by where they lie and how long they are.
-#[derive(Debug)]
-pub(super) struct Values(HashMap<(u32, u8), Arc<str>>);
-
-pub(super) fn parse(bytes: &[u8]) -> Result<(Layout, Values)> {
+pub(super) fn layout(bytes: &[u8]) -> Result<Layout> {
     let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or_else(|| malformed("no header"))?;
     let &[_, key_len, value_len @ .., a, b, c, d] = header;
     let (count, value_len) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes(value_len));
     if usize::from(value_len) != VALUE_LEN {
         return Err(malformed(format!("values of {value_len} bytes in version 1")));
     }
-    let layout = Layout::new(bytes, HEADER_LEN, key_len, VALUE_LEN, count)?;
-    let mut names = HashMap::new();
-    let (mut last, mut names_len) = (None, 0);
-    for n in 0..layout.count {
-        let place = name_place(layout.entry(bytes, n).1);
-        // Neighbours in an index are seldom neighbours in a pack; but small indexes have one pack.
-        if last != Some(place) {
-            names.entry(place).or_insert_with(|| {
-                names_len += usize::from(place.1);
-                name(bytes, place)
-            });
-            last = Some(place);
-        }
-        // Names that overlap could take many times the memory of the index.
-        if names_len > bytes.len() {
-            return Err(malformed("the names of packs overlap"));
-        }
-    }
-    Ok((layout, Values(names)))
-}
-
-fn name_place(value: &[u8]) -> (u32, u8) {
-    (be32(&value[8..]), value[7])
-}
-
-/// As in Kopia, a name outside the index spoils its entries, not the whole index.
-fn name(bytes: &[u8], (at, len): (u32, u8)) -> Arc<str> {
-    let name = bytes.get(at as usize..).and_then(|rest| rest.get(..usize::from(len)));
-    name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or(INVALID_PACK).into()
+    Layout::new(bytes, HEADER_LEN, key_len, VALUE_LEN, count)
 }
 
 fn be32(bytes: &[u8]) -> u32 {
     u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
+/// Where the name of the pack lies, and how long it is.
+fn name_place(value: &[u8]) -> (u32, u8) {
+    (be32(&value[8..]), value[7])
+}
+
+/// The names of packs that were read.
+#[derive(Debug)]
+pub(super) struct Values(Names);
+
 impl Values {
-    pub(super) fn packs(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.values()
+    pub(super) fn new(layout: &Layout) -> Self {
+        // Every entry might have a pack of its own; many share one.
+        Self(Names::for_count(layout.count / 8))
     }
 
-    pub(super) fn decode(&self, id: ContentId, value: &[u8]) -> IndexEntry {
+    pub(super) fn packs<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        layout: &'a Layout,
+    ) -> impl Iterator<Item = Arc<str>> + 'a {
+        let places = (0..layout.count).map(|n| name_place(layout.entry(bytes, n).1));
+        let mut seen = HashSet::new();
+        places.filter(move |place| seen.insert(*place)).map(|place| self.name(bytes, place))
+    }
+
+    fn name(&self, bytes: &[u8], (at, len): (u32, u8)) -> Arc<str> {
+        self.0.get(u64::from(at) << 8 | u64::from(len), || text(bytes, at, len))
+    }
+
+    pub(super) fn decode(&self, id: ContentId, value: &[u8], bytes: &[u8]) -> IndexEntry {
         let &[t0, t1, t2, t3, t4, t5, format_version, ..] = value else {
             unreachable!("a value has 20 bytes")
         };
         let packed_length = be32(&value[16..]);
         IndexEntry {
             id,
-            pack: Arc::clone(&self.0[&name_place(value)]),
+            pack: self.name(bytes, name_place(value)),
             offset: be32(&value[12..]) & !DELETED,
             packed_length,
             original_length: packed_length.saturating_sub(V1_OVERHEAD),

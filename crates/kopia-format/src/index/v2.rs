@@ -8,7 +8,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{INVALID_PACK, IndexEntry, Layout, build::PackNames, invalid, malformed};
+use super::{
+    INVALID_PACK, IndexEntry, Layout,
+    build::PackNames,
+    invalid, malformed,
+    names::{Names, text},
+};
 use crate::{ContentId, Result};
 
 const HEADER_LEN: usize = 17;
@@ -45,18 +50,9 @@ struct Format {
 /// What entries with a format number that doesn't exist have: nothing that can be read.
 const INVALID_FORMAT: Format = Format { compression: 0xffff, version: 0xff, key_id: 0xff };
 
-/// The tables.
-#[derive(Debug)]
-pub(super) struct Values {
-    base_timestamp: u32,
-    packs: Vec<Arc<str>>,
-    formats: Vec<Format>,
-    invalid_pack: Arc<str>,
-}
-
-pub(super) fn parse(bytes: &[u8]) -> Result<(Layout, Values)> {
+pub(super) fn layout(bytes: &[u8]) -> Result<Layout> {
     let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or_else(|| malformed("no header"))?;
-    let &[_, key_len, v0, v1, n0, n1, n2, n3, p0, p1, p2, p3, format_count, base @ ..] = header;
+    let &[_, key_len, v0, v1, n0, n1, n2, n3, ..] = header;
     let value_len = usize::from(u16::from_be_bytes([v0, v1]));
     if !(VALUE_LEN_MIN..=VALUE_LEN_MAX).contains(&value_len)
         || usize::from(key_len) + value_len > STRIDE_MAX
@@ -64,38 +60,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Layout, Values)> {
         return Err(malformed(format!("values of {value_len} bytes in version 2")));
     }
     let count = u32::from_be_bytes([n0, n1, n2, n3]);
-    let layout = Layout::new(bytes, HEADER_LEN, key_len, value_len, count)?;
-    let pack_count = u32::from_be_bytes([p0, p1, p2, p3]) as usize;
-    let packs_len = pack_count.checked_mul(PACK_LEN);
-    let tables = &bytes[layout.end()..];
-    let (packs, rest) = packs_len
-        .and_then(|len| tables.split_at_checked(len))
-        .ok_or_else(|| malformed(format!("{pack_count} packs don't fit")))?;
-    let formats = rest
-        .get(..usize::from(format_count) * FORMAT_LEN)
-        .ok_or_else(|| malformed(format!("{format_count} formats don't fit")))?;
-    let packs = packs.chunks_exact(PACK_LEN);
-    // Names that overlap could take many times the memory of the index.
-    if packs.clone().map(|pack| usize::from(pack[0])).sum::<usize>() > bytes.len() {
-        return Err(malformed("the names of packs overlap"));
-    }
-    let packs = packs.map(|pack| pack_name(bytes, pack));
-    let formats = formats.as_chunks::<FORMAT_LEN>().0.iter();
-    let values = Values {
-        base_timestamp: u32::from_be_bytes(base),
-        packs: packs.collect::<Result<_>>()?,
-        formats: formats.map(|format| Format::parse(*format)).collect(),
-        invalid_pack: INVALID_PACK.into(),
-    };
-    Ok((layout, values))
+    Layout::new(bytes, HEADER_LEN, key_len, value_len, count)
 }
 
-fn pack_name(bytes: &[u8], pack: &[u8]) -> Result<Arc<str>> {
-    let (len, at) = (usize::from(pack[0]), be(&pack[1..]) as usize);
-    let name = bytes.get(at..).and_then(|rest| rest.get(..len));
-    let name = name.ok_or_else(|| malformed("the name of a pack lies outside"))?;
-    // Blob IDs are ASCII. One that isn't text names no blob, and spoils only its own entries.
-    Ok(std::str::from_utf8(name).unwrap_or(INVALID_PACK).into())
+/// The tables: packs stay in the index, formats are few.
+#[derive(Debug)]
+pub(super) struct Values {
+    base_timestamp: u32,
+    packs_at: usize,
+    pack_count: usize,
+    names: Names,
+    formats: Vec<Format>,
 }
 
 /// A big-endian number of up to four bytes.
@@ -118,20 +93,63 @@ impl Format {
 }
 
 impl Values {
-    pub(super) fn packs(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.packs.iter()
+    /// Reads the tables behind the entries.
+    pub(super) fn parse(bytes: &[u8], layout: &Layout) -> Result<Self> {
+        let pack_count = be(&bytes[8..12]) as usize;
+        let (format_count, base) = (usize::from(bytes[12]), be(&bytes[13..HEADER_LEN]));
+        let packs_len = pack_count.checked_mul(PACK_LEN);
+        let tables = &bytes[layout.end()..];
+        let (packs, rest) = packs_len
+            .and_then(|len| tables.split_at_checked(len))
+            .ok_or_else(|| malformed(format!("{pack_count} packs don't fit")))?;
+        let formats = rest
+            .get(..format_count * FORMAT_LEN)
+            .ok_or_else(|| malformed(format!("{format_count} formats don't fit")))?;
+        let is_inside = |pack: &[u8; PACK_LEN]| {
+            let end = (be(&pack[1..]) as usize).checked_add(usize::from(pack[0]));
+            end.is_some_and(|end| end <= bytes.len())
+        };
+        let packs = packs.as_chunks::<PACK_LEN>().0;
+        if !packs.iter().all(is_inside) {
+            return Err(malformed("the name of a pack lies outside"));
+        }
+        // Names that overlap could take many times the memory of the index.
+        if packs.iter().map(|pack| usize::from(pack[0])).sum::<usize>() > bytes.len() {
+            return Err(malformed("the names of packs overlap"));
+        }
+        let formats = formats.as_chunks::<FORMAT_LEN>().0.iter();
+        Ok(Self {
+            base_timestamp: base,
+            packs_at: layout.end(),
+            pack_count,
+            names: Names::for_count(pack_count),
+            formats: formats.map(|format| Format::parse(*format)).collect(),
+        })
     }
 
-    pub(super) fn decode(&self, id: ContentId, value: &[u8]) -> IndexEntry {
+    pub(super) fn packs<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Arc<str>> + 'a {
+        (0..self.pack_count).map(|number| self.pack(bytes, number))
+    }
+
+    /// The name of a pack. Blob IDs are ASCII: one that isn't text names no blob, as a number
+    /// beyond the table doesn't.
+    fn pack(&self, bytes: &[u8], number: usize) -> Arc<str> {
+        self.names.get(number as u64, || {
+            let at = self.packs_at + number * PACK_LEN;
+            let pack = bytes.get(at..at + PACK_LEN).filter(|_| number < self.pack_count);
+            pack.map_or(INVALID_PACK, |pack| text(bytes, be(&pack[1..]), pack[0]))
+        })
+    }
+
+    pub(super) fn decode(&self, id: ContentId, value: &[u8], bytes: &[u8]) -> IndexEntry {
         let optional = |at: usize| value.get(at).map_or(0, |&byte| u32::from(byte));
         let place = be(&value[4..8]);
         let format = self.formats.get(optional(16) as usize).copied().unwrap_or(INVALID_FORMAT);
         let pack = be(&value[14..16]) | optional(17) << 16;
-        let pack = self.packs.get(pack as usize).unwrap_or(&self.invalid_pack);
         let high = optional(18);
         IndexEntry {
             id,
-            pack: Arc::clone(pack),
+            pack: self.pack(bytes, pack as usize),
             offset: place & !DELETED,
             packed_length: be(&value[11..14]) | (high & 0xf) << 24,
             original_length: be(&value[8..11]) | (high >> 4) << 24,

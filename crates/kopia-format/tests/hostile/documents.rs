@@ -116,6 +116,12 @@ pub fn base64(text: &[u8]) -> Vec<u8> {
     STANDARD.decode(text).unwrap()
 }
 
+/// What is kept of the indexes of both versions.
+pub fn outlines() -> Vec<Vec<u8>> {
+    let all = indexes(1).into_iter().chain(indexes(2));
+    all.map(|bytes| Index::parse(bytes).unwrap().outline().to_bytes()).collect()
+}
+
 /// Indexes of a version: Kopia's vectors and those of the fixtures.
 pub fn indexes(version: u8) -> Vec<Vec<u8>> {
     let file = vectors("index.json");

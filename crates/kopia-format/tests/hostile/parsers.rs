@@ -14,6 +14,7 @@ use kopia_format::{
     Source, SplitterKind, compress,
     epoch::{EpochLists, EpochSnapshot, IndexBlobName, PREFIX_UNCOMPACTED},
     format_blob::recover_from_pack,
+    index::Outline,
     json,
     keys::{PurposeKey, hkdf_sha256},
     legacy::{CleanupSchedule, CompactionLog, active_set},
@@ -166,6 +167,14 @@ pub fn index(bytes: &[u8]) -> bool {
         assert!(index.with_prefix(prefix).all(|entry| entry.id.prefix() == prefix));
     }
     assert!(index.packs().count() <= bytes.len());
+    true
+}
+
+/// An outline, which opens no index but its own.
+pub fn outline(bytes: &[u8]) -> bool {
+    let Ok(outline) = Outline::from_bytes(bytes.to_vec().into()) else { return false };
+    assert!(outline.memory() <= 16 * bytes.len());
+    let _ = Index::with_outline(&[2, 17, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], outline);
     true
 }
 

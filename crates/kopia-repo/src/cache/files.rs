@@ -1,4 +1,4 @@
-//! The files of a cache: how they are named, checked, written and mapped.
+//! The files of a cache: how they are named, checked and written.
 //!
 //! `<folder>/<kind>/<two hex digits>/<name>`; the digits are a hash of the name, so that folders
 //! stay small. A file is its bytes and a checksum of 32 bytes: a keyed hash of the name and of the
@@ -13,12 +13,13 @@ use std::{
 use bytes::Bytes;
 use fs_err as fs;
 use kopia_format::hash::ContentHasher;
-use memmap2::Mmap;
 
-use super::Kind;
-use crate::index::segments::SegmentBytes;
+use super::{
+    Kind,
+    checksum::{CHECKSUM_LEN, Checksum},
+    indexes::RECORDED_MIN,
+};
 
-const CHECKSUM_LEN: usize = 32;
 /// A file that is used is marked as such when the mark is older than this.
 const TOUCH_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How the name of a file begins that is not whole yet; no entry's does.
@@ -48,11 +49,17 @@ impl Found {
 pub(super) struct Files {
     root: PathBuf,
     mac: ContentHasher,
+    /// How long an index is at least of which a record is kept.
+    pub(super) recorded_min: u64,
 }
 
 impl Files {
     pub(super) fn new(root: PathBuf, mac: ContentHasher) -> Self {
-        Self { root, mac }
+        Self { root, mac, recorded_min: RECORDED_MIN }
+    }
+
+    pub(super) fn mac(&self) -> &ContentHasher {
+        &self.mac
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -68,17 +75,11 @@ impl Files {
         Ok(())
     }
 
-    fn path(&self, kind: Kind, name: &str) -> PathBuf {
+    pub(super) fn path(&self, kind: Kind, name: &str) -> PathBuf {
         let spread = name
             .bytes()
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         self.root.join(kind.folder()).join(format!("{:02x}", spread & 0xff)).join(name)
-    }
-
-    fn checksum(&self, name: &str, bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
-        let inner = self.mac.hash(bytes);
-        let outer = self.mac.hash(&[name.as_bytes(), &[0], &inner].concat());
-        outer[..].try_into().expect("HMAC-SHA256 gives 32 bytes")
     }
 
     pub(super) fn range(
@@ -104,29 +105,18 @@ impl Files {
     pub(super) fn whole(&self, kind: Kind, name: &str) -> io::Result<Bytes> {
         let path = self.path(kind, name);
         let mut file = fs::File::open(&path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        let length = usize::try_from(file.metadata()?.len());
+        let mut bytes = vec![0; length.map_err(|_| io::ErrorKind::OutOfMemory)?];
+        file.read_exact(&mut bytes)?;
         let length = self.checked(&path, name, &bytes)?;
         touch(file.file());
         Ok(Bytes::from(bytes).slice(..length))
     }
 
-    pub(super) fn map(&self, kind: Kind, name: &str) -> io::Result<SegmentBytes> {
-        let path = self.path(kind, name);
-        let file = fs::File::open(&path)?;
-        // SAFETY: a mapping is sound as long as nobody changes the file. The folder is private to
-        // its user, and every writer of these files, this program alone, writes a new file aside
-        // and renames it over the old one, whose bytes stay as they are for those who have it open.
-        let mapped = unsafe { Mmap::map(file.file()) }?;
-        let length = self.checked(&path, name, &mapped)?;
-        touch(file.file());
-        Ok(SegmentBytes::Mapped { file: mapped, length })
-    }
-
     /// The length without the checksum; a file whose checksum is wrong is deleted.
     fn checked(&self, path: &Path, name: &str, file: &[u8]) -> io::Result<usize> {
         if let Some((bytes, checksum)) = file.split_last_chunk::<CHECKSUM_LEN>()
-            && self.checksum(name, bytes) == *checksum
+            && Checksum::of(&self.mac, name, bytes) == *checksum
         {
             return Ok(bytes.len());
         }
@@ -145,7 +135,7 @@ impl Files {
         make_private_folder(folder)?;
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
         file.write_all(bytes)?;
-        file.write_all(&self.checksum(name, bytes))?;
+        file.write_all(&Checksum::of(&self.mac, name, bytes))?;
         file.persist(&path)?;
         Ok(())
     }
@@ -187,7 +177,7 @@ pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
 }
 
 /// The time of change is the time of use. If it can't be set, the file only looks older than it is.
-fn touch(file: &std::fs::File) {
+pub(super) fn touch(file: &std::fs::File) {
     let old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > TOUCH_AFTER);
     if file.metadata().and_then(|meta| meta.modified()).is_ok_and(old) {
         let _ = file.set_modified(SystemTime::now());

@@ -5,7 +5,8 @@
 //! metadata packs and single data contents, both sealed as in the storage, and decrypted indexes,
 //! to be mapped. Each file ends with a checksum keyed with the repository's cache key over its name
 //! and bytes; an entry that fails is a miss. Parts of a pack are read without it: opening a content
-//! checks it anyway.
+//! checks it anyway. A large index is checked once a day, and then again when its file changed
+//! ([`seen`]).
 //!
 //! Any file may be deleted at any time, by anybody: it is a miss. Files are written aside and
 //! renamed, never changed. A cache that can't be written is one that is empty.
@@ -13,16 +14,19 @@
 //! Room is made before a file is written, so that a kind never keeps more than its limit; processes
 //! that share the folder may each be one sixteenth of the limit ahead of what the others see.
 
+mod checksum;
 mod files;
 mod flight;
+mod indexes;
 mod lru;
+pub(crate) mod mapped;
+mod seen;
 
 use std::{io, path::PathBuf};
 
 use bytes::Bytes;
 use dataplane::limits;
-use kopia_format::hash::ContentHasher;
-
+use kopia_format::{hash::ContentHasher, index::Index};
 use tokio::sync::Semaphore;
 
 use crate::{CacheOptions, RepoError, Result, index::segments::SegmentBytes};
@@ -136,13 +140,18 @@ impl Cache {
         blocking(&self.files, move |files| files.whole(kind, &name)).await.ok()
     }
 
-    /// A whole entry, mapped and checked.
-    pub(crate) async fn map(&self, kind: Kind, name: &str) -> Option<SegmentBytes> {
-        if !self.keeps(kind) {
+    /// An index, checked and mapped.
+    pub(crate) async fn index(&self, name: &str) -> Option<Index<SegmentBytes>> {
+        if !self.keeps(Kind::Indexes) {
             return None;
         }
-        let name = name.to_owned();
-        blocking(&self.files, move |files| files.map(kind, &name)).await.ok()
+        let owned = name.to_owned();
+        let opened = blocking(&self.files, move |files| files.open_index(&owned)).await;
+        let (index, record) = opened.ok()?;
+        if let Some(record) = record {
+            self.store(Kind::Indexes, &seen::record_name(name), record.into()).await;
+        }
+        Some(index)
     }
 
     /// Keeps an entry. A failure is not worth an error.

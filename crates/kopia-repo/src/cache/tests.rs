@@ -18,7 +18,7 @@ fn only_file(cache: &Cache, kind: Kind) -> PathBuf {
 }
 
 #[tokio::test]
-async fn what_was_stored_comes_back_whole_in_part_and_mapped() {
+async fn what_was_stored_comes_back_whole_and_in_part() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(folder.path(), 1 << 20).await;
     assert_eq!(cache.whole(Kind::Packs, "q1").await, None);
@@ -26,7 +26,6 @@ async fn what_was_stored_comes_back_whole_in_part_and_mapped() {
     assert_eq!(cache.whole(Kind::Packs, "q1").await.unwrap(), "0123456789");
     assert_eq!(cache.range(Kind::Packs, "q1", 3, 4).await.unwrap(), "3456");
     assert_eq!(cache.range(Kind::Packs, "q1", 8, 3).await, None, "the checksum is no part of it");
-    assert_eq!(cache.map(Kind::Packs, "q1").await.unwrap().as_ref(), b"0123456789");
 }
 
 #[tokio::test]
@@ -34,8 +33,8 @@ async fn a_changed_cut_or_renamed_file_is_a_miss_and_goes_away() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(folder.path(), 1 << 20).await;
     for damage in ["changed", "cut", "renamed"] {
-        cache.store(Kind::Indexes, "xn0_1", Bytes::from_static(b"0123456789")).await;
-        let path = only_file(&cache, Kind::Indexes);
+        cache.store(Kind::Packs, "xn0_1", Bytes::from_static(b"0123456789")).await;
+        let path = only_file(&cache, Kind::Packs);
         let mut bytes = std::fs::read(&path).unwrap();
         let mut name = "xn0_1";
         match damage {
@@ -43,11 +42,11 @@ async fn a_changed_cut_or_renamed_file_is_a_miss_and_goes_away() {
             "cut" => bytes.truncate(20),
             _ => {
                 name = "xn0_2";
-                cache.store(Kind::Indexes, name, Bytes::from_static(b"other")).await;
+                cache.store(Kind::Packs, name, Bytes::from_static(b"other")).await;
                 std::fs::write(
                     cache
                         .files
-                        .list(Kind::Indexes)
+                        .list(Kind::Packs)
                         .unwrap()
                         .iter()
                         .find(|f| f.path != path)
@@ -60,8 +59,7 @@ async fn a_changed_cut_or_renamed_file_is_a_miss_and_goes_away() {
             }
         }
         std::fs::write(&path, &bytes).unwrap();
-        assert!(cache.map(Kind::Indexes, name).await.is_none(), "{damage}");
-        assert!(cache.whole(Kind::Indexes, name).await.is_none(), "{damage}");
+        assert!(cache.whole(Kind::Packs, name).await.is_none(), "{damage}");
     }
 }
 
@@ -175,4 +173,215 @@ async fn every_flipped_byte_of_a_file_is_a_miss_and_the_next_one_is_whole() {
     }
     cache.store(Kind::Packs, "q1", bytes.clone()).await;
     assert_eq!(cache.whole(Kind::Packs, "q1").await, Some(bytes));
+}
+
+mod indexes {
+    //! Indexes: checked once, believed for a day, and never when anything changed.
+
+    use std::{
+        path::Path,
+        time::{Duration, SystemTime},
+    };
+
+    use kopia_format::{
+        ContentId,
+        index::{IndexBuilder, IndexEntry},
+    };
+
+    use super::*;
+
+    fn entry(n: u32) -> IndexEntry {
+        let hash = kopia_fixtures::spec_bytes(&format!("ctr:cached-{n}:16"));
+        IndexEntry {
+            id: ContentId::new(n.is_multiple_of(9).then_some(b'k'), &hash).unwrap(),
+            pack: format!("p{}", n % 7).into(),
+            offset: n,
+            packed_length: n + 28,
+            original_length: n,
+            timestamp: 1_700_000_000,
+            deleted: false,
+            format_version: 3,
+            compression: 0,
+            encryption_key_id: 0,
+        }
+    }
+
+    fn index_of(count: u32) -> Bytes {
+        (0..count).map(entry).collect::<IndexBuilder>().build(2, None).unwrap().into()
+    }
+
+    /// A cache that keeps records of all indexes.
+    async fn recording(folder: &Path) -> Cache {
+        let mut cache = cache(folder, 1 << 30).await;
+        cache.files.recorded_min = 0;
+        cache
+    }
+
+    fn path(cache: &Cache, name: &str) -> PathBuf {
+        cache.files.path(Kind::Indexes, name)
+    }
+
+    const NAME: &str = "xn0_1";
+    const COUNT: u32 = 40;
+
+    /// Opens the index and says whether every answer is right.
+    async fn answers(cache: &Cache) -> bool {
+        let Some(index) = cache.index(NAME).await else { return false };
+        for n in 0..COUNT + 10 {
+            let expected = (n < COUNT).then(|| entry(n));
+            assert_eq!(index.find(&entry(n).id).unwrap(), expected, "{n}");
+        }
+        assert_eq!(index.iter().count(), COUNT as usize);
+        true
+    }
+
+    #[tokio::test]
+    async fn an_index_is_walked_once_and_opened_from_its_record_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = recording(folder.path()).await;
+        cache.store(Kind::Indexes, NAME, index_of(COUNT)).await;
+        let record = path(&cache, &seen::record_name(NAME));
+        assert!(answers(&cache).await);
+        let first = std::fs::metadata(&record).unwrap().modified().unwrap();
+        assert!(answers(&cache).await);
+        assert_eq!(std::fs::metadata(&record).unwrap().modified().unwrap(), first);
+        let (index, new) = cache.files.open_index(NAME).unwrap();
+        assert!(new.is_none(), "it was believed");
+        assert!(index.outline().has_table());
+        // Another file with the same bytes is checked, and has a record of its own.
+        let bytes = std::fs::read(path(&cache, NAME)).unwrap();
+        std::fs::remove_file(path(&cache, NAME)).unwrap();
+        std::fs::write(path(&cache, NAME), bytes).unwrap();
+        assert!(cache.files.open_index(NAME).unwrap().1.is_some());
+        assert!(answers(&cache).await);
+        assert!(cache.files.open_index(NAME).unwrap().1.is_none());
+    }
+
+    #[tokio::test]
+    async fn every_flipped_byte_of_an_index_is_a_miss_in_spite_of_its_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = recording(folder.path()).await;
+        // One file for each byte, so that their times of change are waited for together.
+        let name = |at: usize| format!("xn0_{at}");
+        let length = index_of(COUNT).len() + 32;
+        for at in 0..length {
+            cache.store(Kind::Indexes, &name(at), index_of(COUNT)).await;
+        }
+        for at in 0..length {
+            assert!(cache.index(&name(at)).await.is_some());
+            assert!(cache.files.open_index(&name(at)).unwrap().1.is_none(), "it is believed");
+            let path = path(&cache, &name(at));
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(cache.index(&name(at)).await.is_none(), "byte {at}");
+            assert!(!path.exists(), "byte {at}");
+        }
+        cache.store(Kind::Indexes, NAME, index_of(COUNT)).await;
+        assert!(answers(&cache).await);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_changed_and_given_its_old_time_is_a_miss() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = recording(folder.path()).await;
+        cache.store(Kind::Indexes, NAME, index_of(COUNT)).await;
+        assert!(answers(&cache).await);
+        let path = path(&cache, NAME);
+        let old = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        assert!(cache.index(NAME).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn every_flipped_byte_of_a_record_costs_a_walk_and_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = recording(folder.path()).await;
+        cache.store(Kind::Indexes, NAME, index_of(COUNT)).await;
+        assert!(answers(&cache).await);
+        let record = path(&cache, &seen::record_name(NAME));
+        let length = std::fs::metadata(&record).unwrap().len() as usize;
+        for at in 0..length + 2 {
+            let mut bytes = std::fs::read(&record).unwrap();
+            match at.checked_sub(length) {
+                None => bytes[at] ^= 1 << (at % 8),
+                Some(0) => bytes.truncate(length / 2),
+                Some(_) => bytes.clear(),
+            }
+            std::fs::write(&record, bytes).unwrap();
+            let (_, new) = cache.files.open_index(NAME).unwrap();
+            assert!(new.is_some(), "byte {at}: it was not believed");
+            assert!(answers(&cache).await, "byte {at}");
+            assert!(cache.files.open_index(NAME).unwrap().1.is_none(), "there is a new record");
+        }
+        // A record under the name of another index is none.
+        cache.store(Kind::Indexes, "xn0_2", index_of(COUNT + 1)).await;
+        let other = path(&cache, &seen::record_name("xn0_2"));
+        std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+        std::fs::copy(&record, &other).unwrap();
+        assert_eq!(cache.index("xn0_2").await.unwrap().len(), COUNT as usize + 1);
+    }
+
+    #[tokio::test]
+    async fn a_record_is_believed_for_a_day_and_not_from_the_future() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = recording(folder.path()).await;
+        cache.store(Kind::Indexes, NAME, index_of(COUNT)).await;
+        assert!(answers(&cache).await);
+        let name = seen::record_name(NAME);
+        let good = cache.whole(Kind::Indexes, &name).await.unwrap();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        for (age, believed) in [(0, true), (86_000, true), (86_401, false), (-60, false)] {
+            let mut record = good.to_vec();
+            let at = record.len() - 8;
+            let time = now.cast_signed() - age;
+            record[at..].copy_from_slice(&time.to_be_bytes());
+            cache.store(Kind::Indexes, &name, record.into()).await;
+            let new = cache.files.open_index(NAME).unwrap().1;
+            assert_eq!(new.is_none(), believed, "{age} seconds old");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_older_version_kept_of_a_long_file_is_a_miss() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path(), 1 << 30).await;
+        let bytes = index_of(40_000);
+        assert!(bytes.len() > 1 << 20);
+        cache.store(Kind::Indexes, NAME, bytes.clone()).await;
+        let mac = cache.files.mac();
+        let outer = [NAME.as_bytes(), &[0], &mac.hash(&bytes)[..]].concat();
+        let old = [&bytes[..], &mac.hash(&outer)[..]].concat();
+        std::fs::write(path(&cache, NAME), old).unwrap();
+        assert!(cache.index(NAME).await.is_none());
+        cache.store(Kind::Indexes, NAME, bytes).await;
+        let index = cache.index(NAME).await.unwrap();
+        assert_eq!(index.find(&entry(39_999).id).unwrap(), Some(entry(39_999)));
+        assert!(path(&cache, &seen::record_name(NAME)).exists(), "it is long enough for one");
+    }
+
+    #[tokio::test]
+    async fn a_whole_file_that_is_no_index_is_a_miss() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = recording(folder.path()).await;
+        cache.store(Kind::Indexes, NAME, Bytes::from_static(b"no index")).await;
+        assert!(cache.index(NAME).await.is_none());
+        assert!(!path(&cache, NAME).exists());
+    }
+
+    #[tokio::test]
+    async fn a_mark_of_use_is_no_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = recording(folder.path()).await;
+        cache.store(Kind::Indexes, NAME, index_of(COUNT)).await;
+        let file = std::fs::File::options().write(true).open(path(&cache, NAME)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+        assert!(answers(&cache).await);
+        let used = std::fs::metadata(path(&cache, NAME)).unwrap().modified().unwrap();
+        assert!(used.elapsed().unwrap() < Duration::from_secs(600), "checking marks it as used");
+        assert!(cache.files.open_index(NAME).unwrap().1.is_none(), "and it is believed");
+    }
 }

@@ -1,6 +1,6 @@
-//! A filter that answers most questions for contents that are not there.
+//! A filter that answers most questions for contents that are not in any of many short segments.
 //!
-//! New data is mostly absent from every segment, and each segment would have to be asked. Content
+//! New data is mostly absent from every segment, and each would have to be asked. Content
 //! IDs are hashes, so their own bytes choose the bits: the first eight a block of one cache line,
 //! the next eight some bits in it. 12 bits for each content let one in a hundred absent ones
 //! through, which the segments then deny.

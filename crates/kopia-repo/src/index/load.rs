@@ -1,20 +1,22 @@
-//! Fetching, opening and parsing index blobs, many at once.
+//! Fetching, opening and parsing index blobs, many at once and within a bound of memory.
 
 use std::sync::Arc;
 
 use blob_core::{BlobId, BlobMeta, ReadRange};
-use dataplane::limits;
+use bytes::Bytes;
+use dataplane::{Budget, limits};
 use futures::{StreamExt, TryStreamExt, stream};
 use kopia_format::{
     FormatError,
     index::{Index, IndexEntry},
 };
 
-use super::{
-    ActiveSet, IndexView,
-    segments::{Segment, SegmentBytes},
-};
+use super::{ActiveSet, IndexView, segments::Segment};
 use crate::{RepoError, Result, cache::Kind, state::Shared};
+
+/// Bytes of index blobs that are fetched and opened at once, sealed and plain together. A blob
+/// above it goes alone: Kopia's longest have some 560 MB.
+const BYTES_LOADING: u64 = 128 << 20;
 
 /// Why a set could not be loaded.
 pub(crate) enum LoadError {
@@ -40,7 +42,9 @@ impl Shared {
             }
         }
         let parallel = self.requests_max().min(limits::INDEX_BLOBS_LOADING);
-        let loads: Vec<_> = missing.into_iter().map(|meta| self.load_segment(meta)).collect();
+        let budget = Budget::new(BYTES_LOADING);
+        let loads: Vec<_> =
+            missing.into_iter().map(|meta| self.load_segment(meta, &budget)).collect();
         let fetched: Vec<_> = stream::iter(loads).buffer_unordered(parallel).try_collect().await?;
         segments.extend(fetched.into_iter().map(Arc::new));
         Ok(segments)
@@ -54,16 +58,14 @@ impl Shared {
         Ok(Index::parse(plain).map_err(damaged)?.iter().collect())
     }
 
-    async fn load_segment(&self, meta: &BlobMeta) -> Result<Segment, LoadError> {
+    async fn load_segment(&self, meta: &BlobMeta, budget: &Budget) -> Result<Segment, LoadError> {
         let name = meta.id.as_str();
         if let Some(cache) = &self.cache
-            && let Some(bytes) = cache.map(Kind::Indexes, name).await
+            && let Some(index) = cache.index(name).await
         {
-            match Segment::parse(meta.clone(), bytes) {
-                Ok(segment) => return Ok(segment),
-                Err(_) => cache.forget(Kind::Indexes, name).await,
-            }
+            return Ok(Segment { meta: meta.clone(), index });
         }
+        let _grant = budget.acquire(2 * meta.size).await;
         let sealed = match self.storage.get(&meta.id, ReadRange::Full).await {
             Ok(sealed) => sealed,
             Err(error) if error.is_not_found() => return Err(LoadError::Gone(meta.id.clone())),
@@ -72,16 +74,17 @@ impl Shared {
         self.meters.fetched(sealed.len());
         let (codec, id) = (Arc::clone(&self.codec), meta.id.clone());
         let opened = self.cpu.run(move || codec.open_blob(id.as_str(), &sealed)).await;
-        let plain = bytes::Bytes::from(opened.map_err(|source| damaged(&meta.id, source))?);
-        let bytes = match &self.cache {
-            Some(cache) => {
-                cache.store(Kind::Indexes, name, plain.clone()).await;
-                // Mapped memory can be taken back by the system, heap can't.
-                cache.map(Kind::Indexes, name).await.unwrap_or(SegmentBytes::Heap(plain))
+        let plain = Bytes::from(opened.map_err(|source| damaged(&meta.id, source))?);
+        if let Some(cache) = &self.cache {
+            cache.store(Kind::Indexes, name, plain.clone()).await;
+            // Mapped memory can be taken back by the system, heap can't.
+            if let Some(index) = cache.index(name).await {
+                return Ok(Segment { meta: meta.clone(), index });
             }
-            None => SegmentBytes::Heap(plain),
-        };
-        Segment::parse(meta.clone(), bytes).map_err(|source| damaged(&meta.id, source))
+        }
+        let owned = meta.clone();
+        let parsed = self.cpu.run(move || Segment::parse(owned, plain)).await;
+        parsed.map_err(|source| damaged(&meta.id, source))
     }
 }
 

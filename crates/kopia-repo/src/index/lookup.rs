@@ -4,19 +4,35 @@
 //! pack; a deletion at or before the watermark makes the content not exist, whatever older entries
 //! say (docs/format/04 §7).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use blob_core::BlobMeta;
 use kopia_format::{
     ContentId,
-    index::{IdRange, IndexEntry, find_in, merge},
+    index::{IdRange, IndexEntry, merge},
 };
 
 use super::{filter::Filter, segments::Segment};
 use crate::Result;
 
-/// With fewer segments, asking each is as cheap as asking a filter.
-const FILTERED_MIN: usize = 4;
+/// With more segments, the short ones are asked through a filter. Each lets one absent content in
+/// 8192 through, so this is for time: a refusal costs some fifty nanoseconds.
+const ASKED_MAX: usize = 16;
+/// So many, the longest, are asked all the same: what compaction leaves, and nearly all entries.
+const UNFILTERED: usize = 12;
+/// After so many look-ups that read, the pages that they touched are given back: about three each,
+/// and the system maps up to fifteen neighbours beside each.
+const READS_HELD: u64 = 2048;
+/// After so many entries of a walk, too: some forty megabytes.
+const ENTRIES_HELD: usize = 1 << 20;
 
 /// Which entries of an index are wanted.
 #[derive(Debug, Clone)]
@@ -68,32 +84,41 @@ impl EntryFilter {
 }
 
 /// All active index blobs of one moment, seen as one index.
+///
+/// Segments are asked by their [outlines](kopia_format::index::Outline), which deny nearly all
+/// contents that are not there without a look at the index itself.
 #[derive(Debug, Default)]
 pub struct IndexView {
+    /// The longest first, and behind them those that were added.
     segments: Vec<Arc<Segment>>,
-    /// Says what the first so many segments don't hold.
-    filter: Option<(usize, Arc<Filter>)>,
+    /// Says what the segments of a range don't hold.
+    filter: Option<(Range<usize>, Arc<Filter>)>,
     watermark: Option<i64>,
     generation: u64,
+    /// Look-ups that read bytes of an index.
+    reads: AtomicU64,
 }
 
 impl IndexView {
     /// A view of `segments`, all of them as loaded. Takes a while where there are many.
     pub(crate) fn new(
-        segments: Vec<Arc<Segment>>,
+        mut segments: Vec<Arc<Segment>>,
         watermark: Option<i64>,
         generation: u64,
     ) -> Self {
-        let filter = (segments.len() >= FILTERED_MIN).then(|| {
-            let count = segments.iter().map(|segment| segment.index.len()).sum();
+        segments.sort_by_key(|segment| Reverse(segment.index.len()));
+        let filter = (segments.len() > ASKED_MAX).then(|| {
+            let filtered = UNFILTERED..segments.len();
+            let count = segments[filtered.clone()].iter().map(|segment| segment.index.len()).sum();
             let mut filter = Filter::for_count(count);
-            for segment in &segments {
+            for segment in &segments[filtered.clone()] {
                 let ids = (0..segment.index.len()).filter_map(|n| segment.index.id(n));
                 ids.for_each(|id| filter.add(&id));
+                segment.index.bytes().give_back();
             }
-            (segments.len(), Arc::new(filter))
+            (filtered, Arc::new(filter))
         });
-        Self { segments, filter, watermark, generation }
+        Self { segments, filter, watermark, generation, reads: AtomicU64::new(0) }
     }
 
     /// This view and `more` segments, which were just written.
@@ -103,6 +128,7 @@ impl IndexView {
             filter: self.filter.clone(),
             watermark: self.watermark,
             generation: self.generation + 1,
+            reads: AtomicU64::new(0),
         }
     }
 
@@ -111,29 +137,62 @@ impl IndexView {
     /// # Errors
     /// None today; a segment that is read lazily may find damage here.
     pub fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
-        let from = match &self.filter {
-            Some((count, filter)) if !filter.may_hold(id) => *count,
-            _ => 0,
+        let filtered = match &self.filter {
+            Some((range, filter)) if !filter.may_hold(id) => range.clone(),
+            _ => 0..0,
         };
-        // An ID of another length than the repository's hashes can't be in any segment.
-        let fits = |segment: &&Arc<Segment>| {
-            segment.index.id(0).is_some_and(|first| first.key_len() == id.key_len())
-        };
-        let segments = self.segments[from..].iter().filter(fits).map(|segment| &segment.index);
-        Ok(find_in(segments, id, self.watermark)?)
+        let (first, others) = (&self.segments[..filtered.start], &self.segments[filtered.end..]);
+        let (mut winner, mut has_read) = (None::<IndexEntry>, false);
+        for segment in first.iter().chain(others) {
+            // An ID of another length than the repository's hashes can't be in any segment.
+            if segment.index.key_len() != Some(id.key_len()) {
+                continue;
+            }
+            let candidates = segment.index.candidates(id)?;
+            if candidates.is_empty() {
+                continue;
+            }
+            has_read = true;
+            if let Some(entry) = segment.index.find_among(candidates, id)
+                && winner.as_ref().is_none_or(|winner| entry.beats(winner))
+            {
+                winner = Some(entry);
+            }
+        }
+        if has_read && self.reads.fetch_add(1, Relaxed) % READS_HELD == READS_HELD - 1 {
+            self.give_back();
+        }
+        Ok(winner.filter(|entry| !entry.is_dropped_by(self.watermark)))
+    }
+
+    /// How many look-ups read bytes of an index: all of contents that are there, and of others one
+    /// in thousands.
+    pub fn lookups_that_read(&self) -> u64 {
+        self.reads.load(Relaxed)
+    }
+
+    /// Gives back the pages that look-ups have touched.
+    fn give_back(&self) {
+        self.segments.iter().for_each(|segment| segment.index.bytes().give_back());
     }
 
     /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory
     /// at a time.
     pub fn iter<'a>(&'a self, filter: &'a EntryFilter) -> impl Iterator<Item = IndexEntry> + 'a {
+        let walk = InOrder::begin(self);
         let sources = self.segments.iter().map(|segment| segment.index.range(&filter.range));
-        merge(sources, self.watermark).filter(|entry| filter.takes(entry))
+        let entries = merge(sources, self.watermark).enumerate().map(move |(n, entry)| {
+            if n % ENTRIES_HELD == ENTRIES_HELD - 1 {
+                walk.0.give_back();
+            }
+            entry
+        });
+        entries.filter(|entry| filter.takes(entry))
     }
 
     /// Every pack that any entry of any segment names, deletions and superseded entries included.
     pub fn packs(&self) -> std::collections::HashSet<Arc<str>> {
-        let all = self.segments.iter().flat_map(|segment| segment.index.packs());
-        all.map(Arc::clone).collect()
+        self.segments.iter().flat_map(|segment| segment.index.packs()).collect()
     }
 
     /// The index blobs.
@@ -159,5 +218,22 @@ impl IndexView {
     /// The segments by name, to be used again.
     pub(crate) fn by_name(&self) -> HashMap<&str, &Arc<Segment>> {
         self.segments.iter().map(|segment| (segment.meta.id.as_str(), segment)).collect()
+    }
+}
+
+/// A walk over the segments in order: while it lasts, the system reads ahead.
+struct InOrder<'a>(&'a IndexView);
+
+impl<'a> InOrder<'a> {
+    fn begin(view: &'a IndexView) -> Self {
+        view.segments.iter().for_each(|segment| segment.index.bytes().expect_order(true));
+        Self(view)
+    }
+}
+
+impl Drop for InOrder<'_> {
+    fn drop(&mut self) {
+        self.0.segments.iter().for_each(|segment| segment.index.bytes().expect_order(false));
+        self.0.give_back();
     }
 }

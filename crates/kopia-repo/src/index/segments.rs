@@ -5,27 +5,38 @@ use std::fmt;
 use blob_core::BlobMeta;
 use bytes::Bytes;
 use kopia_format::{FormatError, index::Index};
-use memmap2::Mmap;
+
+use crate::cache::mapped::Mapped;
 
 /// The bytes of an index.
 pub(crate) enum SegmentBytes {
-    /// Fetched or just written.
+    /// Just written, or there is no cache.
     Heap(Bytes),
-    /// A file of the cache, whose checksum was right when it was mapped. Cache files are replaced,
-    /// never changed.
-    Mapped {
-        /// The whole file.
-        file: Mmap,
-        /// How much of it is the index.
-        length: usize,
-    },
+    /// A file of the cache, whose checksum was right.
+    Mapped(Mapped),
+}
+
+impl SegmentBytes {
+    /// Gives back memory that holds nothing but what a file has, too.
+    pub(crate) fn give_back(&self) {
+        if let Self::Mapped(mapped) = self {
+            mapped.give_back();
+        }
+    }
+
+    /// Says whether they will be read in order.
+    pub(crate) fn expect_order(&self, in_order: bool) {
+        if let Self::Mapped(mapped) = self {
+            mapped.expect_order(in_order);
+        }
+    }
 }
 
 impl AsRef<[u8]> for SegmentBytes {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Heap(bytes) => bytes,
-            Self::Mapped { file, length } => &file[..*length],
+            Self::Mapped(mapped) => mapped.as_ref(),
         }
     }
 }
@@ -45,7 +56,7 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// Parses the decrypted bytes of an index blob.
-    pub(crate) fn parse(meta: BlobMeta, bytes: SegmentBytes) -> Result<Self, FormatError> {
-        Ok(Self { meta, index: Index::parse(bytes)? })
+    pub(crate) fn parse(meta: BlobMeta, bytes: Bytes) -> Result<Self, FormatError> {
+        Ok(Self { meta, index: Index::parse(SegmentBytes::Heap(bytes))? })
     }
 }
