@@ -53,7 +53,8 @@ xflags::xflags! {
         }
         /// Measure whole programs at whole work, beside others. Everything takes hours: choose.
         cmd bench {
-            /// What is measured: end-to-end, which is the default, or micro: the work on each byte.
+            /// What is measured: end-to-end, which is the default; micro: the work on each byte; or
+            /// index: opening and asking indexes of many contents.
             optional --scenario scenario: String
             /// A client to compare with, as NAME=PATH, of kopia, restic, rustic, and kopia-lite for
             /// another build of it; may be repeated.
@@ -66,6 +67,8 @@ xflags::xflags! {
             optional --policy policy: String
             /// Only these steps, of create, first, unchanged, changed, restore, folder, verify.
             optional --step step: String
+            /// How many contents the indexes have, for --scenario index. Default: 1M,10M,75M.
+            optional --contents contents: String
             /// How often each client does everything; medians are shown. Default: 3.
             optional --rounds rounds: usize
             /// A factor for the size of the data sets. Default: 1.

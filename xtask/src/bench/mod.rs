@@ -43,7 +43,8 @@ pub fn run(sh: &Shell, flags: &flags::Bench) -> anyhow::Result<()> {
     match flags.scenario.as_deref().unwrap_or("end-to-end") {
         "end-to-end" => end_to_end(sh, flags),
         "micro" => benches(sh, MICRO),
-        other => bail!("--scenario {other}: there are end-to-end, micro"),
+        "index" => index(sh, flags),
+        other => bail!("--scenario {other}: there are end-to-end, micro, index"),
     }
 }
 
@@ -56,6 +57,17 @@ fn benches(sh: &Shell, benches: &[(&str, &str)]) -> anyhow::Result<()> {
     for (package, bench) in benches {
         cmd!(sh, "{cargo} bench --quiet --locked --package {package} --bench {bench}").run()?;
     }
+    Ok(())
+}
+
+/// Indexes of many contents, made below a scratch folder: opening, memory, look-ups.
+fn index(sh: &Shell, flags: &flags::Bench) -> anyhow::Result<()> {
+    let cargo = workspace::cargo();
+    let scratch = Scratch::new("bench-index", false)?;
+    let folder = flags.dir.as_deref().unwrap_or(scratch.path());
+    let contents = flags.contents.as_deref().unwrap_or("1M,10M,75M");
+    let bench = ["bench", "--quiet", "--locked", "--package", "kopia-repo", "--bench", "index"];
+    cmd!(sh, "{cargo} {bench...} -- --folder {folder} --contents {contents}").run()?;
     Ok(())
 }
 

@@ -14,10 +14,6 @@ use kopia_format::{
 use super::{ActiveSet, IndexView, segments::Segment};
 use crate::{RepoError, Result, cache::Kind, state::Shared};
 
-/// Bytes of index blobs that are fetched and opened at once, sealed and plain together. A blob
-/// above it goes alone: Kopia's longest have some 560 MB.
-const BYTES_LOADING: u64 = 128 << 20;
-
 /// Why a set could not be loaded.
 pub(crate) enum LoadError {
     /// A blob of the set is gone: another client compacted meanwhile, so the set is out of date.
@@ -42,7 +38,8 @@ impl Shared {
             }
         }
         let parallel = self.requests_max().min(limits::INDEX_BLOBS_LOADING);
-        let budget = Budget::new(BYTES_LOADING);
+        // Sealed and plain together. A blob above it goes alone: Kopia's longest have some 560 MB.
+        let budget = Budget::new((self.options.memory_bytes_max / 2).max(1));
         let loads: Vec<_> =
             missing.into_iter().map(|meta| self.load_segment(meta, &budget)).collect();
         let fetched: Vec<_> = stream::iter(loads).buffer_unordered(parallel).try_collect().await?;
@@ -75,16 +72,25 @@ impl Shared {
         let (codec, id) = (Arc::clone(&self.codec), meta.id.clone());
         let opened = self.cpu.run(move || codec.open_blob(id.as_str(), &sealed)).await;
         let plain = Bytes::from(opened.map_err(|source| damaged(&meta.id, source))?);
+        let segment = self.segment(meta.clone(), plain).await;
+        segment.map_err(|source| damaged(&meta.id, source))
+    }
+
+    /// What an index blob of these decrypted bytes says. It is kept in the cache, where there is one,
+    /// and mapped from there: mapped memory can be taken back by the system, heap can't.
+    pub(crate) async fn segment(
+        &self,
+        meta: BlobMeta,
+        plain: Bytes,
+    ) -> Result<Segment, FormatError> {
         if let Some(cache) = &self.cache {
+            let name = meta.id.as_str();
             cache.store(Kind::Indexes, name, plain.clone()).await;
-            // Mapped memory can be taken back by the system, heap can't.
             if let Some(index) = cache.index(name).await {
-                return Ok(Segment { meta: meta.clone(), index });
+                return Ok(Segment { meta, index });
             }
         }
-        let owned = meta.clone();
-        let parsed = self.cpu.run(move || Segment::parse(owned, plain)).await;
-        parsed.map_err(|source| damaged(&meta.id, source))
+        self.cpu.run(move || Segment::parse(meta, plain)).await
     }
 }
 

@@ -6,7 +6,7 @@ use blob_core::{BlobId, BlobMeta};
 use bytes::Bytes;
 use dataplane::task;
 
-use super::{epochs, legacy, segments::Segment};
+use super::{epochs, legacy};
 use crate::{
     RepoError, Result,
     create::put_options,
@@ -46,8 +46,8 @@ impl Shared {
             // Equal entries give an equal blob, so a repeated flush may write what is known.
             if !known.contains_key(meta.id.as_str()) {
                 let blob = meta.id.clone();
-                let segment = Segment::parse(meta, plain)
-                    .map_err(|source| RepoError::IndexDamaged { blob, source })?;
+                let segment = self.segment(meta, plain).await;
+                let segment = segment.map_err(|source| RepoError::IndexDamaged { blob, source })?;
                 segments.push(Arc::new(segment));
             }
         }
