@@ -51,5 +51,33 @@ xflags::xflags! {
             /// Keep the folder with everything in it, and say where it is.
             optional --keep
         }
+        /// Measure whole programs at whole work, beside others. Everything takes hours: choose.
+        cmd bench {
+            /// What is measured: end-to-end, which is the default, or micro: the work on each byte.
+            optional --scenario scenario: String
+            /// A client to compare with, as NAME=PATH, of kopia, restic, rustic, and kopia-lite for
+            /// another build of it; may be repeated.
+            repeated --against against: String
+            /// Only these data sets, of small, big, tiny, kernel.
+            optional --data data: String
+            /// Only these storages, of fs, s3, s3-30ms.
+            optional --storage storage: String
+            /// Only these policies, of none, zstd-fastest.
+            optional --policy policy: String
+            /// Only these steps, of create, first, unchanged, changed, restore, folder, verify.
+            optional --step step: String
+            /// How often each client does everything; medians are shown. Default: 3.
+            optional --rounds rounds: usize
+            /// A factor for the size of the data sets. Default: 1.
+            optional --scale scale: f64
+            /// Below which folder everything happens, instead of the system's place for such.
+            optional --dir dir: PathBuf
+            /// Write everything that was measured to this file.
+            optional --json json: PathBuf
+            /// The program to measure; without it, kopia-lite is built and used.
+            optional --kopia-lite kopia_lite: PathBuf
+            /// The S3 server; without it, s3-testkit is built and used.
+            optional --s3-testkit s3_testkit: PathBuf
+        }
     }
 }

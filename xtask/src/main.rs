@@ -2,6 +2,7 @@
 //!
 //! One file per command, each with a `run`. What a command checks is said in its file's header.
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
@@ -12,6 +13,7 @@ mod flags;
 mod interop;
 mod layers;
 mod lint;
+mod place;
 mod programs;
 mod server;
 mod steps;
@@ -47,5 +49,6 @@ fn run(flags: flags::Xtask) -> anyhow::Result<()> {
         XtaskCmd::Dist(flags) => dist::run(&flags),
         XtaskCmd::Demo(flags) => demo::run(&sh, &flags),
         XtaskCmd::Interop(flags) => interop::run(&sh, flags),
+        XtaskCmd::Bench(flags) => bench::run(&sh, &flags),
     }
 }

@@ -22,6 +22,8 @@ pub const PASSWORD: &str = "a password for tests";
 pub struct Client {
     /// For people: `Kopia`, `kopia-lite`.
     pub name: &'static str,
+    /// What the program says of itself.
+    pub version: String,
     program: PathBuf,
     home: PathBuf,
     /// It restores the time of every folder, as Kopia does not.
@@ -31,12 +33,24 @@ pub struct Client {
 impl Client {
     /// A client with the home `home`, made if need be.
     pub fn new(name: &'static str, program: &Path, home: PathBuf) -> anyhow::Result<Self> {
+        Self::asked(name, program, home, "--version")
+    }
+
+    /// A client that says its version when it is asked by `ask`.
+    pub fn asked(
+        name: &'static str,
+        program: &Path,
+        home: PathBuf,
+        ask: &str,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&home)?;
         let program = program
             .canonicalize()
             .with_context(|| format!("there is no program at {}", program.display()))?;
-        let mut client = Self { name, program, home, restores_folder_times: false };
-        client.restores_folder_times = client.run(&["--version"])?.contains("kopia-lite");
+        let version = String::new();
+        let mut client = Self { name, version, program, home, restores_folder_times: false };
+        client.version = client.run(&[ask])?.trim().to_owned();
+        client.restores_folder_times = client.version.contains("kopia-lite");
         Ok(client)
     }
 
@@ -130,7 +144,7 @@ pub struct Snapshot {
 }
 
 /// The last lines of a long text.
-fn tail(text: &str) -> String {
+pub fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
@@ -146,8 +160,7 @@ pub fn build(sh: &Shell, packages: &[&str], release: bool) -> anyhow::Result<Vec
     Ok(packages.iter().map(|name| workspace::target_dir().join(profile).join(name)).collect())
 }
 
-/// A folder for one run, in the system's place for such; removed at the end unless it is to be
-/// kept.
+/// A folder for one run, removed at its end unless it is to be kept.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -155,9 +168,14 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes the folder.
+    /// Makes the folder in the system's place for such.
     pub fn new(name: &str, keep: bool) -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("kopia-lite-{name}-{}", std::process::id()));
+        Self::below(&std::env::temp_dir(), name, keep)
+    }
+
+    /// Makes it somewhere else.
+    pub fn below(parent: &Path, name: &str, keep: bool) -> anyhow::Result<Self> {
+        let path = parent.join(format!("kopia-lite-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self { path: path.canonicalize()?, keep })
     }

@@ -1,6 +1,7 @@
 //! The S3 server of `s3-testkit`, as a program of its own.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::Path,
@@ -34,11 +35,44 @@ pub struct Object {
     pub storage_class: String,
 }
 
+/// What was asked of the server, by kind of request, in bytes of payload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub requests: BTreeMap<String, u64>,
+    /// By the server: what clients sent.
+    pub received: BTreeMap<String, u64>,
+    /// By the server: what clients got.
+    pub sent: BTreeMap<String, u64>,
+}
+
+/// The page of counters; the inner keys are first letters.
+#[derive(Debug, Deserialize)]
+struct RequestsPage {
+    kinds: BTreeMap<String, BTreeMap<String, u64>>,
+    received: BTreeMap<String, u64>,
+    sent: BTreeMap<String, u64>,
+}
+
+impl Traffic {
+    fn read(page: &[u8]) -> anyhow::Result<Self> {
+        let page: RequestsPage = serde_json::from_slice(page).context("not a page of counters")?;
+        let kinds = page.kinds.into_iter();
+        let requests = kinds.map(|(kind, letters)| (kind, letters.values().sum())).collect();
+        Ok(Self { requests, received: page.received, sent: page.sent })
+    }
+}
+
 impl Server {
     /// Starts the server and waits for its address.
     pub fn start(program: &Path, bucket: &str) -> anyhow::Result<Self> {
+        Self::start_with(program, bucket, &[])
+    }
+
+    /// Starts the server with more flags.
+    pub fn start_with(program: &Path, bucket: &str, flags: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(program)
             .args(["--bucket", bucket, "--until-stdin-closes"])
+            .args(flags)
             // Held open as long as the child is: if we are killed, the server ends, too.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -83,8 +117,18 @@ impl Server {
         self.under(prefix, "puts")
     }
 
+    /// What was asked of it since it started, or since it was told to forget.
+    pub fn traffic(&self) -> anyhow::Result<Traffic> {
+        Traffic::read(&self.call("GET", "/_testkit/requests")?)
+    }
+
+    /// Counts from nought again.
+    pub fn forget_traffic(&self) -> anyhow::Result<()> {
+        self.call("DELETE", "/_testkit/requests").map(|_| ())
+    }
+
     fn under(&self, prefix: &str, page: &str) -> anyhow::Result<Vec<Object>> {
-        let body = self.get(&format!("/_testkit/{page}"))?;
+        let body = self.call("GET", &format!("/_testkit/{page}"))?;
         let all: Vec<Object> = serde_json::from_slice(&body).context("not a list of objects")?;
         let under = all.into_iter().filter_map(|object| {
             let key = object.key.strip_prefix(prefix)?.to_owned();
@@ -93,15 +137,19 @@ impl Server {
         Ok(under.collect())
     }
 
-    /// One GET by HTTP/1.0, whose answer ends with the connection.
-    fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+    /// One request by HTTP/1.0, whose answer ends with the connection.
+    fn call(&self, method: &str, path: &str) -> anyhow::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.endpoint)?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.endpoint)?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.endpoint)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let end = answer.windows(4).position(|it| it == b"\r\n\r\n").context("no HTTP answer")?;
         let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        anyhow::ensure!(head.contains(" 200"), "GET {path}: {}", head.lines().next().unwrap_or(""));
+        anyhow::ensure!(
+            head.contains(" 200"),
+            "{method} {path}: {}",
+            head.lines().next().unwrap_or("")
+        );
         Ok(answer.split_off(end + 4))
     }
 }
@@ -110,5 +158,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_kind_whatever_their_letters() {
+        let page = br#"{"total": 6, "kinds": {"put": {"p": 2, "q": 1}, "list": {"-": 3}},
+            "received": {"put": 700, "list": 0}, "sent": {"put": 0, "list": 900}}"#;
+        let traffic = Traffic::read(page).expect("it is a page of counters");
+        let counts = |pairs: [(&str, u64); 2]| -> BTreeMap<String, u64> {
+            pairs.map(|(kind, n)| (kind.to_owned(), n)).into()
+        };
+        assert_eq!(traffic.requests, counts([("put", 3), ("list", 3)]));
+        assert_eq!(traffic.received, counts([("put", 700), ("list", 0)]));
+        assert_eq!(traffic.sent, counts([("put", 0), ("list", 900)]));
+        assert!(Traffic::read(b"{}").is_err());
     }
 }

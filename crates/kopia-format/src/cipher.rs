@@ -64,7 +64,26 @@ impl Cipher {
     /// Encrypts `plain` as the item that `iv` identifies: nonce, ciphertext, tag. The nonce must be
     /// random.
     pub fn seal(&self, iv: &[u8], nonce: [u8; NONCE_LEN], plain: &[u8]) -> Vec<u8> {
-        seal(&self.item_key(iv), nonce, iv, plain)
+        let mut out = Vec::with_capacity(plain.len() + OVERHEAD);
+        self.seal_onto(iv, nonce, plain, &mut out);
+        out
+    }
+
+    /// [`seal`](Self::seal) at the end of what `out` holds already.
+    pub fn seal_onto(&self, iv: &[u8], nonce: [u8; NONCE_LEN], plain: &[u8], out: &mut Vec<u8>) {
+        seal_onto(&self.item_key(iv), nonce, iv, plain, out);
+    }
+
+    /// [`seal`](Self::seal) of bytes that begin with room for the nonce, where they are.
+    pub(crate) fn seal_in_place(
+        &self,
+        iv: &[u8],
+        nonce: [u8; NONCE_LEN],
+        mut bytes: Vec<u8>,
+    ) -> Vec<u8> {
+        bytes[..NONCE_LEN].copy_from_slice(&nonce);
+        encrypt_from(&self.item_key(iv), nonce, iv, NONCE_LEN, &mut bytes);
+        bytes
     }
 
     /// Decrypts what [`seal`](Self::seal) made.
@@ -104,14 +123,37 @@ pub(crate) fn seal(
     plain: &[u8],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(plain.len() + OVERHEAD);
+    seal_onto(key, nonce, aad, plain, &mut out);
+    out
+}
+
+fn seal_onto(
+    key: &aead::LessSafeKey,
+    nonce: [u8; NONCE_LEN],
+    aad: &[u8],
+    plain: &[u8],
+    out: &mut Vec<u8>,
+) {
+    out.reserve(plain.len() + OVERHEAD);
     out.extend_from_slice(&nonce);
+    let from = out.len();
     out.extend_from_slice(plain);
+    encrypt_from(key, nonce, aad, from, out);
+}
+
+/// Encrypts all from `from` on and appends the tag.
+fn encrypt_from(
+    key: &aead::LessSafeKey,
+    nonce: [u8; NONCE_LEN],
+    aad: &[u8],
+    from: usize,
+    out: &mut Vec<u8>,
+) {
     let nonce = aead::Nonce::assume_unique_for_key(nonce);
     let tag = key
-        .seal_in_place_separate_tag(nonce, aead::Aad::from(aad), &mut out[NONCE_LEN..])
+        .seal_in_place_separate_tag(nonce, aead::Aad::from(aad), &mut out[from..])
         .expect("an item is far below the 64 GiB limit of the ciphers");
     out.extend_from_slice(tag.as_ref());
-    out
 }
 
 /// The plaintext, unless the bytes are not what [`seal`] made.

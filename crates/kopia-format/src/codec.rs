@@ -17,6 +17,33 @@ use crate::{
 
 const IV_DIGITS: usize = 32;
 
+/// Plain bytes with room around them for what sealing adds, so that they can be sealed where they
+/// are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealable(Vec<u8>);
+
+impl Sealable {
+    /// Copies `pieces`, which lie one behind the other and have `length` bytes in all.
+    pub fn copied<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, length: usize) -> Self {
+        let mut bytes = Vec::with_capacity(length + OVERHEAD);
+        bytes.extend_from_slice(&[0; NONCE_LEN]);
+        pieces.into_iter().for_each(|piece| bytes.extend_from_slice(piece));
+        Self(bytes)
+    }
+
+    /// The plain bytes.
+    pub fn plain(&self) -> &[u8] {
+        &self.0[NONCE_LEN..]
+    }
+}
+
+/// Shows the length, never the bytes.
+impl std::fmt::Debug for Sealable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealable({} bytes)", self.plain().len())
+    }
+}
+
 /// Seals and opens the items of one repository. Cheap to clone; one serves all threads.
 #[derive(Debug, Clone)]
 pub struct ItemCodec {
@@ -62,6 +89,24 @@ impl ItemCodec {
     /// Encrypts an item and adds error correction. The nonce must be random.
     pub fn seal(&self, iv: &[u8], nonce: [u8; NONCE_LEN], plain: &[u8]) -> Vec<u8> {
         let sealed = self.cipher.seal(iv, nonce, plain);
+        match &self.ecc {
+            Some(ecc) => ecc.encode(&sealed),
+            None => sealed,
+        }
+    }
+
+    /// [`seal`](Self::seal) at the end of what `out` holds already: for many items that lie one
+    /// behind the other.
+    pub fn seal_onto(&self, iv: &[u8], nonce: [u8; NONCE_LEN], plain: &[u8], out: &mut Vec<u8>) {
+        match &self.ecc {
+            Some(_) => out.extend_from_slice(&self.seal(iv, nonce, plain)),
+            None => self.cipher.seal_onto(iv, nonce, plain, out),
+        }
+    }
+
+    /// [`seal`](Self::seal) without a copy, unless there is error correction.
+    pub fn seal_in_place(&self, iv: &[u8], nonce: [u8; NONCE_LEN], plain: Sealable) -> Vec<u8> {
+        let sealed = self.cipher.seal_in_place(iv, nonce, plain.0);
         match &self.ecc {
             Some(ecc) => ecc.encode(&sealed),
             None => sealed,
@@ -160,6 +205,25 @@ mod tests {
         format.secret = hex(&case["secret"]).into();
         format.master_key = hex(&case["masterKey"]).into();
         ItemCodec::new(&format).unwrap()
+    }
+
+    #[test]
+    fn all_ways_of_sealing_give_the_same_bytes() {
+        for ecc_overhead_percent in [0, 5] {
+            let options = FormatOptions { ecc_overhead_percent, ..Default::default() };
+            let format = RepositoryFormat::new(&options, [1; 32], [2; 32]);
+            let codec = ItemCodec::new(&format).unwrap();
+            for pieces in [&[][..], &[&b"one"[..]], &[b"some", b"", b" pieces"]] {
+                let plain = pieces.concat();
+                let sealed = codec.seal(&[3; 16], [4; NONCE_LEN], &plain);
+                let sealable = Sealable::copied(pieces.iter().copied(), plain.len());
+                assert_eq!(sealable.plain(), plain);
+                assert_eq!(codec.seal_in_place(&[3; 16], [4; NONCE_LEN], sealable), sealed);
+                let mut more = b"before".to_vec();
+                codec.seal_onto(&[3; 16], [4; NONCE_LEN], &plain, &mut more);
+                assert_eq!(more, [&b"before"[..], &sealed].concat());
+            }
+        }
     }
 
     #[test]

@@ -150,6 +150,31 @@ impl ContentHasher {
             Function::HmacSha3_256(mac) => short(&after(&**mac, bytes)),
         }
     }
+
+    /// The hashes of several inputs, in their order.
+    ///
+    /// BLAKE2 hashes as many at once as the CPU has lanes: inputs of like length then cost about
+    /// half of what they cost one by one. The other functions gain nothing.
+    pub fn hash_each(&self, inputs: &[&[u8]]) -> Vec<HashValue> {
+        let short = |hash: &[u8]| HashValue::truncated(hash, self.output_len);
+        match &self.function {
+            Function::Blake2b(params) => {
+                use blake2b_simd::many::{HashManyJob, hash_many};
+                let jobs = inputs.iter().map(|input| HashManyJob::new(params, input));
+                let mut jobs: Vec<_> = jobs.collect();
+                hash_many(&mut jobs);
+                jobs.iter().map(|job| short(job.to_hash().as_bytes())).collect()
+            }
+            Function::Blake2s(params) => {
+                use blake2s_simd::many::{HashManyJob, hash_many};
+                let jobs = inputs.iter().map(|input| HashManyJob::new(params, input));
+                let mut jobs: Vec<_> = jobs.collect();
+                hash_many(&mut jobs);
+                jobs.iter().map(|job| short(job.to_hash().as_bytes())).collect()
+            }
+            _ => inputs.iter().map(|input| self.hash(input)).collect(),
+        }
+    }
 }
 
 /// Shows the function, never the key.
@@ -229,6 +254,26 @@ mod tests {
             hashed += 1;
         }
         assert!(hashed > 300, "only {hashed} cases");
+    }
+
+    #[test]
+    fn several_at_once_hash_as_they_do_one_by_one() {
+        let lengths = [0, 1, 64, 127, 128, 129, 1000, 4096, 70_000, 3, 0, 128];
+        let inputs: Vec<_> = lengths
+            .iter()
+            .enumerate()
+            .map(|(n, len)| spec_bytes(&format!("ctr:{n}:{len}")))
+            .collect();
+        for name in HASHES {
+            for secret in [&[7; 32][..], &[1; 16]] {
+                let hasher = ContentHasher::new(name, secret).unwrap();
+                for count in 0..=inputs.len() {
+                    let some: Vec<_> = inputs[..count].iter().map(Vec::as_slice).collect();
+                    let one_by_one: Vec<_> = some.iter().map(|input| hasher.hash(input)).collect();
+                    assert_eq!(hasher.hash_each(&some), one_by_one, "{name}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -148,9 +148,13 @@ pub fn read_local_index(codec: &ItemCodec, pack_len: u64, tail: &[u8]) -> Result
     Ok(LocalIndex::Plain(plain))
 }
 
-/// Lays out one pack. Holds what is appended; does no encryption of its own.
+/// Lays out one pack. Holds what is appended; does no encryption of its own. A clone shares the
+/// bytes.
+#[derive(Clone)]
 pub struct PackBuilder {
     pieces: Vec<Bytes>,
+    /// Where each piece begins.
+    starts: Vec<usize>,
     head_len: usize,
     len: usize,
 }
@@ -161,18 +165,23 @@ impl PackBuilder {
     pub fn new(preamble: [u8; PREAMBLE_LEN], format_copy: Option<&[u8]>) -> Self {
         let copy = format_copy.filter(|copy| !copy.is_empty()).map(Bytes::copy_from_slice);
         let preamble = Bytes::copy_from_slice(&preamble);
-        let pieces: Vec<_> = copy.into_iter().chain([preamble]).collect();
-        let head_len = pieces.iter().map(Bytes::len).sum();
-        Self { pieces, head_len, len: head_len }
+        let mut pack = Self { pieces: Vec::new(), starts: Vec::new(), head_len: 0, len: 0 };
+        copy.into_iter().chain([preamble]).for_each(|piece| {
+            pack.append(piece);
+        });
+        pack.head_len = pack.len;
+        pack
     }
 
-    /// Appends a sealed content and says at which offset it lies.
+    /// Appends a sealed content, or several that lie one behind the other, and says at which offset
+    /// the bytes lie.
     ///
     /// A pack is to be finished as soon as [`len`](Self::len) reaches the format's
     /// `max_pack_size`, so an offset always fits.
     pub fn append(&mut self, sealed: impl Into<Bytes>) -> u32 {
         let sealed = sealed.into();
         let offset = u32::try_from(self.len).expect("a pack is finished long before 4 GiB");
+        self.starts.push(self.len);
         self.len += sealed.len();
         self.pieces.push(sealed);
         offset
@@ -190,13 +199,11 @@ impl PackBuilder {
 
     /// A sealed content that was appended, for readers that come before the pack is written.
     pub fn read(&self, offset: u32, length: u32) -> Option<Bytes> {
-        let mut at = 0;
-        let found = self.pieces.iter().find(|piece| {
-            let start = at;
-            at += piece.len();
-            start == offset as usize
-        })?;
-        (found.len() == length as usize).then(|| found.clone())
+        let (offset, length) = (offset as usize, length as usize);
+        let piece = self.starts.partition_point(|start| *start <= offset).checked_sub(1)?;
+        let from = offset - self.starts[piece];
+        let bytes = &self.pieces[piece];
+        (from.checked_add(length)? <= bytes.len()).then(|| bytes.slice(from..from + length))
     }
 
     /// How many bytes of padding come before the local index: never none.
@@ -356,9 +363,12 @@ mod tests {
     fn a_content_can_be_read_before_the_pack_is_written() {
         let mut builder = PackBuilder::new([9; 32], None);
         let offset = builder.append(vec![5; 10]);
+        let run = builder.append(vec![6, 7, 8]);
         assert_eq!(builder.read(offset, 10).unwrap(), vec![5; 10]);
         assert_eq!(builder.read(offset, 11), None);
-        assert_eq!(builder.read(offset + 1, 9), None);
-        assert_eq!(builder.len(), 42);
+        assert_eq!(builder.read(run, 1).unwrap(), vec![6]);
+        assert_eq!(builder.read(run + 1, 2).unwrap(), vec![7, 8]);
+        assert_eq!(builder.read(run + 1, 3), None);
+        assert_eq!(builder.len(), 45);
     }
 }

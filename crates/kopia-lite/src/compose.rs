@@ -57,6 +57,10 @@ pub struct ClientOptions {
     pub limits: ThrottleLimits,
     /// What counts of the extra keys of `.storageconfig`.
     pub extra_keys: ExtraKeys,
+    /// Bytes that chunks and packs on their way may take together; `None` = kopia-repo's default.
+    pub memory_bytes_max: Option<u64>,
+    /// The format blobs may be kept on this machine for as long as they may be taken from memory.
+    pub keep_format: bool,
     /// Somebody was connected to the storage before: it is waited for if it can't be reached now.
     pub connected: bool,
 }
@@ -91,6 +95,8 @@ impl ClientOptions {
                 .map(|nanos| Duration::from_nanos(nanos).min(FORMAT_REFRESH_MAX)),
             limits,
             extra_keys: ExtraKeys::default(),
+            memory_bytes_max: None,
+            keep_format: false,
             connected: true,
         })
     }
@@ -276,6 +282,9 @@ impl ClientBuilder {
             hostname: identity::hostname(&self.options.hostname),
             read_only: self.options.read_only,
             format_refresh: self.options.format_refresh.unwrap_or(defaults.format_refresh),
+            memory_bytes_max: self.options.memory_bytes_max.unwrap_or(defaults.memory_bytes_max),
+            // Not if the connection says that they are to be read every time.
+            keep_format: self.options.keep_format && self.options.format_refresh.is_some(),
             upgrade_owner: std::env::var("KOPIA_REPO_UPGRADE_OWNER_ID").ok(),
             ..defaults
         };

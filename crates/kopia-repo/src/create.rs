@@ -108,6 +108,7 @@ impl Repository {
         let key = derive(&blob, new).await?;
         blob.encrypt(&loaded.format, &key, nonce(self.env()))?;
         let config = &loaded.blob_config;
+        self.shared().format.forget_kept();
         write_both(self.storage(), &blob, config, &key, self.env(), Blobs::Changed).await?;
         self.shared().format.set_key(key);
         self.shared().format.reload().await?;
@@ -134,6 +135,7 @@ impl Repository {
         let mut blob = loaded.blob.clone();
         let key = self.shared().format.key();
         blob.encrypt(&format, &key, nonce(self.env()))?;
+        self.shared().format.forget_kept();
         write_both(self.storage(), &blob, &config, &key, self.env(), Blobs::Changed).await?;
         self.shared().format.reload().await?;
         Ok(())

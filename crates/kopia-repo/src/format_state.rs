@@ -2,8 +2,8 @@
 //!
 //! `kopia.repository` and `kopia.blobcfg` are the only blobs that change in place. They are read at
 //! open and again when what is known is older than the refresh time (Kopia's is 15 minutes,
-//! docs/format/02 §5.1); the key made of the password is kept and not derived again. Every reload
-//! looks for an upgrade lock and for features that this version doesn't understand, so a client
+//! docs/format/02 §5.1), and may be kept on this machine for as long (`format_kept`); the key made of
+//! the password is kept and not derived again. Every reload looks for an upgrade lock and for features that this version doesn't understand, so a client
 //! that runs for days stops in time.
 
 use std::{
@@ -23,7 +23,10 @@ use kopia_format::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Env, OpenOptions, RepoError, Result};
+use crate::{
+    Env, OpenOptions, RepoError, Result,
+    format_kept::{FormatBytes, KeptFormat},
+};
 
 /// The ID of the format blob.
 pub(crate) const FORMAT_BLOB: &str = "kopia.repository";
@@ -58,6 +61,7 @@ pub(crate) struct FormatState {
     refresh_after: Duration,
     key: RwLock<FormatKey>,
     loaded: RwLock<Arc<Loaded>>,
+    kept: Option<KeptFormat>,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -66,17 +70,37 @@ pub(crate) fn fixed_id(text: &'static str) -> BlobId {
 }
 
 impl FormatState {
-    /// Reads both blobs and derives the key.
+    /// Reads both blobs, from this machine where they may be kept, and derives the key.
     pub(crate) async fn open(
         storage: &DynStorage,
         password: &SecretString,
         options: &OpenOptions,
     ) -> Result<Self> {
-        let bytes = read_format_blob(storage).await?;
-        let blob = parse_format_blob(&bytes)?;
+        let cache = options.cache.as_ref().filter(|_| options.keep_format);
+        let kept = cache.map(|cache| {
+            KeptFormat::new(&cache.directory, &storage.info().name, options.format_refresh)
+        });
+        if let Some(bytes) = kept.as_ref().and_then(|kept| kept.read(options.env.clock.now()))
+            && let Ok(state) = Self::of_bytes(storage, password, options, kept.clone(), bytes).await
+        {
+            return Ok(state);
+        }
+        let bytes = read_format(storage, &options.env).await?;
+        let state = Self::of_bytes(storage, password, options, kept, bytes.clone()).await?;
+        state.keep(&bytes);
+        Ok(state)
+    }
+
+    async fn of_bytes(
+        storage: &DynStorage,
+        password: &SecretString,
+        options: &OpenOptions,
+        kept: Option<KeptFormat>,
+        bytes: FormatBytes,
+    ) -> Result<Self> {
+        let blob = parse_format_blob(&bytes.repository)?;
         let key = derive_key(&blob, password).await?;
-        let now = options.env.clock.now();
-        let loaded = load(storage, bytes, blob, &key, now).await.map_err(|error| match error {
+        let loaded = load(bytes, blob, &key).map_err(|error| match error {
             RepoError::PasswordChanged => RepoError::WrongPassword,
             other => other,
         })?;
@@ -87,10 +111,24 @@ impl FormatState {
             refresh_after: options.format_refresh,
             key: RwLock::new(key),
             loaded: RwLock::new(Arc::new(loaded)),
+            kept,
             reloading: tokio::sync::Mutex::new(()),
         };
         state.check_lock(&state.loaded())?;
         Ok(state)
+    }
+
+    fn keep(&self, bytes: &FormatBytes) {
+        if let Some(kept) = &self.kept {
+            kept.store(bytes);
+        }
+    }
+
+    /// What this machine keeps is not to be used any more: the blobs are about to change.
+    pub(crate) fn forget_kept(&self) {
+        if let Some(kept) = &self.kept {
+            kept.forget();
+        }
     }
 
     pub(crate) fn loaded(&self) -> Arc<Loaded> {
@@ -128,14 +166,15 @@ impl FormatState {
 
     /// Reads the blobs again now.
     pub(crate) async fn reload(&self) -> Result<Arc<Loaded>> {
-        let bytes = read_format_blob(&self.storage).await?;
-        let blob = parse_format_blob(&bytes)?;
+        let bytes = read_format(&self.storage, &self.env).await?;
+        let blob = parse_format_blob(&bytes.repository)?;
         if blob.unique_id != self.loaded().blob.unique_id {
+            self.forget_kept();
             return Err(RepoError::RepositoryReplaced);
         }
-        let now = self.env.clock.now();
-        let loaded = Arc::new(load(&self.storage, bytes, blob, &self.key(), now).await?);
+        let loaded = Arc::new(load(bytes.clone(), blob, &self.key())?);
         self.check_lock(&loaded)?;
+        self.keep(&bytes);
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&loaded);
         Ok(loaded)
     }
@@ -157,6 +196,14 @@ impl FormatState {
             message: lock.message.clone(),
         })
     }
+}
+
+/// Both blobs, from the storage.
+async fn read_format(storage: &DynStorage, env: &Env) -> Result<FormatBytes> {
+    let read_at = env.clock.now();
+    let (repository, blobcfg) = futures::join!(read_format_blob(storage), read_blobcfg(storage));
+    // Without a repository, that is what is to be said.
+    Ok(FormatBytes { repository: repository?, blobcfg: blobcfg?, read_at })
 }
 
 async fn read_format_blob(storage: &DynStorage) -> Result<Bytes> {
@@ -224,13 +271,7 @@ async fn derive_key(blob: &FormatBlob, password: &SecretString) -> Result<Format
     }
 }
 
-async fn load(
-    storage: &DynStorage,
-    bytes: Bytes,
-    blob: FormatBlob,
-    key: &FormatKey,
-    now: Timestamp,
-) -> Result<Loaded> {
+fn load(bytes: FormatBytes, blob: FormatBlob, key: &FormatKey) -> Result<Loaded> {
     let format = blob.decrypt(key).map_err(|error| match error {
         FormatError::WrongPassword | FormatError::Damaged { .. } => RepoError::PasswordChanged,
         other => new_or_damaged(other),
@@ -239,10 +280,10 @@ async fn load(
     for warning in &warnings {
         tracing::warn!(%warning, "the repository asks for attention");
     }
-    let blob_config = read_blob_config(storage, &blob, key).await?;
+    let blob_config = open_blobcfg(bytes.blobcfg.as_deref(), &blob, key)?;
     let pack_copy = match format.enable_password_change {
         true => None,
-        false => Some(pack_copy(&bytes)?),
+        false => Some(pack_copy(&bytes.repository)?),
     };
     Ok(Loaded {
         pack_copy,
@@ -250,7 +291,7 @@ async fn load(
         format: Arc::new(format),
         warnings,
         blob_config: Arc::new(blob_config),
-        read_at: now,
+        read_at: bytes.read_at,
     })
 }
 
@@ -263,22 +304,19 @@ fn too_new(error: FormatError) -> RepoError {
     }
 }
 
-async fn read_blob_config(
-    storage: &DynStorage,
-    blob: &FormatBlob,
-    key: &FormatKey,
-) -> Result<BlobConfig> {
-    let id = fixed_id(BLOBCFG_BLOB);
-    let bytes = match storage.get(&id, ReadRange::Full).await {
-        Ok(bytes) => bytes,
-        Err(BlobError::NotFound { .. }) => return Ok(BlobConfig::default()),
-        Err(other) => return Err(other.into()),
-    };
-    BlobConfig::decrypt(&bytes, key, &blob.unique_id).map_err(|error| {
-        RepoError::FormatBlobDamaged {
-            blob: id,
-            reason: error.to_string(),
-            way_out: WAY_OUT_BLOBCFG,
-        }
+async fn read_blobcfg(storage: &DynStorage) -> Result<Option<Bytes>> {
+    match storage.get(&fixed_id(BLOBCFG_BLOB), ReadRange::Full).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(BlobError::NotFound { .. }) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn open_blobcfg(bytes: Option<&[u8]>, blob: &FormatBlob, key: &FormatKey) -> Result<BlobConfig> {
+    let Some(bytes) = bytes else { return Ok(BlobConfig::default()) };
+    BlobConfig::decrypt(bytes, key, &blob.unique_id).map_err(|error| RepoError::FormatBlobDamaged {
+        blob: fixed_id(BLOBCFG_BLOB),
+        reason: error.to_string(),
+        way_out: WAY_OUT_BLOBCFG,
     })
 }

@@ -36,6 +36,7 @@ mod contents;
 mod create;
 mod error;
 mod fetch;
+mod format_kept;
 mod format_state;
 mod index;
 mod manifests;
@@ -50,7 +51,7 @@ mod writer;
 
 pub use blob_core::Timestamp;
 pub use cache::{Cache, CacheKindUsage};
-pub use contents::flush::FlushReport;
+pub use contents::{flush::FlushReport, write::NewContent};
 pub use error::{RepoError, Result};
 pub use fetch::{FetchFrom, Fetched, TakeContents};
 pub use index::{Deleted, EntryFilter, IndexView};

@@ -59,6 +59,9 @@ pub struct OpenOptions {
     pub upgrade_owner: Option<String>,
     /// Read the format blobs again when they are older than this; Kopia's most is 15 minutes.
     pub format_refresh: Duration,
+    /// Keep the format blobs beside the cache for as long, so that opening need not read them every
+    /// time. Kopia does.
+    pub keep_format: bool,
 }
 
 impl Default for OpenOptions {
@@ -74,6 +77,7 @@ impl Default for OpenOptions {
             requests_max: 0,
             upgrade_owner: None,
             format_refresh: Duration::from_secs(15 * 60),
+            keep_format: false,
         }
     }
 }

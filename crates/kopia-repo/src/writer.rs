@@ -37,7 +37,7 @@ impl RepositoryWriter {
     /// # Errors
     /// What reading the index may give.
     pub async fn content_entry(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
-        let pending = self.writing.pending().find(id).map(|pending| pending.entry.clone());
+        let pending = self.writing.pending().find(id).cloned();
         match pending {
             Some(entry) => Ok(Some(entry)),
             None => self.repository().content_entry(id).await,
@@ -49,12 +49,13 @@ impl RepositoryWriter {
     /// # Errors
     /// As [`Repository::content`].
     pub async fn content(&self, id: &ContentId) -> Result<Bytes> {
-        let pending = self.writing.pending().find(id).cloned();
+        let pending = {
+            let pending = self.writing.pending();
+            pending.find(id).map(|entry| (entry.clone(), pending.sealed(entry)))
+        };
         match pending {
-            Some(pending) => match pending.sealed {
-                Some(sealed) => self.shared().decode(&pending.entry, sealed).await,
-                None => self.shared().read_entry(&pending.entry).await,
-            },
+            Some((entry, Some(sealed))) => self.shared().decode(&entry, sealed).await,
+            Some((entry, None)) => self.shared().read_entry(&entry).await,
             None => self.repository().content(id).await,
         }
     }
@@ -80,6 +81,10 @@ impl RepositoryWriter {
     /// # Errors
     /// What writing contents may give.
     pub async fn write_object(&self, bytes: Bytes, options: ObjectOptions) -> Result<ObjectId> {
+        if self.is_one_content(&bytes, &options)? {
+            let content = self.put_content(bytes, options.prefix, options.compressor).await?;
+            return Ok(ObjectId::direct(content));
+        }
         let mut object = self.object_writer(options)?;
         object.write(bytes).await?;
         Ok(object.finish().await?.0)

@@ -5,6 +5,7 @@
 //!
 //! - `GET /_testkit/objects[?prefix=P]`: the objects with size, class, headers and thaw;
 //! - `GET /_testkit/requests`: counters by HTTP method, and by kind, of the first letters of keys;
+//!   bytes of payload by kind, as the server received and sent them;
 //! - `GET /_testkit/puts[?prefix=P]`: every PUT that was taken, with its class, also of objects that
 //!   are gone since;
 //! - `DELETE /_testkit/requests`: forgets the requests;
@@ -91,10 +92,13 @@ fn object(key: &str, object: &StoredObject) -> Value {
 fn requests(shared: &Shared) -> Value {
     type Counts = BTreeMap<String, BTreeMap<char, u64>>;
     let (mut methods, mut kinds) = (Counts::new(), Counts::new());
+    let (mut received, mut sent) = (BTreeMap::new(), BTreeMap::new());
     for record in shared.log.all() {
         let method = record.method.to_string();
         let (kind, bucket, key) = (record.kind, record.bucket, record.key);
         let letter = Target { kind, bucket, key }.letter();
+        *received.entry(kind.as_str()).or_insert(0) += record.received;
+        *sent.entry(kind.as_str()).or_insert(0) += record.sent;
         *methods.entry(method).or_default().entry(letter).or_default() += 1;
         *kinds.entry(kind.as_str().to_owned()).or_default().entry(letter).or_default() += 1;
     }
@@ -109,6 +113,8 @@ fn requests(shared: &Shared) -> Value {
         "concurrencyMax": shared.log.concurrency_max(),
         "methods": told(methods),
         "kinds": told(kinds),
+        "received": received,
+        "sent": sent,
     })
 }
 

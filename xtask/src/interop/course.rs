@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow, ensure};
 
 use super::forest::{Forest, Tree};
 use crate::{
+    place::Place,
     programs::{Client, Snapshot},
-    server::Server,
     tree::{self, Leave},
 };
 
@@ -100,26 +100,6 @@ pub const FORMATS: &[Format] = &[
         same_roots: false,
     },
 ];
-
-/// Where a repository lies.
-#[derive(Debug)]
-pub enum Place<'a> {
-    Folder(PathBuf),
-    /// A prefix on the server.
-    S3(&'a Server, String),
-}
-
-impl Place<'_> {
-    /// The storage's name and flags, for `repository create` and `connect`.
-    fn args(&self) -> Vec<String> {
-        match self {
-            Self::Folder(path) => {
-                vec!["filesystem".to_owned(), format!("--path={}", path.display())]
-            }
-            Self::S3(server, prefix) => [vec!["s3".to_owned()], server.flags(prefix)].concat(),
-        }
-    }
-}
 
 /// What was done and found equal.
 #[derive(Debug, Default, Clone)]

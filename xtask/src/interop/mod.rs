@@ -11,12 +11,13 @@ mod forest;
 use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, ensure};
-use course::{Counts, Course, FORMATS, Place};
+use course::{Counts, Course, FORMATS};
 use forest::Forest;
 use xshell::Shell;
 
 use crate::{
     flags,
+    place::Place,
     programs::{self, Client, Scratch},
     server::Server,
 };
@@ -30,8 +31,8 @@ pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
     let scratch = Scratch::new("interop", flags.keep)?;
     let kopia = Client::new("Kopia", &flags.kopia, scratch.path().join("kopia"))?;
     let ours = Client::new("kopia-lite", &kopia_lite, scratch.path().join("kopia-lite"))?;
-    println!("Kopia:      {}", kopia.run(&["--version"])?.trim());
-    println!("kopia-lite: {}", ours.run(&["--version"])?.trim());
+    println!("Kopia:      {}", kopia.version);
+    println!("kopia-lite: {}", ours.version);
     let server = match flags.no_s3 {
         true => None,
         false => {

@@ -27,6 +27,8 @@ use crate::{
 pub enum Access {
     /// Read only.
     Read,
+    /// Read only, and nothing that was kept on this machine is believed.
+    Verify,
     /// Write: refused at once where the connection is read-only.
     Write,
 }
@@ -175,6 +177,8 @@ impl App {
         let password = self.password(password::Purpose::Open).await?;
         let options = ClientOptions {
             extra_keys: self.globals.storage_config_extra_keys,
+            memory_bytes_max: Some(self.globals.memory_limit),
+            keep_format: access != Access::Verify,
             ..ClientOptions::of_connection(&connection, &self.config_file)?
         };
         let backend = backends::open(config::storage_of(&connection, &self.config_file)?).await?;

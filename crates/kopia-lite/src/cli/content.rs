@@ -291,7 +291,7 @@ pub struct Verify {
 
 impl Verify {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let client = app.open(Access::Read).await?;
+        let client = app.open(Access::Verify).await?;
         let deleted = if self.include_deleted { Deleted::Include } else { Deleted::Exclude };
         let options = VerifyOptions {
             filter: self.range.filter(deleted),

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Args, Command, ValueEnum, builder::ValueParser};
 use secrecy::SecretString;
 use tracing::level_filters::LevelFilter;
 
-use crate::compose::ExtraKeys;
+use crate::{compose::ExtraKeys, ui::size};
 
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -81,9 +81,26 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, env = "KOPIA_USE_KEYRING")]
     pub use_keyring: bool,
 
+    /// Working memory for what is on its way, such as 256MiB; 64MiB at least.
+    #[arg(long, global = true, value_name = "BYTES", default_value = "128MiB",
+        value_parser = memory_limit)]
+    pub memory_limit: u64,
+
     /// What counts of the keys of .storageconfig that Kopia does not have.
     #[arg(long, global = true, value_enum, default_value = "obey", hide = true)]
     pub storage_config_extra_keys: ExtraKeys,
+}
+
+/// Making the key of the password takes as much.
+const MEMORY_LIMIT_MIN: u64 = 64 << 20;
+
+fn memory_limit(text: &str) -> Result<u64, String> {
+    let bytes = size::parse(text).ok().and_then(|bytes| u64::try_from(bytes).ok());
+    match bytes {
+        Some(bytes) if bytes >= MEMORY_LIMIT_MIN => Ok(bytes),
+        Some(_) => Err("it must be 64MiB at least".to_owned()),
+        None => Err("it must be a number of bytes, such as 256MiB".to_owned()),
+    }
 }
 
 /// Kopia's global flags with a value, for things that kopia-lite does not have: log files and how

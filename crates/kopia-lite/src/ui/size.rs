@@ -2,6 +2,8 @@
 
 use std::{env, fmt::Write as _};
 
+use anyhow::Context;
+
 const STEPS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
 
 /// `bytes` with a unit: base 10, or base 2 where `KOPIA_BYTES_STRING_BASE_2` asks for it.
@@ -53,9 +55,42 @@ pub fn saved(original: u64, packed: u64) -> String {
     format!("{percent:.1}%")
 }
 
+/// A number of bytes, with `KB`, `MiB` and the like behind it or nothing.
+///
+/// # Errors
+/// It is none, or more than 63 bits hold.
+pub fn parse(text: &str) -> anyhow::Result<i64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: i64 = text[..digits].parse()?;
+    let power = |letter: &str| "KMGT".find(letter).map(|at| u32::try_from(at).unwrap_or(0) + 1);
+    let unit = text[digits..].trim();
+    let factor = match unit.to_uppercase().as_str() {
+        "" | "B" => Some(1),
+        upper => {
+            let (letter, rest) = upper.split_at(1);
+            match rest {
+                "" | "B" => power(letter).and_then(|power| 1000_i64.checked_pow(power)),
+                "I" | "IB" => power(letter).and_then(|power| 1024_i64.checked_pow(power)),
+                _ => None,
+            }
+        }
+    };
+    factor.and_then(|factor| number.checked_mul(factor)).context("it is no number of bytes")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_may_have_units() {
+        let bytes = |text| parse(text).unwrap();
+        assert_eq!(
+            [bytes("100"), bytes("1KB"), bytes("1 MiB"), bytes("2g"), bytes("5B")],
+            [100, 1000, 1 << 20, 2_000_000_000, 5]
+        );
+        assert!(parse("10 potatoes").is_err() && parse("-1").is_err());
+    }
 
     #[test]
     fn sizes_read_as_kopia_prints_them() {

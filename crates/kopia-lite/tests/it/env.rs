@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use s3_testkit::{TestServer, TestServerOptions};
+use s3_testkit::{TestServer, TestServerOptions, TlsIdentity};
 use serde_json::Value;
 
 /// The password of every repository made here.
@@ -173,6 +173,8 @@ impl Run {
 pub struct S3Env {
     pub env: TestEnv,
     pub server: TestServer,
+    /// How the server is spoken to.
+    scheme: &'static str,
 }
 
 impl std::ops::Deref for S3Env {
@@ -192,15 +194,23 @@ impl S3Env {
         Self::with_server(TestServerOptions { object_lock: true, ..TestServerOptions::default() })
     }
 
+    /// A server that speaks TLS, as S3 does outside of tests.
+    pub fn over_tls() -> Self {
+        let tls = Some(TlsIdentity::for_tests());
+        let mut s3 = Self::with_server(TestServerOptions { tls, ..TestServerOptions::default() });
+        s3.scheme = "--disable-tls-verification";
+        s3
+    }
+
     fn with_server(options: TestServerOptions) -> Self {
         let server = TestServer::start_blocking(options).unwrap();
-        Self { env: TestEnv::new(), server }
+        Self { env: TestEnv::new(), server, scheme: "--disable-tls" }
     }
 
     /// The flags that name the repository, without its keys.
     pub fn place(&self) -> String {
         let (bucket, addr) = (self.server.bucket(), self.server.addr());
-        format!("--bucket={bucket} --prefix=r/ --endpoint={addr} --disable-tls")
+        format!("--bucket={bucket} --prefix=r/ --endpoint={addr} {}", self.scheme)
     }
 
     /// The flags that name the repository.

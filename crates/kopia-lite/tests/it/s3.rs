@@ -65,7 +65,7 @@ fn credentials_come_from_flags_or_the_environment() {
     let text = s3.fails(13, &format!("repository create s3 {place}"));
     assert!(text.contains("credentials were not accepted: none were found"), "{text}");
     s3.server.set_credentials(vec![Credentials::new("k", "s").with_session_token("t")]);
-    let S3Env { env, server } = s3;
+    let S3Env { env, server, .. } = s3;
     let env = env.with("AWS_ACCESS_KEY_ID", "k").with("AWS_SECRET_ACCESS_KEY", "s");
     let env = env.with("AWS_SESSION_TOKEN", "t");
     env.ok(&format!("repository create s3 {place}"));

@@ -50,7 +50,7 @@ fn leaves(env: &TestEnv, words: &str) -> Vec<String> {
 
 /// A bucket behind marked keys, and a home that knows them.
 fn marked() -> (TestEnv, s3_testkit::TestServer, String) {
-    let S3Env { env, server } = S3Env::new();
+    let S3Env { env, server, .. } = S3Env::new();
     server.set_credentials(vec![Credentials::new("id", SECRET_KEY).with_session_token(TOKEN)]);
     let (bucket, addr) = (server.bucket(), server.addr());
     let place = format!("--bucket={bucket} --prefix=r/ --endpoint={addr} --disable-tls");

@@ -79,7 +79,7 @@ fn set_works_before_a_repository_exists() {
     s3.ok(&format!("snapshot create {source}"));
     assert!(s3.classes().contains(&("p".to_owned(), "GLACIER_IR".to_owned())));
     // Keys in the environment do not mean that a bucket is to be named.
-    let S3Env { env, server: _server } = s3;
+    let S3Env { env, server: _server, .. } = s3;
     let env = env.with("AWS_ACCESS_KEY_ID", "test").with("AWS_SECRET_ACCESS_KEY", "x");
     env.ok("storage-config set --add q=STANDARD");
     // Keys as flags do, and with a bucket the environment's are used.

@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use crate::{CacheOptions, RepoError, Result, index::segments::SegmentBytes};
 
 use files::Files;
+pub(crate) use files::make_private_folder;
 use flight::Flights;
 use lru::Limit;
 

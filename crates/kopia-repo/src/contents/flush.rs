@@ -3,7 +3,8 @@
 //! The order is kill-safe at every arrow (docs/format/03 §8): session marker → packs → index blobs
 //! → marker deleted. Whatever fails stays pending and is done again by the next flush, packs with
 //! the same names and bytes. An index blob is also written while writing goes on, ten minutes after
-//! the last one, so that a long session is not lost whole; it names packs of data and folders only,
+//! the last one, so that a long session is not lost whole, or earlier when what is pending takes too
+//! much memory; it names packs of data and folders only,
 //! since manifests and deletions take effect together with all that was written before them.
 
 use std::{
@@ -81,7 +82,7 @@ impl RepositoryWriter {
         self.wait_for_room().await?;
         let now = self.shared().env().clock.now();
         let due = self.pending_since().is_some_and(|t| now.since(t) >= INDEX_FLUSH_AFTER);
-        if !due {
+        if !due && !self.writing.pending().is_crowded() {
             return Ok(());
         }
         let writer = self.clone();
@@ -139,7 +140,6 @@ impl RepositoryWriter {
         let uploaded = claim.upload(self.shared()).await;
         match &uploaded {
             Ok(bytes) => {
-                self.writing.pending().uploaded(&pack);
                 self.writing.uploaded_bytes.fetch_add(*bytes, Ordering::Relaxed);
             }
             Err(error) => {

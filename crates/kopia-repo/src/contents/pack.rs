@@ -27,18 +27,28 @@ use crate::{
     state::{Shared, blob_id, random},
 };
 
+/// Tells the packs of one writer apart, in the order in which they were begun.
+pub(crate) type PackNumber = u32;
+
 /// A pack that still takes contents.
 #[derive(Debug)]
 pub(crate) struct OpenPack {
     pub id: Arc<str>,
+    pub number: PackNumber,
     pub session: Arc<Session>,
-    pub entries: Vec<IndexEntry>,
+    /// `None` for one that was taken back: its bytes are dead space.
+    entries: Vec<Option<IndexEntry>>,
     builder: PackBuilder,
 }
 
 impl OpenPack {
     /// Begins a pack; `kind` is `p` or `q`.
-    pub(crate) fn begin(shared: &Shared, kind: char, session: Arc<Session>) -> Self {
+    pub(crate) fn begin(
+        shared: &Shared,
+        kind: char,
+        number: PackNumber,
+        session: Arc<Session>,
+    ) -> Self {
         let name: [u8; 16] = random(shared.env());
         let mut id = String::from(kind);
         name.iter().for_each(|byte| id.push_str(&format!("{byte:02x}")));
@@ -46,12 +56,37 @@ impl OpenPack {
         id.push_str(session.id.as_str());
         let loaded = shared.format.loaded();
         let builder = PackBuilder::new(random(shared.env()), loaded.pack_copy.as_deref());
-        Self { id: id.into(), session, entries: Vec::new(), builder }
+        Self { id: id.into(), number, session, entries: Vec::new(), builder }
     }
 
-    /// Adds sealed bytes; gives their offset.
-    pub(crate) fn append(&mut self, sealed: Bytes) -> u32 {
-        self.builder.append(sealed)
+    /// Adds sealed bytes, of one content or of several that lie one behind the other.
+    pub(crate) fn append(&mut self, sealed: Bytes) {
+        self.builder.append(sealed);
+    }
+
+    /// Adds an entry whose bytes are, or will be, at its offset; gives its place among the entries.
+    pub(crate) fn enter(&mut self, entry: IndexEntry) -> u32 {
+        self.entries.push(Some(entry));
+        u32::try_from(self.entries.len() - 1).expect("a pack has fewer contents than bytes")
+    }
+
+    /// Takes an entry out again.
+    pub(crate) fn take_back(&mut self, at: u32) {
+        self.entries[at as usize] = None;
+    }
+
+    pub(crate) fn entry(&self, at: u32) -> Option<&IndexEntry> {
+        self.entries.get(at as usize)?.as_ref()
+    }
+
+    /// The sealed bytes of an entry.
+    pub(crate) fn read(&self, entry: &IndexEntry) -> Option<Bytes> {
+        self.builder.read(entry.offset, entry.packed_length)
+    }
+
+    /// Are there no entries that count?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.iter().all(Option::is_none)
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -60,8 +95,11 @@ impl OpenPack {
 
     /// Ends the pack; `moved` rings whenever an upload of it ends, well or not.
     pub(crate) fn close(self, moved: Arc<Notify>) -> ClosedPack {
+        let is_manifest = |entry: &IndexEntry| entry.id.prefix() == Some(manifests::PREFIX);
         ClosedPack {
+            has_manifests: self.entries.iter().flatten().any(is_manifest),
             id: self.id,
+            number: self.number,
             session: self.session,
             entries: self.entries,
             bytes: Mutex::new(Some(PackBytes::Filled(self.builder))),
@@ -86,15 +124,18 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 enum PackBytes {
     Filled(PackBuilder),
-    Finished(Payload),
+    /// To be put, and how to find contents in them.
+    Finished(Payload, PackBuilder),
 }
 
 /// A pack that takes no more contents.
 #[derive(Debug)]
 pub(crate) struct ClosedPack {
     pub id: Arc<str>,
+    pub number: PackNumber,
     pub session: Arc<Session>,
-    pub entries: Vec<IndexEntry>,
+    entries: Vec<Option<IndexEntry>>,
+    has_manifests: bool,
     bytes: Mutex<Option<PackBytes>>,
     stage: Mutex<Stage>,
     failed: AtomicBool,
@@ -121,6 +162,35 @@ impl ClosedPack {
         *lock(&self.stage)
     }
 
+    /// Its entries, in the order of their bytes.
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &IndexEntry> {
+        self.entries.iter().flatten()
+    }
+
+    /// How many entries it has, at most: some may have been taken back.
+    pub(crate) fn entries_max(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn entry(&self, at: u32) -> Option<&IndexEntry> {
+        self.entries.get(at as usize)?.as_ref()
+    }
+
+    /// Its entries with their places among them.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u32, &IndexEntry)> {
+        (0..).zip(&self.entries).filter_map(|(at, entry)| Some((at, entry.as_ref()?)))
+    }
+
+    /// The sealed bytes of an entry; `None` once the pack is in the storage.
+    pub(crate) fn read(&self, entry: &IndexEntry) -> Option<Bytes> {
+        match &*lock(&self.bytes) {
+            Some(PackBytes::Filled(builder) | PackBytes::Finished(_, builder)) => {
+                builder.read(entry.offset, entry.packed_length)
+            }
+            None => None,
+        }
+    }
+
     /// Has an upload of it failed? One that was broken off has not.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
@@ -128,7 +198,7 @@ impl ClosedPack {
 
     /// Are there manifests in it?
     pub(crate) fn has_manifests(&self) -> bool {
-        self.entries.iter().any(|entry| entry.id.prefix() == Some(manifests::PREFIX))
+        self.has_manifests
     }
 
     /// Takes on the upload, unless somebody else has.
@@ -160,36 +230,44 @@ impl Claim {
         let payload = self.finished(shared).await?;
         let (id, length) = (blob_id(&self.0.id)?, payload.len());
         let options = put_options(&shared.format.loaded().blob_config, &id);
+        let kept = shared.keeps_pack(&id).then(|| payload.clone());
         shared.storage.put(&id, payload, &options).await?;
         shared.meters.pack_put(length);
         *lock(&self.0.bytes) = None;
         *lock(&self.0.stage) = Stage::Uploaded;
+        if let Some(payload) = kept {
+            shared.keep_pack(&id, payload).await;
+        }
         Ok(length)
     }
 
     /// The bytes of the pack, made once: local index, padding and postamble are random in part.
     async fn finished(&self, shared: &Arc<Shared>) -> Result<Payload> {
-        if let Some(PackBytes::Finished(payload)) = &*lock(&self.0.bytes) {
+        if let Some(PackBytes::Finished(payload, _)) = &*lock(&self.0.bytes) {
             return Ok(payload.clone());
         }
-        let (iv, sealed) = local_index(shared, &self.0.entries)?;
+        let (iv, sealed) = local_index(shared, self.0.entries())?;
         let mut bytes = lock(&self.0.bytes);
         let Some(PackBytes::Filled(builder)) = bytes.take() else {
             unreachable!("one claim at a time, and a pack keeps its bytes until it is uploaded")
         };
         let fill = |bytes: &mut [u8]| shared.env().entropy.fill(bytes);
         let mut payload = Payload::new();
-        builder.finish(fill, sealed, &iv).into_iter().for_each(|piece| payload.push(piece));
-        *bytes = Some(PackBytes::Finished(payload.clone()));
+        let finished = builder.clone().finish(fill, sealed, &iv);
+        finished.into_iter().for_each(|piece| payload.push(piece));
+        *bytes = Some(PackBytes::Finished(payload.clone(), builder));
         Ok(payload)
     }
 }
 
 /// The index of the pack itself, from which lost index blobs can be made anew: its identity and its
 /// sealed bytes.
-fn local_index(shared: &Shared, entries: &[IndexEntry]) -> Result<(HashValue, Vec<u8>)> {
+fn local_index<'a>(
+    shared: &Shared,
+    entries: impl Iterator<Item = &'a IndexEntry>,
+) -> Result<(HashValue, Vec<u8>)> {
     let mut index = IndexBuilder::new();
-    entries.iter().for_each(|entry| index.add(entry.clone()));
+    entries.for_each(|entry| index.add(entry.clone()));
     let version = shared.format.format().index_version;
     let plain = index.build(version, Some(random(shared.env())))?;
     let iv = shared.codec.hasher().hash(&plain);

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use blob_core::{BlobError, BlobId, ReadRange};
+use blob_core::{BlobError, BlobId, Payload, ReadRange};
 use bytes::Bytes;
 use dataplane::task;
 use kopia_format::{FormatError, codec::ItemCodec, compress, index::IndexEntry};
@@ -63,7 +63,7 @@ impl Shared {
     /// The sealed bytes of a content, from the storage.
     async fn fetch(self: &Arc<Self>, entry: &IndexEntry) -> Result<Bytes> {
         let pack = blob_id(&entry.pack)?;
-        if entry.id.is_metadata() && self.keeps_metadata() {
+        if self.keeps_pack(&pack) {
             return self.fetch_from_whole_pack(&pack, entry).await;
         }
         let sealed = self.fetch_slice(&pack, entry).await?;
@@ -153,6 +153,17 @@ impl Shared {
             Ok(whole)
         });
         Ok(whole.await?.clone())
+    }
+
+    /// Does the cache keep this pack? Metadata packs only.
+    pub(crate) fn keeps_pack(&self, pack: &BlobId) -> bool {
+        pack.starts_with("q") && self.keeps_metadata()
+    }
+
+    /// Keeps a metadata pack that was just put: the next snapshot reads the folders in it.
+    pub(crate) async fn keep_pack(&self, pack: &BlobId, payload: Payload) {
+        let Some(cache) = &self.cache else { return };
+        cache.store(Kind::Packs, pack.as_str(), payload.to_bytes()).await;
     }
 
     /// Opens and decompresses what was fetched for `entry`.

@@ -1,22 +1,30 @@
-//! Taking a content: hash, look up, compress and seal in one job on one core, then append in the
+//! Taking contents: hash, look up, compress and seal in one job on one core, then append in the
 //! order of asking.
+//!
+//! A job takes one content or several. What it costs to hand a job to a core and to wait for it is
+//! more than what a small content costs, and some hash functions are faster with several inputs.
 //!
 //! A content that an index or this writer knows already is not written again, unless it is marked
 //! deleted: then it is written anew with a later time, since collection may be about to drop the
 //! old one (docs/format/03 §6).
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use blob_core::Timestamp;
 use bytes::Bytes;
 use dataplane::{Reorder, Ticket};
-use kopia_format::{ContentId, FormatError, compress::Compressor, index::IndexEntry};
+use kopia_format::{
+    ContentId, FormatError, codec::Sealable, compress::Compressor, index::IndexEntry,
+};
 use tokio::{sync::Notify, sync::oneshot, task::JoinSet};
 
-use super::pending::PendingContents;
+use super::pending::{PendingContents, SealedContent, SealedRun};
 use crate::{Repository, RepositoryWriter, Result, state::Shared};
 
 /// The interior of a [`RepositoryWriter`].
@@ -35,15 +43,59 @@ pub(crate) struct Writing {
     pub indexing: tokio::sync::Mutex<()>,
     pub manifests: crate::manifests::PendingManifests,
     pub uploaded_bytes: AtomicU64,
+    /// The pack of an entry that has none yet.
+    no_pack: Arc<str>,
 }
 
-/// The result of a job: a content that is ready to be appended.
+/// The result of a job: contents that are ready to be appended.
 struct Sealed {
-    entry: IndexEntry,
-    bytes: Bytes,
-    /// Append even if the content is there: it is being moved.
-    moved: bool,
+    run: SealedRun,
     done: oneshot::Sender<()>,
+}
+
+/// A content to write.
+#[derive(Debug, Clone, Default)]
+pub struct NewContent {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Which kind of metadata it is, `g`..`z`; `None` for data.
+    pub prefix: Option<u8>,
+    /// Used only where the repository can name compressed contents (index version 2), and only if it
+    /// makes the content smaller.
+    pub compressor: Option<Compressor>,
+}
+
+/// What a job works on.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub plain: Plain,
+    pub prefix: Option<u8>,
+    pub compressor: Option<Compressor>,
+}
+
+/// The plain bytes of a content.
+#[derive(Debug)]
+pub(crate) enum Plain {
+    /// Others may hold them, too.
+    Shared(Bytes),
+    /// To be sealed where they are.
+    Own(Sealable),
+}
+
+impl Deref for Plain {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(sealable) => sealable.plain(),
+        }
+    }
+}
+
+impl From<NewContent> for Input {
+    fn from(NewContent { bytes, prefix, compressor }: NewContent) -> Self {
+        Self { plain: Plain::Shared(bytes), prefix, compressor }
+    }
 }
 
 /// Why and with what time a content is written.
@@ -72,6 +124,7 @@ impl Writing {
             indexing: tokio::sync::Mutex::new(()),
             manifests: Default::default(),
             uploaded_bytes: AtomicU64::new(0),
+            no_pack: Arc::from(""),
         }
     }
 
@@ -84,15 +137,9 @@ impl Writing {
     }
 }
 
-/// Runs for one content at a time, in order.
+/// Runs for one job at a time, in order.
 fn append(shared: &Shared, pending: &Mutex<PendingContents>, sealed: Sealed) {
-    let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
-    // Two callers may have sealed the same content at the same time: the first one counts.
-    let there = pending.find(&sealed.entry.id).is_some_and(|p| !p.entry.deleted);
-    if sealed.moved || !there {
-        shared.meters.written(sealed.entry.original_length, sealed.bytes.len());
-        pending.append(shared, sealed.entry, sealed.bytes);
-    }
+    pending.lock().unwrap_or_else(PoisonError::into_inner).append(shared, sealed.run);
     // The caller may have stopped waiting.
     let _ = sealed.done.send(());
 }
@@ -113,9 +160,26 @@ impl RepositoryWriter {
         prefix: Option<u8>,
         compressor: Option<Compressor>,
     ) -> Result<ContentId> {
-        let compressor = self.allowed(prefix, compressor)?;
+        let ids = self.put_contents(vec![NewContent { bytes, prefix, compressor }]).await?;
+        Ok(ids[0])
+    }
+
+    /// Writes contents as [`put_content`](Self::put_content) does, in one job on one core, and gives
+    /// their IDs in order. After an error none of them is to be relied on.
+    ///
+    /// # Errors
+    /// As [`put_content`](Self::put_content).
+    pub async fn put_contents(&self, contents: Vec<NewContent>) -> Result<Vec<ContentId>> {
+        self.put_inputs(contents.into_iter().map(Input::from).collect()).await
+    }
+
+    /// [`put_contents`](Self::put_contents) of bytes that may be sealed where they are.
+    pub(crate) async fn put_inputs(&self, mut inputs: Vec<Input>) -> Result<Vec<ContentId>> {
+        for input in &mut inputs {
+            input.compressor = self.allowed(input.prefix, input.compressor)?;
+        }
         self.before_write().await?;
-        self.seal_and_append(bytes, prefix, compressor, Reason::Put).await
+        self.seal_and_append(inputs, Reason::Put).await
     }
 
     /// Without content compression, metadata stays as it is and data may not be asked for.
@@ -134,27 +198,18 @@ impl RepositoryWriter {
         Err(FormatError::Invalid { what: "compressor", reason }.into())
     }
 
-    async fn seal_and_append(
-        &self,
-        bytes: Bytes,
-        prefix: Option<u8>,
-        compressor: Option<Compressor>,
-        reason: Reason,
-    ) -> Result<ContentId> {
+    async fn seal_and_append(&self, inputs: Vec<Input>, reason: Reason) -> Result<Vec<ContentId>> {
         let writing = Arc::clone(&self.writing);
         let ticket = writing.order.ticket();
         let (done, appended) = oneshot::channel();
-        let job = move || {
-            let job = SealJob { writing: &writing, bytes, prefix, compressor, reason };
-            job.run(ticket, done)
-        };
+        let job = move || SealJob::new(&writing, reason).run(inputs, ticket, done);
         let outcome = self.shared().cpu.run(job).await?;
-        if outcome.is_new {
+        if outcome.any_new {
             // Everything before it ends by itself, so this does not hang.
             let _ = appended.await;
             self.start_uploads();
         }
-        Ok(outcome.id)
+        Ok(outcome.ids)
     }
 
     /// Reads a content and writes it again into a new pack, with a later time; deleted stays
@@ -172,7 +227,8 @@ impl RepositoryWriter {
         };
         self.before_write().await?;
         let reason = Reason::Move { deleted: entry.deleted };
-        self.seal_and_append(bytes, id.prefix(), compressor, reason).await?;
+        let input = Input { plain: Plain::Shared(bytes), prefix: id.prefix(), compressor };
+        self.seal_and_append(vec![input], reason).await?;
         Ok(())
     }
 
@@ -238,40 +294,80 @@ impl RepositoryWriter {
 
 struct SealJob<'a> {
     writing: &'a Writing,
-    bytes: Bytes,
-    prefix: Option<u8>,
-    compressor: Option<Compressor>,
     reason: Reason,
+    run: SealedRun,
+    /// The piece that small contents are sealed onto.
+    open: Vec<u8>,
 }
 
 struct Outcome {
-    id: ContentId,
-    is_new: bool,
+    ids: Vec<ContentId>,
+    any_new: bool,
 }
 
-impl SealJob<'_> {
-    fn run(self, ticket: Ticket<Sealed>, done: oneshot::Sender<()>) -> Result<Outcome> {
+impl<'a> SealJob<'a> {
+    fn new(writing: &'a Writing, reason: Reason) -> Self {
+        Self { writing, reason, run: SealedRun::default(), open: Vec::new() }
+    }
+
+    fn run(
+        mut self,
+        inputs: Vec<Input>,
+        ticket: Ticket<Sealed>,
+        done: oneshot::Sender<()>,
+    ) -> Result<Outcome> {
+        let plain: Vec<&[u8]> = inputs.iter().map(|input| &input.plain[..]).collect();
+        let hashes = self.writing.shared().codec.hasher().hash_each(&plain);
+        let ids = inputs.iter().zip(&hashes);
+        let ids = ids.map(|(input, hash)| ContentId::new(input.prefix, hash));
+        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+        let existing = self.existing(&ids)?;
+        for ((input, id), existing) in inputs.into_iter().zip(&ids).zip(existing) {
+            self.take(input, *id, existing)?;
+        }
+        self.end_piece();
+        let any_new = !self.run.contents.is_empty();
+        if any_new {
+            ticket.deliver(Sealed { run: self.run, done });
+        }
+        Ok(Outcome { ids, any_new })
+    }
+
+    /// Pending ones first: a flush adds to the committed index before it takes from the pending
+    /// entries.
+    fn existing(&self, ids: &[ContentId]) -> Result<Vec<Option<IndexEntry>>> {
+        let pending: Vec<_> = {
+            let pending = self.writing.pending();
+            ids.iter().map(|id| pending.find(id).cloned()).collect()
+        };
+        let view = self.writing.shared().index.view();
+        let both = pending.into_iter().zip(ids);
+        both.map(|(found, id)| found.map_or_else(|| view.find(id), |it| Ok(Some(it)))).collect()
+    }
+
+    /// Seals one content, unless it is there.
+    fn take(&mut self, input: Input, id: ContentId, existing: Option<IndexEntry>) -> Result<()> {
         let shared = self.writing.shared();
-        let hash = shared.codec.hasher().hash(&self.bytes);
-        let id = ContentId::new(self.prefix, &hash)?;
-        let existing = self.existing(&id)?;
         let (deleted, moved) = match self.reason {
-            Reason::Put if existing.as_ref().is_some_and(|entry| !entry.deleted) => {
-                shared.meters.deduplicated(self.bytes.len());
-                return Ok(Outcome { id, is_new: false });
+            Reason::Put => {
+                let is_there = existing.as_ref().is_some_and(|entry| !entry.deleted);
+                if is_there || self.run.contents.iter().any(|taken| taken.entry.id == id) {
+                    shared.meters.deduplicated(input.plain.len());
+                    return Ok(());
+                }
+                (false, false)
             }
-            Reason::Put => (false, false),
             Reason::Move { deleted } => (deleted, true),
         };
         let now = shared.now_secs();
         let timestamp = existing.map_or(now, |old| now.max(old.timestamp + 1));
-        let original_length = length_u32(self.bytes.len())?;
-        let (compression, sealed) = self.seal(&id)?;
+        let original_length = length_u32(input.plain.len())?;
+        let (compression, packed_length) = self.seal(&id, input)?;
         let entry = IndexEntry {
             id,
-            pack: Arc::from(""),
+            pack: Arc::clone(&self.writing.no_pack),
             offset: 0,
-            packed_length: length_u32(sealed.len())?,
+            packed_length: length_u32(packed_length)?,
             original_length,
             timestamp,
             deleted,
@@ -279,30 +375,48 @@ impl SealJob<'_> {
             compression,
             encryption_key_id: 0,
         };
-        ticket.deliver(Sealed { entry, bytes: sealed.into(), moved, done });
-        Ok(Outcome { id, is_new: true })
+        // The open piece gets the next number, and so did one that was just ended.
+        let piece = match self.open.is_empty() {
+            true => self.run.pieces.len() - 1,
+            false => self.run.pieces.len(),
+        };
+        self.run.contents.push(SealedContent { entry, moved, piece });
+        Ok(())
     }
 
-    /// Pending ones first: a flush adds to the committed index before it takes from the pending
-    /// entries.
-    fn existing(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
-        if let Some(pending) = self.writing.pending().find(id) {
-            return Ok(Some(pending.entry.clone()));
-        }
-        self.writing.shared().index.view().find(id)
-    }
-
-    /// Compressed if that is strictly shorter, header included; then sealed.
-    fn seal(&self, id: &ContentId) -> Result<(u32, Vec<u8>)> {
+    /// Compressed if that is strictly shorter, header included; then sealed. Gives the compressor's
+    /// ID and the sealed length.
+    fn seal(&mut self, id: &ContentId, input: Input) -> Result<(u32, usize)> {
         let shared = self.writing.shared();
-        if let Some(compressor) = self.compressor {
-            let framed = compressor.compress(&self.bytes)?;
-            if framed.len() < self.bytes.len() {
-                let sealed = shared.codec.seal(id.iv(), shared.nonce(), &framed);
-                return Ok((compressor.id(), sealed));
+        let (codec, nonce) = (&shared.codec, shared.nonce());
+        let mut compression = 0;
+        let mut framed = None;
+        if let Some(compressor) = input.compressor {
+            let smaller = compressor.compress(&input.plain)?;
+            if smaller.len() < input.plain.len() {
+                compression = compressor.id();
+                framed = Some(smaller);
             }
         }
-        Ok((0, shared.codec.seal(id.iv(), shared.nonce(), &self.bytes)))
+        if framed.is_none()
+            && let Plain::Own(sealable) = input.plain
+        {
+            let sealed = codec.seal_in_place(id.iv(), nonce, sealable);
+            let length = sealed.len();
+            self.end_piece();
+            self.run.pieces.push(sealed.into());
+            return Ok((compression, length));
+        }
+        let before = self.open.len();
+        let plain = framed.as_deref().unwrap_or(&input.plain);
+        codec.seal_onto(id.iv(), nonce, plain, &mut self.open);
+        Ok((compression, self.open.len() - before))
+    }
+
+    fn end_piece(&mut self) {
+        if !self.open.is_empty() {
+            self.run.pieces.push(std::mem::take(&mut self.open).into());
+        }
     }
 }
 

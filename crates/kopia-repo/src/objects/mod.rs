@@ -5,6 +5,7 @@
 
 pub(crate) mod concat;
 pub(crate) mod reader;
+pub(crate) mod small;
 pub(crate) mod walk;
 pub(crate) mod writer;
 

@@ -7,18 +7,22 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
-use dataplane::limits;
+use bytes::Bytes;
+use dataplane::{Grant, limits};
 use futures::future::BoxFuture;
 use kopia_format::{
     FormatError, ObjectId,
+    codec::Sealable,
     compress::Compressor,
     indirect::IndirectObject,
     split::{Splitter, SplitterKind},
 };
 use tokio::task::JoinSet;
 
-use crate::{RepositoryWriter, Result};
+use crate::{
+    RepositoryWriter, Result,
+    contents::write::{Input, Plain},
+};
 
 /// How an object is written.
 #[derive(Debug, Clone, Default)]
@@ -44,28 +48,51 @@ struct Piece {
     object: Option<ObjectId>,
 }
 
+/// Pieces that are hashed in one job, at most: as many as the CPU has lanes for.
+const PIECES_TOGETHER: usize = 4;
+
 /// An object on its way. Dropped before [`finish`](Self::finish), its pieces stay as contents that
 /// nothing names.
 pub struct ObjectWriter {
     writer: RepositoryWriter,
     options: ObjectOptions,
+    kind: SplitterKind,
     splitter: Box<dyn Splitter + Send>,
-    buffer: Vec<Bytes>,
-    buffered: usize,
+    filling: Filling,
+    ready: Ready,
     pieces: Vec<Piece>,
     length: u64,
-    running: JoinSet<(usize, Result<ObjectId>)>,
+    running: JoinSet<(Vec<usize>, Result<Vec<ObjectId>>)>,
+}
+
+/// The piece that is being cut: the bytes since the last cut.
+#[derive(Default)]
+struct Filling {
+    slices: Vec<Bytes>,
+    length: usize,
+    /// Room for the longest piece, if pieces are written beside the caller.
+    grant: Option<Grant>,
+}
+
+/// Pieces that are cut and wait for others to be written with.
+#[derive(Default)]
+struct Ready {
+    numbers: Vec<usize>,
+    pieces: Vec<Sealable>,
+    bytes: u64,
+    grant: Option<Grant>,
 }
 
 impl ObjectWriter {
     pub(crate) fn new(writer: RepositoryWriter, options: ObjectOptions) -> Result<Self> {
-        let splitter = splitter(&writer, options.splitter.as_deref())?.new_splitter();
+        let kind = splitter(&writer, options.splitter.as_deref())?;
         Ok(Self {
             writer,
             options,
-            splitter,
-            buffer: Vec::new(),
-            buffered: 0,
+            kind,
+            splitter: kind.new_splitter(),
+            filling: Filling::default(),
+            ready: Ready::default(),
             pieces: Vec::new(),
             length: 0,
             running: JoinSet::new(),
@@ -88,43 +115,92 @@ impl ObjectWriter {
     /// What writing a content may give, of these bytes or earlier ones.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
         self.length += bytes.len() as u64;
-        while let Some(cut) = self.splitter.next_cut(&bytes) {
-            self.buffered += cut;
-            self.buffer.push(bytes.split_to(cut));
-            self.flush_piece().await?;
-        }
-        if !bytes.is_empty() {
-            self.buffered += bytes.len();
-            self.buffer.push(bytes);
+        while !bytes.is_empty() {
+            self.ensure_room().await?;
+            let cut = self.splitter.next_cut(&bytes);
+            let slice = bytes.split_to(cut.unwrap_or(bytes.len()));
+            self.filling.length += slice.len();
+            self.filling.slices.push(slice);
+            if cut.is_some() {
+                self.end_piece().await?;
+            }
         }
         Ok(())
     }
 
-    async fn flush_piece(&mut self) -> Result<()> {
-        let bytes = joined(std::mem::take(&mut self.buffer), self.buffered);
-        self.buffered = 0;
-        let number = self.pieces.len();
-        self.pieces.push(Piece { length: bytes.len() as u64, object: None });
-        let (writer, options) = (self.writer.clone(), self.options.clone());
-        if !self.options.concurrent {
-            self.pieces[number].object = Some(write_piece(&writer, bytes, &options).await?);
+    /// Takes memory for the piece that is about to be filled. Nobody waits for memory while he holds
+    /// some of the same budget: what is ready is written first, and gives back what it has.
+    async fn ensure_room(&mut self) -> Result<()> {
+        if !self.options.concurrent || self.filling.grant.is_some() {
             return Ok(());
         }
+        let budget = self.writer.repository().budget().clone();
+        let longest = self.kind.max_segment() as u64;
+        let grant = match budget.try_acquire(longest) {
+            Some(grant) => grant,
+            None => {
+                self.start_ready().await?;
+                budget.acquire(longest).await
+            }
+        };
+        self.filling.grant = Some(grant);
+        Ok(())
+    }
+
+    /// Ends the piece at a cut, or at the end of the object.
+    async fn end_piece(&mut self) -> Result<()> {
+        let Filling { slices, length, grant } = std::mem::take(&mut self.filling);
+        let number = self.pieces.len();
+        self.pieces.push(Piece { length: length as u64, object: None });
+        let piece = Sealable::copied(slices.iter().map(|slice| &slice[..]), length);
+        drop(slices);
+        if !self.options.concurrent {
+            let written = write_pieces(&self.writer, vec![piece], &self.options).await?;
+            self.pieces[number].object = Some(written[0]);
+            return Ok(());
+        }
+        let ready = &mut self.ready;
+        ready.numbers.push(number);
+        ready.pieces.push(piece);
+        ready.bytes += length as u64;
+        if let Some(mut grant) = grant {
+            grant.shrink(length as u64);
+            match &mut ready.grant {
+                Some(all) => all.merge(grant),
+                none => *none = Some(grant),
+            }
+        }
+        // So that every core has pieces, and one more can be filled.
+        let together = self.writer.repository().budget().capacity() / 5 * 2;
+        if ready.pieces.len() >= PIECES_TOGETHER
+            || ready.bytes + self.kind.max_segment() as u64 / 2 > together
+        {
+            self.start_ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Has the pieces that are ready written, beside the caller.
+    async fn start_ready(&mut self) -> Result<()> {
+        let Ready { numbers, pieces, grant, .. } = std::mem::take(&mut self.ready);
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let (writer, options) = (self.writer.clone(), self.options.clone());
+        self.running.spawn(async move {
+            let written = write_pieces(&writer, pieces, &options).await;
+            drop(grant);
+            (numbers, written)
+        });
         while self.running.len() >= limits::CHUNKS_PER_OBJECT {
             self.join_one().await?;
         }
-        let grant = writer.repository().budget().acquire(bytes.len() as u64).await;
-        self.running.spawn(async move {
-            let written = write_piece(&writer, bytes, &options).await;
-            drop(grant);
-            (number, written)
-        });
         Ok(())
     }
 
-    /// Waits for one piece; false if none is being written.
+    /// Waits for pieces of one job; false if none is being written.
     async fn join_one(&mut self) -> Result<bool> {
-        let (number, written) = match self.running.join_next().await {
+        let (numbers, written) = match self.running.join_next().await {
             None => return Ok(false),
             Some(Ok(done)) => done,
             Some(Err(error)) => match error.try_into_panic() {
@@ -132,8 +208,17 @@ impl ObjectWriter {
                 Err(_) => unreachable!("only dropping the writer cancels its tasks"),
             },
         };
-        self.pieces[number].object = Some(written?);
+        for (number, object) in numbers.into_iter().zip(written?) {
+            self.pieces[number].object = Some(object);
+        }
         Ok(true)
+    }
+
+    /// Waits until all that was cut is written.
+    async fn join_all(&mut self) -> Result<()> {
+        self.start_ready().await?;
+        while self.join_one().await? {}
+        Ok(())
     }
 
     /// An object of what was cut so far, and its length; `None` if nothing was. Writing goes on
@@ -142,7 +227,7 @@ impl ObjectWriter {
     /// # Errors
     /// What writing a content may give.
     pub async fn checkpoint(&mut self) -> Result<Option<(ObjectId, u64)>> {
-        while self.join_one().await? {}
+        self.join_all().await?;
         if self.pieces.is_empty() {
             return Ok(None);
         }
@@ -157,10 +242,10 @@ impl ObjectWriter {
     /// What writing a content may give, of any piece.
     pub async fn finish(mut self) -> Result<(ObjectId, u64)> {
         // An object without bytes is one content without bytes.
-        if self.buffered > 0 || self.pieces.is_empty() {
-            self.flush_piece().await?;
+        if self.filling.length > 0 || self.pieces.is_empty() {
+            self.end_piece().await?;
         }
-        while self.join_one().await? {}
+        self.join_all().await?;
         let id = self.list().await?;
         tracing::trace!(object = %id, description = self.options.description, "wrote an object");
         Ok((id, self.length))
@@ -208,7 +293,10 @@ pub(crate) fn write_list<'a>(
     })
 }
 
-fn splitter(writer: &RepositoryWriter, name: Option<&str>) -> Result<SplitterKind, FormatError> {
+pub(crate) fn splitter(
+    writer: &RepositoryWriter,
+    name: Option<&str>,
+) -> Result<SplitterKind, FormatError> {
     let asked = name.filter(|name| !name.is_empty()).map(SplitterKind::parse);
     if let Some(Ok(kind)) = asked {
         return Ok(kind);
@@ -217,39 +305,46 @@ fn splitter(writer: &RepositoryWriter, name: Option<&str>) -> Result<SplitterKin
     SplitterKind::parse(if format.splitter.is_empty() { "FIXED" } else { &format.splitter })
 }
 
-fn joined(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
-    match pieces.len() {
-        0 => Bytes::new(),
-        1 => pieces.swap_remove(0),
-        _ => {
-            let mut all = BytesMut::with_capacity(length);
-            pieces.iter().for_each(|piece| all.extend_from_slice(piece));
-            all.freeze()
-        }
-    }
-}
-
-async fn write_piece(
+/// Writes pieces in one job, unless each is to be compressed as an object first.
+async fn write_pieces(
     writer: &RepositoryWriter,
-    bytes: Bytes,
+    pieces: Vec<Sealable>,
     options: &ObjectOptions,
-) -> Result<ObjectId> {
-    let compressor = match options.compressor {
-        Some(compressor) if options.prefix.is_none() && !compresses_contents(writer) => compressor,
-        compressor => {
-            let content = writer.put_content(bytes, options.prefix, compressor).await?;
-            return Ok(ObjectId::direct(content));
+) -> Result<Vec<ObjectId>> {
+    let ObjectOptions { prefix, compressor, .. } = *options;
+    match compressor {
+        Some(compressor) if prefix.is_none() && !compresses_contents(writer) => {
+            let mut written = Vec::with_capacity(pieces.len());
+            for piece in pieces {
+                written.push(write_compressed(writer, piece, compressor).await?);
+            }
+            Ok(written)
         }
-    };
-    let plain = bytes.clone();
-    let framed = writer.repository().cpu().run(move || compressor.compress(&plain)).await?;
-    if framed.len() < bytes.len() {
-        let content = writer.put_content(framed.into(), None, None).await?;
-        return Ok(ObjectId::direct(content).with_compression()?);
+        compressor => {
+            let input = |piece| Input { plain: Plain::Own(piece), prefix, compressor };
+            let contents = writer.put_inputs(pieces.into_iter().map(input).collect()).await?;
+            Ok(contents.into_iter().map(ObjectId::direct).collect())
+        }
     }
-    Ok(ObjectId::direct(writer.put_content(bytes, None, None).await?))
 }
 
-fn compresses_contents(writer: &RepositoryWriter) -> bool {
+/// Writes a piece that is compressed before it becomes a content, if that makes it smaller.
+async fn write_compressed(
+    writer: &RepositoryWriter,
+    piece: Sealable,
+    compressor: Compressor,
+) -> Result<ObjectId> {
+    let compress = move || compressor.compress(piece.plain()).map(|framed| (piece, framed));
+    let (piece, framed) = writer.repository().cpu().run(compress).await?;
+    let (plain, is_compressed) = match framed.len() < piece.plain().len() {
+        true => (Plain::Shared(framed.into()), true),
+        false => (Plain::Own(piece), false),
+    };
+    let input = Input { plain, prefix: None, compressor: None };
+    let object = ObjectId::direct(writer.put_inputs(vec![input]).await?[0]);
+    Ok(if is_compressed { object.with_compression()? } else { object })
+}
+
+pub(crate) fn compresses_contents(writer: &RepositoryWriter) -> bool {
     writer.repository().format().supports_content_compression()
 }

@@ -66,20 +66,29 @@ impl FileReader {
     pub fn next_piece(&mut self, size: usize) -> Result<Bytes, String> {
         let size = self.left.map_or(size, |left| size.min(usize::try_from(left).unwrap_or(size)));
         let mut piece = BytesMut::zeroed(size);
+        let filled = self.fill(&mut piece)?;
+        piece.truncate(filled);
+        if let Some(left) = &mut self.left {
+            *left -= filled as u64;
+        }
+        Ok(piece.freeze())
+    }
+
+    /// Fills `place` as far as there are bytes; says how far. Knows no [`part`](Self::part).
+    ///
+    /// # Errors
+    /// Go's text: `read PATH: …`.
+    pub fn fill(&mut self, place: &mut [u8]) -> Result<usize, String> {
         let mut filled = 0;
-        while filled < size {
-            match self.file.read(&mut piece[filled..]) {
+        while filled < place.len() {
+            match self.file.read(&mut place[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(go_path_error("read", &self.path, &error)),
             }
         }
-        piece.truncate(filled);
-        if let Some(left) = &mut self.left {
-            *left -= filled as u64;
-        }
-        Ok(piece.freeze())
+        Ok(filled)
     }
 }
 

@@ -85,20 +85,6 @@ pub(crate) async fn upload_file(
     Ok(DirEntry { size, ..dir_entry(entry, object) })
 }
 
-/// Uploads a file whose `bytes` were read already.
-pub(crate) async fn upload_bytes(
-    run: &Run,
-    bytes: Bytes,
-    relative: &str,
-    entry: &LocalEntry,
-    style: &FileStyle,
-) -> Result<DirEntry, EntryError> {
-    run.tell(UploadEvent::Hashing { path: relative, size: entry.size });
-    let (object, size) = upload_whole(run, bytes, entry, style).await?;
-    run.tell(UploadEvent::Finished { path: relative });
-    Ok(DirEntry { size, ..dir_entry(entry, object) })
-}
-
 /// Uploads a link: its target is the object.
 pub(crate) async fn upload_link(
     run: &Run,
@@ -181,7 +167,8 @@ async fn upload_whole(
     Ok((id, length))
 }
 
-fn options(entry: &LocalEntry, style: &FileStyle) -> ObjectOptions {
+/// How the object of a file is written.
+pub(crate) fn options(entry: &LocalEntry, style: &FileStyle) -> ObjectOptions {
     ObjectOptions {
         description: format!("FILE:{}", entry.name.to_string_lossy()),
         prefix: None,

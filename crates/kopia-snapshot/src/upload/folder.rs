@@ -14,13 +14,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::{StreamExt, stream};
 use kopia_format::directory::DirEntry;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{
     events::UploadEvent,
-    file::{EntryError, upload_bytes, upload_file, upload_link},
+    file::{EntryError, options, upload_file, upload_link},
     open::{OpenFolder, Registry},
     previous::{self, PreviousFolder, folders_below, unchanged},
     rules::{FolderRules, Opened},
@@ -132,7 +131,7 @@ async fn fill(
     while let Some(done) = helpers.join_next().await {
         done.expect("a helper task does not panic")?;
     }
-    Ok(run.close_folder(open).await?)
+    Ok(run.close_folder(open, &state.previous).await?)
 }
 
 fn count_excluded(run: &Run, opened: &Opened) {
@@ -235,27 +234,55 @@ impl State {
     }
 
     async fn upload_small(&self, files: SmallFiles) -> Result<(), EntryError> {
-        let uploads = files.read().await.into_iter().map(|(file, read)| async move {
-            if self.run.is_stopped() {
+        let run = &self.run;
+        // Their bytes, and as many again when they are sealed.
+        let grant = run.repo.budget().acquire(2 * files.bytes()).await;
+        let (mut whole, mut objects, mut grown) = (Vec::new(), Vec::new(), Vec::new());
+        for (file, read) in files.read().await {
+            if run.is_stopped() {
                 return Ok(());
             }
-            self.run.counters.non_cached_files.fetch_add(1, Relaxed);
-            let SmallFile { path, relative, entry, style } = &file;
-            let result = match read {
-                Ok(Some(bytes)) => upload_bytes(&self.run, bytes, relative, entry, style).await,
-                Ok(None) => {
-                    let open = &self.open.below;
-                    upload_file(&self.run, path, relative, entry, style, open).await
+            run.counters.non_cached_files.fetch_add(1, Relaxed);
+            match read {
+                Ok(Some(bytes)) => {
+                    let (path, size) = (&file.relative, file.entry.size);
+                    run.tell(UploadEvent::Hashing { path, size });
+                    whole.push((file, bytes.len() as u64));
+                    let (file, _) = whole.last().expect("just pushed");
+                    objects.push((bytes, options(&file.entry, &file.style)));
                 }
-                Err(text) => Err(EntryError::Entry(text)),
-            };
-            self.settle(relative, result, self.rules.ignores_file_errors())
-        });
-        let mut uploads = stream::iter(uploads).buffer_unordered(self.run.small_writes);
-        while let Some(done) = uploads.next().await {
-            done?;
+                Ok(None) => grown.push(file),
+                Err(text) => self.settle_file(&file.relative, Err(EntryError::Entry(text)))?,
+            }
+        }
+        let ids = run.writer.write_objects(objects).await?;
+        drop(grant);
+        for ((file, size), object) in whole.into_iter().zip(ids) {
+            run.count_hashed(size);
+            // A file that crosses the limit is not in the snapshot.
+            if run.is_stopped() {
+                return Ok(());
+            }
+            run.count_file(size);
+            run.tell(UploadEvent::Finished { path: &file.relative });
+            let entry = DirEntry { size, ..dir_entry(&file.entry, object) };
+            self.settle_file(&file.relative, Ok(entry))?;
+        }
+        for SmallFile { path, relative, entry, style } in grown {
+            let open = &self.open.below;
+            let result = upload_file(run, &path, &relative, &entry, &style, open).await;
+            self.settle_file(&relative, result)?;
         }
         Ok(())
+    }
+
+    /// Adds a file to the folder, or notes why it is missing.
+    fn settle_file(
+        &self,
+        relative: &str,
+        result: Result<DirEntry, EntryError>,
+    ) -> Result<(), EntryError> {
+        self.settle(relative, result, self.rules.ignores_file_errors())
     }
 
     /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an

@@ -146,7 +146,6 @@ pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Res
         failed_fast: AtomicBool::new(false),
         hashed: 0.into(),
         helpers: Arc::new(Semaphore::new(parallel - 1)),
-        small_writes: parallel.min(small::WRITES_MAX),
         open: Arc::default(),
         checkpoints: 0.into(),
     });
@@ -279,7 +278,7 @@ async fn upload_stream(
         Err(EntryError::Fatal(error)) => return Err(error),
     }
     run.tell(UploadEvent::Finished { path: &name });
-    run.close_folder(&open).await
+    run.close_folder(&open, &[]).await
 }
 
 impl UploadOptions {

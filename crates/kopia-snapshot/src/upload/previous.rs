@@ -1,6 +1,6 @@
 //! Looking up what an earlier snapshot knew about an entry.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use kopia_format::{
     ObjectId,
@@ -18,7 +18,12 @@ use crate::{
 /// A directory of an earlier snapshot, ready to be asked for names.
 #[derive(Debug)]
 pub(crate) struct PreviousFolder {
-    by_name: HashMap<Vec<u8>, DirEntry>,
+    id: ObjectId,
+    /// Its entries in their stored order: folders first, then the rest, each by the bytes of the
+    /// name.
+    directory: Directory,
+    /// How many of the entries are folders.
+    folders: usize,
 }
 
 /// Reads the directory `id` of an earlier snapshot. One that can't be read only saves no work: the snapshot goes on.
@@ -35,15 +40,32 @@ pub(crate) async fn load(run: &Run, path: &str, id: &ObjectId) -> Option<Arc<Pre
 impl PreviousFolder {
     async fn load(repo: &Repository, id: &ObjectId) -> Result<Self> {
         let bytes = repo.read_object(id, DIRECTORY_BYTES_MAX).await?;
-        let directory = Directory::parse(&bytes)
+        let mut directory = Directory::parse(&bytes)
             .map_err(SnapshotError::format(format!("directory object {id}")))?;
-        let by_name = directory.entries.into_iter().map(|e| (e.name.clone(), e)).collect();
-        Ok(Self { by_name })
+        // Whoever wrote it may have had another order in mind.
+        directory.entries.sort_by(|a, b| (!a.is_dir(), &a.name).cmp(&(!b.is_dir(), &b.name)));
+        let folders = directory.entries.partition_point(DirEntry::is_dir);
+        Ok(Self { id: *id, directory, folders })
     }
 
     fn get(&self, name: &[u8]) -> Option<&DirEntry> {
-        self.by_name.get(name)
+        let (folders, others) = self.directory.entries.split_at(self.folders);
+        let find = |entries: &'_ [DirEntry]| {
+            entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()
+        };
+        match find(others) {
+            Some(at) => Some(&others[at]),
+            None => find(folders).map(|at| &folders[at]),
+        }
     }
+}
+
+/// The object of an earlier directory that is exactly `directory`: it need not be written again.
+pub(crate) fn same_folder(
+    previous: &[Arc<PreviousFolder>],
+    directory: &Directory,
+) -> Option<ObjectId> {
+    previous.iter().find(|folder| folder.directory == *directory).map(|folder| folder.id)
 }
 
 /// The same-named folder in each earlier directory, every object once.

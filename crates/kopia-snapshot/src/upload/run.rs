@@ -18,6 +18,7 @@ use super::{
     UploadOptions,
     events::{UploadEvent, UploadSink},
     open::{OpenFolder, Registry},
+    previous::{PreviousFolder, same_folder},
 };
 use crate::{error::Result, source};
 
@@ -54,8 +55,6 @@ pub(crate) struct Run {
     pub hashed: AtomicU64,
     /// One permit for every task beside the first.
     pub helpers: Arc<Semaphore>,
-    /// Small files that one task hashes at once.
-    pub small_writes: usize,
     /// The root, while it is open.
     pub open: Arc<Registry>,
     /// Checkpoints saved.
@@ -120,12 +119,23 @@ impl Run {
         Ok(self.writer.write_object(bytes.into(), options).await?)
     }
 
-    /// Writes a folder that is full, or as full as it gets before the end.
-    pub async fn close_folder(&self, open: &OpenFolder) -> Result<DirEntry> {
+    /// Writes a folder that is full, or as full as it gets before the end; not if it is what it was
+    /// in an earlier snapshot.
+    pub async fn close_folder(
+        &self,
+        open: &OpenFolder,
+        previous: &[Arc<PreviousFolder>],
+    ) -> Result<DirEntry> {
         let directory =
             open.builder(|builder| builder.clone()).build(open.entry.mtime, self.incomplete());
-        let bytes = directory.to_bytes();
-        let object = self.write_directory(&open.relative, bytes, open.metadata_compressor).await?;
+        let known = same_folder(previous, &directory).filter(|object| self.has_object(object));
+        let object = match known {
+            Some(object) => object,
+            None => {
+                let bytes = directory.to_bytes();
+                self.write_directory(&open.relative, bytes, open.metadata_compressor).await?
+            }
+        };
         Ok(DirEntry { summary: Some(directory.summary), ..dir_entry(&open.entry, object) })
     }
 

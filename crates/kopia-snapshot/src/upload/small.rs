@@ -1,19 +1,17 @@
-//! Small files are read together: what a thread for blocking work costs is more than what it does
-//! for one of them.
+//! Small files are read together, into one piece of memory, and written together: what it costs to
+//! hand one of them from thread to thread is more than what is done for it.
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::file::FileStyle;
 use crate::source::{FileReader, LocalEntry};
 
 /// Files of no more bytes are small.
-pub(super) const SMALL_BYTES: u64 = 64 << 10;
-/// Small files that are hashed at once by one task, at most.
-pub(super) const WRITES_MAX: usize = 4;
+pub(super) const SMALL_BYTES: u64 = 256 << 10;
 /// So many files are read together at most.
-const FILES: usize = 32;
+const FILES: usize = 64;
 /// So many bytes.
 const BYTES: u64 = 1 << 20;
 
@@ -48,17 +46,33 @@ impl SmallFiles {
         self.files.is_empty()
     }
 
+    /// Bytes of all of them, as they were listed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Reads all of them on one thread.
     pub async fn read(self) -> Vec<(SmallFile, Read)> {
-        let read = move || self.files.into_iter().map(read).collect();
-        tokio::task::spawn_blocking(read).await.expect("reading does not panic")
+        tokio::task::spawn_blocking(move || self.read_here()).await.expect("reading does not panic")
+    }
+
+    fn read_here(self) -> Vec<(SmallFile, Read)> {
+        // One byte more than expected tells whether there is more.
+        let places = self.files.iter().map(|file| file.entry.size + 1);
+        let places: Vec<_> =
+            places.map(|size| usize::try_from(size).expect("small files are small")).collect();
+        let mut memory = BytesMut::zeroed(places.iter().sum());
+        let files = self.files.into_iter().zip(places);
+        files.map(|(file, size)| read(file, memory.split_to(size))).collect()
     }
 }
 
-fn read(file: SmallFile) -> (SmallFile, Read) {
-    // One byte more than expected tells whether there is more.
-    let size = usize::try_from(file.entry.size + 1).expect("small files are small");
-    let bytes = FileReader::open(&file.path).and_then(|mut reader| reader.next_piece(size));
-    let bytes = bytes.map(|bytes| (bytes.len() < size).then_some(bytes));
-    (file, bytes)
+fn read(file: SmallFile, mut place: BytesMut) -> (SmallFile, Read) {
+    let filled = FileReader::open(&file.path).and_then(|mut reader| reader.fill(&mut place));
+    let read = filled.map(|filled| {
+        let whole = filled < place.len();
+        place.truncate(filled);
+        whole.then(|| place.freeze())
+    });
+    (file, read)
 }

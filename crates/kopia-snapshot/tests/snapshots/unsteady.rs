@@ -45,7 +45,7 @@ fn fifo(path: &Path) {
     mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
-/// Files of 100,000 and of 3,000,000 bytes are meddled with (shorter ones are read in one go); the
+/// Files of 400,000 and of 3,000,000 bytes are meddled with (shorter ones are read in one go); the
 /// number is the size that is stored.
 const MEDDLING: [(&str, Meddling, Option<u64>); 9] = [
     ("big-cut", |path| fs::write(path, "x").unwrap(), Some(1)),
@@ -85,7 +85,7 @@ async fn a_file_that_changes_after_it_was_listed_is_stored_as_it_is_read_or_fail
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     for (name, ..) in MEDDLING {
-        let length = if name.starts_with("big") { 3_000_000 } else { 100_000 };
+        let length = if name.starts_with("big") { 3_000_000 } else { 400_000 };
         write(root.join(name), noise(1, length));
     }
     write(root.join("zzz-last"), "reached");

@@ -35,13 +35,17 @@ async fn the_object_page_tells_class_and_headers() {
 async fn the_request_page_counts_by_method_kind_and_letter() {
     let client = start_default().await;
     client.put("r/p1", "x").await;
-    client.put("r/p2", "x").await;
+    client.put("r/p2", "xyz").await;
     client.get("r/q1").await;
     client.get("?list-type=2").await;
     let page = json(&client.plain("GET", "/_testkit/requests").await);
     assert_eq!(page["methods"], json!({"GET": {"-": 1, "q": 1}, "PUT": {"p": 2}}));
     assert_eq!(page["kinds"]["list"], json!({"-": 1}));
     assert_eq!(page["total"], 4);
+    assert_eq!((&page["received"]["put"], &page["sent"]["put"]), (&json!(4), &json!(0)));
+    let list = client.get("?list-type=2").await.body.len();
+    let page = json(&client.plain("GET", "/_testkit/requests").await);
+    assert!(list > 0 && page["sent"]["list"] == json!(2 * list), "{page}");
     assert_eq!(client.server.requests().counts()[&(Kind::Put, 'p')], 2);
     let puts = json(&client.plain("GET", "/_testkit/puts?prefix=r/p").await);
     let wanted = json!({"key": "r/p1", "size": 1, "storageClass": "STANDARD"});

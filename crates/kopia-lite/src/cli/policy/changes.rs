@@ -75,7 +75,7 @@ impl Changes<'_> {
             self.reset(what);
             return Ok(());
         }
-        *value = parse_bytes(text).with_context(|| format!("can't parse the {what:?} {text:?}"))?;
+        *value = size::parse(text).with_context(|| format!("can't parse the {what:?} {text:?}"))?;
         self.said(format!("setting {what:?} to {value}."));
         Ok(())
     }
@@ -139,40 +139,5 @@ impl Changes<'_> {
         value.retain(|item| !remove.contains(item));
         value.sort();
         value.dedup();
-    }
-}
-
-/// A number of bytes, with `KB`, `MiB` and the like behind it or nothing.
-fn parse_bytes(text: &str) -> anyhow::Result<i64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: i64 = text[..digits].parse()?;
-    let power = |letter: &str| "KMGT".find(letter).map(|at| u32::try_from(at).unwrap_or(0) + 1);
-    let unit = text[digits..].trim();
-    let factor = match unit.to_uppercase().as_str() {
-        "" | "B" => Some(1),
-        upper => {
-            let (letter, rest) = upper.split_at(1);
-            match rest {
-                "" | "B" => power(letter).and_then(|power| 1000_i64.checked_pow(power)),
-                "I" | "IB" => power(letter).and_then(|power| 1024_i64.checked_pow(power)),
-                _ => None,
-            }
-        }
-    };
-    factor.and_then(|factor| number.checked_mul(factor)).context("it is no number of bytes")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_may_have_units() {
-        let bytes = |text| parse_bytes(text).unwrap();
-        assert_eq!(
-            [bytes("100"), bytes("1KB"), bytes("1 MiB"), bytes("2g"), bytes("5B")],
-            [100, 1000, 1 << 20, 2_000_000_000, 5]
-        );
-        assert!(parse_bytes("10 potatoes").is_err() && parse_bytes("-1").is_err());
     }
 }

@@ -33,7 +33,7 @@ pub struct Status {
 impl Status {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let connection = app.connection()?;
-        let client = app.open(Access::Read).await?;
+        let client = app.open(Access::Verify).await?;
         if self.json.json {
             self.json.print(&as_json(app, &connection, &client).await?);
             return Ok(Exit::Done);

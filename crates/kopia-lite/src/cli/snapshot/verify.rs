@@ -58,7 +58,7 @@ pub struct Verify {
 
 impl Verify {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let client = app.open(Access::Read).await?;
+        let client = app.open(Access::Verify).await?;
         let roots = app.unless_stopped(self.roots(app, &client.repo)).await?;
         let options = VerifyOptions {
             files_percent: self.verify_files_percent,
