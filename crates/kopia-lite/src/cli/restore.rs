@@ -112,7 +112,7 @@ impl Restore {
         let root = app.unless_stopped(self.root(&client.repo)).await?;
         let target = self.target(&client.repo, &root)?;
         let archive = self.archive_kind(&target);
-        let options = self.options();
+        let options = self.options(app);
         let place = archive.is_none().then_some(target.as_path());
         let planning = RestorePlan::of(&client.repo, &root.entry, place, &options);
         let plan = app.unless_stopped(async { Ok(planning.await?) }).await?;
@@ -190,7 +190,9 @@ impl Restore {
         }
     }
 
-    fn options(&self) -> RestoreOptions {
+    fn options(&self, app: &App) -> RestoreOptions {
+        // Some 300 bytes each: a third of the memory at most.
+        let window_entries = usize::try_from(app.globals.memory_limit >> 10);
         RestoreOptions {
             overwrite_directories: self.overwrite_directories,
             overwrite_files: self.overwrite_files,
@@ -206,7 +208,7 @@ impl Restore {
             write_sparse_files: self.write_sparse_files,
             flush_files: self.flush_files,
             parallel: self.parallel,
-            window_entries: WINDOW_ENTRIES,
+            window_entries: window_entries.unwrap_or(usize::MAX).clamp(1 << 10, WINDOW_ENTRIES),
         }
     }
 

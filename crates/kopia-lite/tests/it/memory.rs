@@ -70,6 +70,9 @@ fn stays_within_the_limit(env: &TestEnv) {
             assert!(peak > 10 << 20, "the mark was read: {peak}");
             assert!(peak <= allowed, "{what}: {peak} bytes, and {allowed} are allowed");
         }
+        let peak = peak(env, &format!("restore src back --memory-limit={limit}MiB"));
+        println!("restored, limit {limit} MiB: {} MiB", peak >> 20);
+        assert!(peak <= allowed, "restored: {peak} bytes, and {allowed} are allowed");
     }
 }
 

@@ -32,13 +32,13 @@ pub struct RestoreOptions {
     pub flush_files: bool,
     /// Threads that write files.
     pub parallel: usize,
-    /// So many entries are planned and written in one go, some 350 bytes of memory each. A file
+    /// So many entries are planned and written in one go, some 300 bytes of memory each. A file
     /// counts once more for each 256 KiB.
     pub window_entries: usize,
 }
 
 /// Entries of a window, if nothing else is said.
-pub const WINDOW_ENTRIES: usize = 64 << 10;
+pub const WINDOW_ENTRIES: usize = 128 << 10;
 
 impl Default for RestoreOptions {
     fn default() -> Self {
