@@ -29,8 +29,10 @@ const ASKED_MAX: usize = 16;
 /// So many, the longest, are asked all the same: what compaction leaves, and nearly all entries.
 const UNFILTERED: usize = 12;
 /// After so many look-ups that read, the pages that they touched are given back: about three each,
-/// and the system maps up to fifteen neighbours beside each.
-const READS_HELD: u64 = 2048;
+/// and with each the system may map all that it has in one piece, which is 2 MiB.
+const READS_HELD: u64 = 64;
+/// Segments of fewer bytes keep their pages.
+const GIVEN_BACK_MIN: usize = 1 << 20;
 /// After so many entries of a walk, too: some forty megabytes.
 const ENTRIES_HELD: usize = 1 << 20;
 
@@ -173,7 +175,11 @@ impl IndexView {
 
     /// Gives back the pages that look-ups have touched.
     fn give_back(&self) {
-        self.segments.iter().for_each(|segment| segment.index.bytes().give_back());
+        for bytes in self.segments.iter().map(|segment| segment.index.bytes()) {
+            if bytes.as_ref().len() >= GIVEN_BACK_MIN {
+                bytes.give_back();
+            }
+        }
     }
 
     /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory
