@@ -66,19 +66,17 @@ fn opened_bytes(entry: &IndexEntry) -> u64 {
 }
 
 /// Neighbouring contents, cut into runs that are worth a job.
-fn runs(mut entries: Vec<IndexEntry>) -> Vec<Vec<IndexEntry>> {
-    let mut runs = Vec::new();
-    while !entries.is_empty() {
-        let mut bytes = 0;
-        let enough = |entry: &IndexEntry| {
+fn runs(entries: Vec<IndexEntry>) -> impl Iterator<Item = Vec<IndexEntry>> + Send {
+    let mut entries = entries.into_iter();
+    std::iter::from_fn(move || {
+        let (mut run, mut bytes) = (Vec::new(), 0);
+        while bytes < RUN_BYTES && run.len() < RUN_CONTENTS {
+            let Some(entry) = entries.next() else { break };
             bytes += u64::from(entry.original_length);
-            bytes >= RUN_BYTES
-        };
-        let count = entries.iter().position(enough).map_or(entries.len(), |last| last + 1);
-        let rest = entries.split_off(count.min(RUN_CONTENTS));
-        runs.push(std::mem::replace(&mut entries, rest));
-    }
-    runs
+            run.push(entry);
+        }
+        (!run.is_empty()).then_some(run)
+    })
 }
 
 /// The part of a fetched range that is a content; `None` if it lies elsewhere: a plan may come from
@@ -116,10 +114,11 @@ mod tests {
 
     #[test]
     fn runs_are_worth_a_job_and_no_longer() {
-        let lengths = |runs: Vec<Vec<IndexEntry>>| runs.iter().map(Vec::len).collect::<Vec<_>>();
-        assert_eq!(lengths(runs(vec![entry(4 << 20); 3])), [1, 1, 1]);
-        assert_eq!(lengths(runs(vec![entry(100); 2_000])), [1024, 976]);
-        assert_eq!(lengths(runs(vec![entry(300 << 10); 9])), [4, 4, 1]);
-        assert!(runs(Vec::new()).is_empty());
+        let lengths =
+            |entries: Vec<IndexEntry>| runs(entries).map(|run| run.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(vec![entry(4 << 20); 3]), [1, 1, 1]);
+        assert_eq!(lengths(vec![entry(100); 2_000]), [1024, 976]);
+        assert_eq!(lengths(vec![entry(300 << 10); 9]), [4, 4, 1]);
+        assert!(lengths(Vec::new()).is_empty());
     }
 }
