@@ -3,24 +3,10 @@
 
 use std::{process::Stdio, time::Duration};
 
-use crate::env::{S3Env, TestEnv};
+use crate::env::{S3Env, TestEnv, noise};
 
 /// What the program may take besides its working memory: code, stacks, and the lists of one folder.
 const BESIDES: u64 = 32 << 20;
-
-/// Bytes that do not compress, quickly made.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
 
 /// A big file, files of one piece, and many that are tiny; other ones for another seed.
 fn write_tree(env: &TestEnv, seed: u64) {

@@ -245,3 +245,22 @@ fn object_lock_is_asked_for_with_every_blob() {
     let text = s3.fails(1, "repository create --retention-mode=GOVERNANCE s3 --bucket=xyz");
     assert!(text.contains("belong together"), "{text}");
 }
+
+#[test]
+fn an_unchanged_snapshot_takes_seven_requests() {
+    let s3 = S3Env::new();
+    s3.create("");
+    let source = s3.plant();
+    s3.ok(&format!("snapshot create {source}"));
+    s3.server.requests().clear();
+    s3.ok(&format!("snapshot create {source}"));
+    // .storageconfig; epochs; marker, pack, index; epochs again; the marker's end. Format blobs,
+    // index and folders are kept on this machine.
+    let all = s3.server.requests().all();
+    let kinds: Vec<_> = all.iter().map(|request| (request.kind, request.key.clone())).collect();
+    assert_eq!(all.len(), 7, "{kinds:?}");
+    // Who verifies believes nothing that was kept.
+    s3.server.requests().clear();
+    s3.ok("snapshot verify");
+    assert_eq!(s3.server.requests().gets("r/kopia."), 2);
+}
