@@ -10,10 +10,10 @@ use blob_core::{
     StorageStack, Timestamp,
     layers::{Operation, ReadOnly},
 };
-use blob_testkit::{Fault, FaultyStorage, Rule};
+use blob_testkit::{CountingStorage, Fault, FaultyStorage, Rule};
 use common::{create_in, create_with, fresh, ids, noise, reopen, secret};
 use kopia_format::time::GoTime;
-use kopia_repo::{CreateOptions, Env, OpenOptions, RepoError, Repository, Retention};
+use kopia_repo::{CacheOptions, CreateOptions, Env, OpenOptions, RepoError, Repository, Retention};
 
 #[tokio::test]
 async fn nothing_is_created_over_what_is_there() {
@@ -108,6 +108,32 @@ async fn a_changed_password_reaches_clients_that_run() {
     assert!(matches!(old, Err(RepoError::WrongPassword)));
     let new = Repository::open(storage, &secret("new"), OpenOptions::default()).await.unwrap();
     assert_eq!(new.content(&id).await.unwrap(), noise(1, 100));
+}
+
+#[tokio::test]
+async fn format_blobs_that_were_kept_hold_up_no_new_password_and_end_in_time() {
+    let (storage, changing) = fresh().await;
+    let counted = CountingStorage::over(storage);
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
+    let open = async |password: &str| {
+        let env = Env { clock: clock.clone(), ..Env::default() };
+        let directory = folder.path().to_owned();
+        let cache = CacheOptions { directory, content_bytes_max: 0, metadata_bytes_max: 0 };
+        let options =
+            OpenOptions { env, cache: Some(cache), keep_format: true, ..Default::default() };
+        let before = counted.count(Operation::Get);
+        let opened = Repository::open(counted.clone(), &secret(password), options).await;
+        (opened.map(drop), counted.count(Operation::Get) - before)
+    };
+    assert!(matches!(open("fixture").await, (Ok(()), 2)));
+    assert!(matches!(open("fixture").await, (Ok(()), 0)), "kept");
+    clock.advance(Duration::from_secs(16 * 60));
+    assert!(matches!(open("fixture").await, (Ok(()), 2)), "too old");
+    changing.change_password(&secret("new")).await.unwrap();
+    assert!(matches!(open("fixture").await, (Ok(()), 0)), "for a while, as one that runs");
+    assert!(matches!(open("new").await, (Ok(()), 2)));
+    assert!(matches!(open("fixture").await, (Err(RepoError::WrongPassword), 2)));
 }
 
 #[tokio::test]
