@@ -188,6 +188,8 @@ mod indexes {
         index::{IndexBuilder, IndexEntry},
     };
 
+    use futures::{StreamExt, stream};
+
     use super::*;
 
     fn entry(n: u32) -> IndexEntry {
@@ -261,21 +263,27 @@ mod indexes {
     async fn every_flipped_byte_of_an_index_is_a_miss_in_spite_of_its_record() {
         let folder = tempfile::tempdir().unwrap();
         let cache = recording(folder.path()).await;
-        // One file for each byte, so that their times of change are waited for together.
-        let name = |at: usize| format!("xn0_{at}");
+        // One file for each byte, so that their times of change are waited for together, and the
+        // disk, too.
         let length = index_of(COUNT).len() + 32;
-        for at in 0..length {
-            cache.store(Kind::Indexes, &name(at), index_of(COUNT)).await;
+        let names: Vec<_> = (0..length).map(|at| format!("xn0_{at}")).collect();
+        for name in &names {
+            cache.store(Kind::Indexes, name, index_of(COUNT)).await;
         }
-        for at in 0..length {
-            assert!(cache.index(&name(at)).await.is_some());
-            assert!(cache.files.open_index(&name(at)).unwrap().1.is_none(), "it is believed");
-            let path = path(&cache, &name(at));
+        let opened = names.iter().map(|name| cache.index(name));
+        let opened: Vec<_> = stream::iter(opened).buffered(64).collect().await;
+        assert!(opened.iter().all(Option::is_some));
+        drop(opened);
+        for (at, name) in names.iter().enumerate() {
+            assert!(cache.files.open_index(name).unwrap().1.is_none(), "it is believed");
+            let path = path(&cache, name);
             let mut bytes = std::fs::read(&path).unwrap();
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&path, &bytes).unwrap();
-            assert!(cache.index(&name(at)).await.is_none(), "byte {at}");
-            assert!(!path.exists(), "byte {at}");
+        }
+        for (at, name) in names.iter().enumerate() {
+            assert!(cache.index(name).await.is_none(), "byte {at}");
+            assert!(!path(&cache, name).exists(), "byte {at}");
         }
         cache.store(Kind::Indexes, NAME, index_of(COUNT)).await;
         assert!(answers(&cache).await);

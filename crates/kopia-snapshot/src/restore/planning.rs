@@ -225,15 +225,14 @@ impl<'a> Planner<'a> {
 
     /// Gives the files of a window their lists of pieces, which are read together.
     async fn add_pieces(&mut self, window: &mut Window) -> Result<()> {
-        let lists = |leaf: &&PlannedLeaf| leaf.object.indirection() > 0 && leaf.piece_count() > 0;
-        let wanted = window.leaves().filter(lists).map(|leaf| leaf.object);
-        let mut lists = read_lists(self.repo, wanted).await?;
-        for all in [false, true] {
-            let leaves = if all { &mut window.links } else { &mut window.files };
+        let is_list = |leaf: &PlannedLeaf| leaf.object.indirection() > 0 && leaf.piece_count() > 0;
+        let wanted = window.leaves().filter(|leaf| is_list(leaf)).map(|leaf| leaf.object);
+        let lists = read_lists(self.repo, wanted).await?;
+        for links in [false, true] {
+            let leaves = if links { &mut window.links } else { &mut window.files };
             let mut kept = Vec::with_capacity(leaves.len());
             for mut leaf in std::mem::take(leaves) {
-                let is_list = leaf.object.indirection() > 0 && leaf.piece_count() > 0;
-                if is_list && leaf.pieces.is_none() {
+                if is_list(&leaf) {
                     let found = match lists.get(&leaf.object) {
                         Some(pieces) => Ok(pieces.clone()),
                         None => self.pieces(&leaf.object).await,
@@ -248,9 +247,8 @@ impl<'a> Planner<'a> {
                 }
                 kept.push(leaf);
             }
-            *(if all { &mut window.links } else { &mut window.files }) = kept;
+            *(if links { &mut window.links } else { &mut window.files }) = kept;
         }
-        lists.clear();
         Ok(())
     }
 
