@@ -61,6 +61,9 @@ pub struct ClientOptions {
     pub memory_bytes_max: Option<u64>,
     /// The format blobs may be kept on this machine for as long as they may be taken from memory.
     pub keep_format: bool,
+    /// The key made of the password may be kept on this machine: the password is, readable, and it is
+    /// the one given.
+    pub keep_key: bool,
     /// Somebody was connected to the storage before: it is waited for if it can't be reached now.
     pub connected: bool,
 }
@@ -97,6 +100,7 @@ impl ClientOptions {
             extra_keys: ExtraKeys::default(),
             memory_bytes_max: None,
             keep_format: false,
+            keep_key: false,
             connected: true,
         })
     }
@@ -285,6 +289,7 @@ impl ClientBuilder {
             memory_bytes_max: self.options.memory_bytes_max.unwrap_or(defaults.memory_bytes_max),
             // Not if the connection says that they are to be read every time.
             keep_format: self.options.keep_format && self.options.format_refresh.is_some(),
+            keep_key: self.options.keep_key,
             upgrade_owner: std::env::var("KOPIA_REPO_UPGRADE_OWNER_ID").ok(),
             ..defaults
         };

@@ -3,7 +3,8 @@
 //! `kopia.repository` and `kopia.blobcfg` are the only blobs that change in place. They are read at
 //! open and again when what is known is older than the refresh time (Kopia's is 15 minutes,
 //! docs/format/02 §5.1), and may be kept on this machine for as long (`format_kept`); the key made of
-//! the password is kept and not derived again. Every reload looks for an upgrade lock and for features that this version doesn't understand, so a client
+//! the password is kept in memory and not derived again, and on this machine if that is asked for
+//! (`key_kept`). Every reload looks for an upgrade lock and for features that this version doesn't understand, so a client
 //! that runs for days stops in time.
 
 use std::{
@@ -26,6 +27,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     Env, OpenOptions, RepoError, Result,
     format_kept::{FormatBytes, KeptFormat},
+    key_kept::KeptKey,
 };
 
 /// The ID of the format blob.
@@ -61,8 +63,50 @@ pub(crate) struct FormatState {
     refresh_after: Duration,
     key: RwLock<FormatKey>,
     loaded: RwLock<Arc<Loaded>>,
-    kept: Option<KeptFormat>,
+    kept: Kept,
     reloading: tokio::sync::Mutex<()>,
+}
+
+/// What this machine keeps from one command to the next.
+#[derive(Debug, Clone)]
+struct Kept {
+    format: Option<KeptFormat>,
+    key: Option<KeptKey>,
+}
+
+impl Kept {
+    fn of(storage: &DynStorage, options: &OpenOptions) -> Self {
+        let Some(cache) = &options.cache else { return Self { format: None, key: None } };
+        let format = options.keep_format.then(|| {
+            KeptFormat::new(&cache.directory, &storage.info().name, options.format_refresh)
+        });
+        let key = KeptKey::new(&cache.directory);
+        if !options.keep_key {
+            // It may have been asked for once.
+            key.forget();
+        }
+        Self { format, key: options.keep_key.then_some(key) }
+    }
+
+    /// The key of a format blob: kept, or derived from the password.
+    async fn key(&self, blob: &FormatBlob, password: &SecretString) -> Result<FormatKey> {
+        match self.key.as_ref().and_then(|kept| kept.read(blob)) {
+            Some(key) => Ok(key),
+            None => derive_key(blob, password).await,
+        }
+    }
+
+    fn store_format(&self, bytes: &FormatBytes) {
+        if let Some(kept) = &self.format {
+            kept.store(bytes);
+        }
+    }
+
+    fn store_key(&self, blob: &FormatBlob, key: &FormatKey) {
+        if let Some(kept) = self.key.as_ref().filter(|kept| kept.read(blob).is_none()) {
+            kept.store(blob, key);
+        }
+    }
 }
 
 pub(crate) fn fixed_id(text: &'static str) -> BlobId {
@@ -76,18 +120,16 @@ impl FormatState {
         password: &SecretString,
         options: &OpenOptions,
     ) -> Result<Self> {
-        let cache = options.cache.as_ref().filter(|_| options.keep_format);
-        let kept = cache.map(|cache| {
-            KeptFormat::new(&cache.directory, &storage.info().name, options.format_refresh)
-        });
-        if let Some(bytes) = kept.as_ref().and_then(|kept| kept.read(options.env.clock.now()))
+        let kept = Kept::of(storage, options);
+        let now = options.env.clock.now();
+        if let Some(bytes) = kept.format.as_ref().and_then(|kept| kept.read(now))
             && let Ok(state) = Self::of_bytes(storage, password, options, kept.clone(), bytes).await
         {
             return Ok(state);
         }
         let bytes = read_format(storage, &options.env).await?;
         let state = Self::of_bytes(storage, password, options, kept, bytes.clone()).await?;
-        state.keep(&bytes);
+        state.kept.store_format(&bytes);
         Ok(state)
     }
 
@@ -95,15 +137,16 @@ impl FormatState {
         storage: &DynStorage,
         password: &SecretString,
         options: &OpenOptions,
-        kept: Option<KeptFormat>,
+        kept: Kept,
         bytes: FormatBytes,
     ) -> Result<Self> {
         let blob = parse_format_blob(&bytes.repository)?;
-        let key = derive_key(&blob, password).await?;
+        let key = kept.key(&blob, password).await?;
         let loaded = load(bytes, blob, &key).map_err(|error| match error {
             RepoError::PasswordChanged => RepoError::WrongPassword,
             other => other,
         })?;
+        kept.store_key(&loaded.blob, &key);
         let state = Self {
             storage: Arc::clone(storage),
             env: options.env.clone(),
@@ -118,15 +161,12 @@ impl FormatState {
         Ok(state)
     }
 
-    fn keep(&self, bytes: &FormatBytes) {
-        if let Some(kept) = &self.kept {
-            kept.store(bytes);
-        }
-    }
-
     /// What this machine keeps is not to be used any more: the blobs are about to change.
     pub(crate) fn forget_kept(&self) {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = &self.kept.format {
+            kept.forget();
+        }
+        if let Some(kept) = &self.kept.key {
             kept.forget();
         }
     }
@@ -174,7 +214,7 @@ impl FormatState {
         }
         let loaded = Arc::new(load(bytes.clone(), blob, &self.key())?);
         self.check_lock(&loaded)?;
-        self.keep(&bytes);
+        self.kept.store_format(&bytes);
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&loaded);
         Ok(loaded)
     }

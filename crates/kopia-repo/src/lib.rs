@@ -39,6 +39,7 @@ mod fetch;
 mod format_kept;
 mod format_state;
 mod index;
+mod key_kept;
 mod manifests;
 mod objects;
 mod open;

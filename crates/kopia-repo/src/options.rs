@@ -62,6 +62,11 @@ pub struct OpenOptions {
     /// Keep the format blobs beside the cache for as long, so that opening need not read them every
     /// time. Kopia does.
     pub keep_format: bool,
+    /// Keep the key made of the password beside the cache, so that opening need not make it anew
+    /// every time. Only where the password itself is kept readable on this machine, and is the one
+    /// given: who finds the key can open what the password opens, and while it opens the repository
+    /// the password is not looked at. Where this is false, a key that was kept is deleted.
+    pub keep_key: bool,
 }
 
 impl Default for OpenOptions {
@@ -78,6 +83,7 @@ impl Default for OpenOptions {
             upgrade_owner: None,
             format_refresh: Duration::from_secs(15 * 60),
             keep_format: false,
+            keep_key: false,
         }
     }
 }

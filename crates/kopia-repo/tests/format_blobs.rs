@@ -137,6 +137,38 @@ async fn format_blobs_that_were_kept_hold_up_no_new_password_and_end_in_time() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_kept_opens_until_the_password_is_changed_or_it_is_not_to_be_kept() {
+    let (storage, changing) = fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kopia-lite/key");
+    let open = async |password: &str, keep_key| {
+        let directory = folder.path().to_owned();
+        let cache = CacheOptions { directory, content_bytes_max: 0, metadata_bytes_max: 0 };
+        let options = OpenOptions { cache: Some(cache), keep_key, ..Default::default() };
+        Repository::open(storage.clone(), &secret(password), options).await
+    };
+    assert!(matches!(open("wrong", true).await, Err(RepoError::WrongPassword)));
+    assert!(!file.exists(), "a key that does not open is not kept");
+    open("fixture", true).await.unwrap();
+    let kept = std::fs::read(&file).unwrap();
+    // What shows that the key is taken from the file, and what the caller has to know.
+    open("not looked at", true).await.unwrap();
+
+    changing.change_password(&secret("new")).await.unwrap();
+    assert!(matches!(open("fixture", true).await, Err(RepoError::WrongPassword)));
+    open("new", true).await.unwrap();
+    assert_ne!(std::fs::read(&file).unwrap(), kept);
+    open("new", false).await.unwrap();
+    assert!(!file.exists(), "no longer to be kept");
+    assert!(matches!(open("fixture", false).await, Err(RepoError::WrongPassword)));
+    assert!(!file.exists());
+
+    let own = open("new", true).await.unwrap();
+    own.change_password(&secret("newest")).await.unwrap();
+    assert!(!file.exists(), "this client changed the password");
+}
+
+#[tokio::test]
 async fn the_password_of_format_1_stays() {
     let storage = Arc::new(MemoryStorage::new());
     let options = CreateOptions { format_version: 1, ..CreateOptions::default() };

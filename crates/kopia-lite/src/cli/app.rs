@@ -179,6 +179,7 @@ impl App {
             extra_keys: self.globals.storage_config_extra_keys,
             memory_bytes_max: Some(self.globals.memory_limit),
             keep_format: access != Access::Verify,
+            keep_key: password::is_stored(&self.config_file, &password),
             ..ClientOptions::of_connection(&connection, &self.config_file)?
         };
         let backend = backends::open(config::storage_of(&connection, &self.config_file)?).await?;

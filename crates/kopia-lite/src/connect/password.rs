@@ -97,6 +97,13 @@ fn stored(config_file: &Path) -> anyhow::Result<Option<SecretString>> {
     Ok(Some(password.as_str().into()))
 }
 
+/// Is `password` the one that the file beside the connection file keeps?
+pub fn is_stored(config_file: &Path, password: &SecretString) -> bool {
+    // One that can't be read is none.
+    let stored = stored(config_file).ok().flatten();
+    stored.is_some_and(|stored| stored.expose_secret() == password.expose_secret())
+}
+
 /// Keeps `password` for a connection: in the keyring, or in a file readable by this user alone.
 ///
 /// # Errors
@@ -184,9 +191,10 @@ mod tests {
         assert_eq!(fs_err::read_to_string(&path).unwrap(), "Zml4dHVyZQ==");
         assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(find(None, &config, false, Purpose::Open).unwrap().expose_secret(), "fixture");
+        assert!(is_stored(&config, &"fixture".into()) && !is_stored(&config, &"other".into()));
         forget(&config).unwrap();
         forget(&config).unwrap();
-        assert!(!path.exists());
+        assert!(!path.exists() && !is_stored(&config, &"fixture".into()));
     }
 
     #[test]

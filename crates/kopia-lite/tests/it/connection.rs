@@ -127,6 +127,29 @@ fn the_password_comes_from_flag_environment_or_file() {
 }
 
 #[test]
+fn the_key_is_kept_only_where_the_password_is() {
+    let env = TestEnv::with_repository();
+    let kept = || {
+        let caches = std::fs::read_dir(env.path("cache/kopia")).into_iter().flatten();
+        let mut keys = caches.map(|cache| cache.unwrap().path().join("kopia-lite/key"));
+        keys.any(|key| key.exists())
+    };
+    assert!(!kept(), "nothing was opened with a stored password yet");
+    env.ok("snapshot list");
+    assert!(kept(), "the variable says what is stored, too");
+    env.fails(12, "snapshot list -p wrong");
+    assert!(!kept());
+    env.ok("snapshot list");
+    assert!(kept());
+    env.ok("repository disconnect");
+    assert!(!kept());
+    let path = env.text("repo");
+    env.ok(&format!("repository connect filesystem --path={path} --no-persist-credentials"));
+    env.ok("snapshot list");
+    assert!(!kept());
+}
+
+#[test]
 fn connections_that_are_not_ours_to_use_say_so() {
     let env = TestEnv::new();
     let server = r#"{"apiServer":{"url":"https://x"},"hostname":"h","username":"u"}"#;
