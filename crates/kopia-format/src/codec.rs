@@ -23,12 +23,39 @@ const IV_DIGITS: usize = 32;
 pub struct Sealable(Vec<u8>);
 
 impl Sealable {
-    /// Copies `pieces`, which lie one behind the other and have `length` bytes in all.
-    pub fn copied<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, length: usize) -> Self {
+    /// No bytes yet, and room for `length` of them.
+    pub fn with_room(length: usize) -> Self {
         let mut bytes = Vec::with_capacity(length + OVERHEAD);
         bytes.extend_from_slice(&[0; NONCE_LEN]);
-        pieces.into_iter().for_each(|piece| bytes.extend_from_slice(piece));
         Self(bytes)
+    }
+
+    /// Takes more plain bytes.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Lets `fill` put up to `length` plain bytes behind those that are here, and keeps as many as it
+    /// says. After an error they are as before.
+    ///
+    /// # Errors
+    /// What `fill` gives.
+    pub fn extend_by<E>(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let before = self.0.len();
+        self.0.resize(before + length, 0);
+        let filled = fill(&mut self.0[before..]);
+        let kept = filled.as_ref().map_or(0, |filled| (*filled).min(length));
+        self.0.truncate(before + kept);
+        filled
+    }
+
+    /// Keeps the first `length` plain bytes.
+    pub fn truncate(&mut self, length: usize) {
+        self.0.truncate(NONCE_LEN + length);
     }
 
     /// The plain bytes.
@@ -194,6 +221,21 @@ fn stem(blob_id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_put_behind_those_that_are_there_and_an_error_puts_none() {
+        let mut sealable = Sealable::with_room(4);
+        sealable.extend(b"ab");
+        let fill = |place: &mut [u8]| -> Result<usize, ()> {
+            place[..2].copy_from_slice(b"cd");
+            Ok(2)
+        };
+        assert_eq!(sealable.extend_by(5, fill), Ok(2));
+        assert_eq!(sealable.extend_by(5, |_| Err("broken")), Err("broken"));
+        assert_eq!(sealable.plain(), b"abcd");
+        sealable.truncate(1);
+        assert_eq!(sealable.plain(), b"a");
+    }
     use crate::format_blob::{FormatOptions, RepositoryFormat};
     use kopia_fixtures::{hex, spec_bytes, vectors};
     use serde_json::Value;
@@ -216,7 +258,8 @@ mod tests {
             for pieces in [&[][..], &[&b"one"[..]], &[b"some", b"", b" pieces"]] {
                 let plain = pieces.concat();
                 let sealed = codec.seal(&[3; 16], [4; NONCE_LEN], &plain);
-                let sealable = Sealable::copied(pieces.iter().copied(), plain.len());
+                let mut sealable = Sealable::with_room(plain.len());
+                pieces.iter().for_each(|piece| sealable.extend(piece));
                 assert_eq!(sealable.plain(), plain);
                 assert_eq!(codec.seal_in_place(&[3; 16], [4; NONCE_LEN], sealable), sealed);
                 let mut more = b"before".to_vec();

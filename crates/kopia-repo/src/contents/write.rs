@@ -298,6 +298,8 @@ struct SealJob<'a> {
     run: SealedRun,
     /// The piece that small contents are sealed onto.
     open: Vec<u8>,
+    /// How long that piece becomes if all are new and none gets shorter.
+    open_len_max: usize,
 }
 
 struct Outcome {
@@ -307,7 +309,7 @@ struct Outcome {
 
 impl<'a> SealJob<'a> {
     fn new(writing: &'a Writing, reason: Reason) -> Self {
-        Self { writing, reason, run: SealedRun::default(), open: Vec::new() }
+        Self { writing, reason, run: SealedRun::default(), open: Vec::new(), open_len_max: 0 }
     }
 
     fn run(
@@ -317,6 +319,8 @@ impl<'a> SealJob<'a> {
         done: oneshot::Sender<()>,
     ) -> Result<Outcome> {
         let plain: Vec<&[u8]> = inputs.iter().map(|input| &input.plain[..]).collect();
+        let overhead = self.writing.shared().codec.overhead();
+        self.open_len_max = plain.iter().map(|bytes| bytes.len() + overhead).sum();
         let hashes = self.writing.shared().codec.hasher().hash_each(&plain);
         let ids = inputs.iter().zip(&hashes);
         let ids = ids.map(|(input, hash)| ContentId::new(input.prefix, hash));
@@ -406,6 +410,9 @@ impl<'a> SealJob<'a> {
             self.end_piece();
             self.run.pieces.push(sealed.into());
             return Ok((compression, length));
+        }
+        if self.open.is_empty() && matches!(input.plain, Plain::Shared(_)) {
+            self.open.reserve(self.open_len_max);
         }
         let before = self.open.len();
         let plain = framed.as_deref().unwrap_or(&input.plain);

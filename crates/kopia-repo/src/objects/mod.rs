@@ -4,6 +4,7 @@
 //! pieces, itself an object, stands for the whole: `I` + the list's ID. Format: docs/format/05.
 
 pub(crate) mod concat;
+mod filler;
 pub(crate) mod reader;
 pub(crate) mod small;
 pub(crate) mod walk;

@@ -11,14 +11,12 @@ use bytes::Bytes;
 use dataplane::{Grant, limits};
 use futures::future::BoxFuture;
 use kopia_format::{
-    FormatError, ObjectId,
-    codec::Sealable,
-    compress::Compressor,
-    indirect::IndirectObject,
-    split::{Splitter, SplitterKind},
+    FormatError, ObjectId, codec::Sealable, compress::Compressor, indirect::IndirectObject,
+    split::SplitterKind,
 };
 use tokio::task::JoinSet;
 
+use super::filler::Filler;
 use crate::{
     RepositoryWriter, Result,
     contents::write::{Input, Plain},
@@ -57,21 +55,11 @@ pub struct ObjectWriter {
     writer: RepositoryWriter,
     options: ObjectOptions,
     kind: SplitterKind,
-    splitter: Box<dyn Splitter + Send>,
-    filling: Filling,
+    filler: Filler,
     ready: Ready,
     pieces: Vec<Piece>,
     length: u64,
     running: JoinSet<(Vec<usize>, Result<Vec<ObjectId>>)>,
-}
-
-/// The piece that is being cut: the bytes since the last cut.
-#[derive(Default)]
-struct Filling {
-    slices: Vec<Bytes>,
-    length: usize,
-    /// Room for the longest piece, if pieces are written beside the caller.
-    grant: Option<Grant>,
 }
 
 /// Pieces that are cut and wait for others to be written with.
@@ -90,8 +78,7 @@ impl ObjectWriter {
             writer,
             options,
             kind,
-            splitter: kind.new_splitter(),
-            filling: Filling::default(),
+            filler: Filler::new(kind),
             ready: Ready::default(),
             pieces: Vec::new(),
             length: 0,
@@ -113,58 +100,88 @@ impl ObjectWriter {
     ///
     /// # Errors
     /// What writing a content may give, of these bytes or earlier ones.
-    pub async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.length += bytes.len() as u64;
-        while !bytes.is_empty() {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
             self.ensure_room().await?;
-            let cut = self.splitter.next_cut(&bytes);
-            let slice = bytes.split_to(cut.unwrap_or(bytes.len()));
-            self.filling.length += slice.len();
-            self.filling.slices.push(slice);
-            if cut.is_some() {
-                self.end_piece().await?;
+            let (taken, is_cut) = self.filler.push(rest);
+            rest = &rest[taken..];
+            if is_cut {
+                self.take_cut().await?;
             }
         }
         Ok(())
     }
 
-    /// Takes memory for the piece that is about to be filled. Nobody waits for memory while he holds
-    /// some of the same budget: what is ready is written first, and gives back what it has.
+    /// Takes bytes as `read` gives them, on a thread for blocking work, straight into the memory in
+    /// which they are sealed: some MiB, until a piece is cut. Says how many came; none is the end.
+    /// `read` fills its slice as far as it likes and says how far, 0 at the end; where it fails, what
+    /// came before is taken.
+    ///
+    /// # Errors
+    /// What writing a content may give, of these bytes or earlier ones.
+    pub async fn fill<R, E>(mut self, mut read: R) -> Result<(Self, R, Result<usize, E>)>
+    where
+        R: FnMut(&mut [u8]) -> Result<usize, E> + Send + 'static,
+        E: Send + 'static,
+    {
+        self.ensure_room().await?;
+        let filled = tokio::task::spawn_blocking(move || {
+            let before = self.filler.bytes();
+            let filled = self.filler.fill(&mut read);
+            self.length += (self.filler.bytes() - before) as u64;
+            (self, read, filled)
+        });
+        let (mut object, read, filled) = match filled.await {
+            Ok(filled) => filled,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        object.take_cut().await?;
+        Ok((object, read, filled))
+    }
+
+    /// Takes memory for what is about to be filled. Nobody waits for memory while he holds some of
+    /// the same budget: what is ready is written first, and gives back what it has.
     async fn ensure_room(&mut self) -> Result<()> {
-        if !self.options.concurrent || self.filling.grant.is_some() {
+        if !self.options.concurrent || self.filler.grant.is_some() {
             return Ok(());
         }
         let budget = self.writer.repository().budget().clone();
-        let longest = self.kind.max_segment() as u64;
-        let grant = match budget.try_acquire(longest) {
+        let room = self.filler.room() as u64;
+        let grant = match budget.try_acquire(room) {
             Some(grant) => grant,
             None => {
                 self.start_ready().await?;
-                budget.acquire(longest).await
+                budget.acquire(room).await
             }
         };
-        self.filling.grant = Some(grant);
+        self.filler.grant = Some(grant);
         Ok(())
     }
 
-    /// Ends the piece at a cut, or at the end of the object.
-    async fn end_piece(&mut self) -> Result<()> {
-        let Filling { slices, length, grant } = std::mem::take(&mut self.filling);
-        let number = self.pieces.len();
-        self.pieces.push(Piece { length: length as u64, object: None });
-        let piece = Sealable::copied(slices.iter().map(|slice| &slice[..]), length);
-        drop(slices);
-        if !self.options.concurrent {
-            let written = write_pieces(&self.writer, vec![piece], &self.options).await?;
-            self.pieces[number].object = Some(written[0]);
+    /// Writes the pieces that were cut, or has them wait for others.
+    async fn take_cut(&mut self) -> Result<()> {
+        let cut = std::mem::take(&mut self.filler.cut);
+        if cut.is_empty() {
             return Ok(());
         }
-        let ready = &mut self.ready;
-        ready.numbers.push(number);
-        ready.pieces.push(piece);
-        ready.bytes += length as u64;
-        if let Some(mut grant) = grant {
-            grant.shrink(length as u64);
+        let first = self.pieces.len();
+        let bytes = cut.iter().map(|piece| piece.plain().len() as u64);
+        self.pieces.extend(bytes.clone().map(|length| Piece { length, object: None }));
+        if !self.options.concurrent {
+            let written = write_pieces(&self.writer, cut, &self.options).await?;
+            for (piece, object) in self.pieces[first..].iter_mut().zip(written) {
+                piece.object = Some(object);
+            }
+            return Ok(());
+        }
+        let (bytes, ready) = (bytes.sum(), &mut self.ready);
+        ready.numbers.extend(first..self.pieces.len());
+        ready.pieces.extend(cut);
+        ready.bytes += bytes;
+        if let Some(mut grant) = self.filler.grant.take() {
+            grant.shrink(bytes);
             match &mut ready.grant {
                 Some(all) => all.merge(grant),
                 none => *none = Some(grant),
@@ -242,8 +259,9 @@ impl ObjectWriter {
     /// What writing a content may give, of any piece.
     pub async fn finish(mut self) -> Result<(ObjectId, u64)> {
         // An object without bytes is one content without bytes.
-        if self.filling.length > 0 || self.pieces.is_empty() {
-            self.end_piece().await?;
+        if !self.filler.is_empty() || self.pieces.is_empty() {
+            self.filler.end();
+            self.take_cut().await?;
         }
         self.join_all().await?;
         let id = self.list().await?;

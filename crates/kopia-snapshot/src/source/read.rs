@@ -64,22 +64,24 @@ impl FileReader {
     /// # Errors
     /// Go's text: `read PATH: …`.
     pub fn next_piece(&mut self, size: usize) -> Result<Bytes, String> {
-        let size = self.left.map_or(size, |left| size.min(usize::try_from(left).unwrap_or(size)));
-        let mut piece = BytesMut::zeroed(size);
+        let mut piece = BytesMut::zeroed(self.within(size));
         let filled = self.fill(&mut piece)?;
         piece.truncate(filled);
-        if let Some(left) = &mut self.left {
-            *left -= filled as u64;
-        }
         Ok(piece.freeze())
     }
 
-    /// Fills `place` as far as there are bytes; says how far. Knows no [`part`](Self::part).
+    /// As much of `size` as is left.
+    fn within(&self, size: usize) -> usize {
+        self.left.map_or(size, |left| size.min(usize::try_from(left).unwrap_or(size)))
+    }
+
+    /// Fills `place` as far as there are bytes; says how far.
     ///
     /// # Errors
     /// Go's text: `read PATH: …`.
     pub fn fill(&mut self, place: &mut [u8]) -> Result<usize, String> {
-        let mut filled = 0;
+        let (mut filled, size) = (0, self.within(place.len()));
+        let place = &mut place[..size];
         while filled < place.len() {
             match self.file.read(&mut place[filled..]) {
                 Ok(0) => break,
@@ -87,6 +89,9 @@ impl FileReader {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(go_path_error("read", &self.path, &error)),
             }
+        }
+        if let Some(left) = &mut self.left {
+            *left -= filled as u64;
         }
         Ok(filled)
     }

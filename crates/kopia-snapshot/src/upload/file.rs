@@ -1,8 +1,8 @@
 //! Uploading one file or link.
 //!
-//! A file of one piece is read in one go on a thread for blocking work. From a longer one such a
-//! thread reads ahead by a few pieces through a bounded channel; the object writer cuts, and its
-//! chunks are hashed and sealed on the CPU threads. A file above the policy's size for parallel
+//! A file of one piece is read in one go on a thread for blocking work. A longer one is read there
+//! straight into the memory in which its pieces are sealed, and cut; the pieces are hashed and sealed
+//! on the CPU threads meanwhile. A stream comes in slices through a bounded channel. A file above the policy's size for parallel
 //! upload is cut into parts first, each with a splitter of its own, exactly as Kopia does
 //! (docs/format/07-upload-restore.md §2).
 
@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt;
 use kopia_format::{ObjectId, compress::Compressor, directory::DirEntry};
 use kopia_repo::ObjectOptions;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -26,10 +27,8 @@ use crate::{
     source::{FileReader, LocalEntry, read_link},
 };
 
-/// One read from the file system.
+/// Files that are shorter are read in one go.
 const PIECE: usize = 1 << 20;
-/// Pieces read ahead of the splitter.
-const PIECES_AHEAD: usize = 2;
 
 /// Why one entry has no object.
 #[derive(Debug)]
@@ -150,6 +149,43 @@ pub(crate) async fn upload_pieces(
     Ok((id, length))
 }
 
+/// Uploads a file of which there is more than its first bytes.
+async fn upload_long(
+    run: &Run,
+    (mut reader, first): (FileReader, Bytes),
+    entry: &LocalEntry,
+    style: &FileStyle,
+    open: &Arc<Registry>,
+) -> Result<(ObjectId, u64), EntryError> {
+    let mut object = run.writer.object_writer(options(entry, style))?;
+    let mut open = open.enter_file(entry.clone());
+    let mut count = first.len() as u64;
+    object.write(first).await?;
+    let mut read = move |place: &mut [u8]| reader.fill(place);
+    loop {
+        run.count_hashed(count);
+        while let Some(asked) = open.asked().now_or_never() {
+            if let Some(so_far) = object.checkpoint().await? {
+                // Whoever asked may have been stopped.
+                let _ = asked.send(so_far);
+            }
+        }
+        // Also behind the last piece: a file that crosses the limit is not in the snapshot.
+        if run.is_stopped() {
+            return Err(EntryError::Stopped);
+        }
+        if count == 0 {
+            break;
+        }
+        let filled;
+        (object, read, filled) = object.fill(read).await?;
+        count = filled.map_err(EntryError::Entry)? as u64;
+    }
+    let (id, length) = object.finish().await?;
+    run.count_file(length);
+    Ok((id, length))
+}
+
 /// Uploads a file that was read whole.
 async fn upload_whole(
     run: &Run,
@@ -259,24 +295,5 @@ async fn upload_part(
     if first.len() < piece {
         return upload_whole(run, first, entry, style).await;
     }
-    upload_pieces(run, read_on(reader, first, piece), entry, style, open).await
-}
-
-/// Reads a file on a thread for blocking work; the channel's bound is what is read ahead.
-fn read_on(mut reader: FileReader, first: Bytes, size: usize) -> Pieces {
-    let (send, receive) = mpsc::channel(PIECES_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        let mut piece = Ok(first);
-        loop {
-            let failed = piece.is_err();
-            let short = piece.as_ref().is_ok_and(|bytes| bytes.len() < size);
-            let empty = piece.as_ref().is_ok_and(Bytes::is_empty);
-            // A receiver that is gone has given up the file.
-            if send.blocking_send(piece).is_err() || failed || empty {
-                return;
-            }
-            piece = if short { Ok(Bytes::new()) } else { reader.next_piece(size) };
-        }
-    });
-    receive
+    upload_long(run, (reader, first), entry, style, open).await
 }

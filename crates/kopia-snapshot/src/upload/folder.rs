@@ -238,7 +238,7 @@ impl State {
         // Their bytes, and as many again when they are sealed.
         let grant = run.repo.budget().acquire(2 * files.bytes()).await;
         let (mut whole, mut objects, mut grown) = (Vec::new(), Vec::new(), Vec::new());
-        for (file, read) in files.read().await {
+        for (file, read) in files.read(&run.read_memory).await {
             if run.is_stopped() {
                 return Ok(());
             }

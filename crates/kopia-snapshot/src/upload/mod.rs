@@ -148,6 +148,7 @@ pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Res
         helpers: Arc::new(Semaphore::new(parallel - 1)),
         open: Arc::default(),
         checkpoints: 0.into(),
+        read_memory: Arc::default(),
     });
     let rules = FolderRules::root(request.policy.clone())?;
     let root = match source {

@@ -19,6 +19,7 @@ use super::{
     events::{UploadEvent, UploadSink},
     open::{OpenFolder, Registry},
     previous::{PreviousFolder, same_folder},
+    small::ReadMemory,
 };
 use crate::{error::Result, source};
 
@@ -59,6 +60,8 @@ pub(crate) struct Run {
     pub open: Arc<Registry>,
     /// Checkpoints saved.
     pub checkpoints: AtomicU64,
+    /// For reading small files.
+    pub read_memory: Arc<ReadMemory>,
 }
 
 impl Run {

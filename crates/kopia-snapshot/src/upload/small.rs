@@ -1,7 +1,10 @@
 //! Small files are read together, into one piece of memory, and written together: what it costs to
 //! hand one of them from thread to thread is more than what is done for it.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -52,18 +55,50 @@ impl SmallFiles {
     }
 
     /// Reads all of them on one thread.
-    pub async fn read(self) -> Vec<(SmallFile, Read)> {
-        tokio::task::spawn_blocking(move || self.read_here()).await.expect("reading does not panic")
+    pub async fn read(self, memory: &Arc<ReadMemory>) -> Vec<(SmallFile, Read)> {
+        let memory = Arc::clone(memory);
+        let read = tokio::task::spawn_blocking(move || self.read_here(&memory));
+        read.await.expect("reading does not panic")
     }
 
-    fn read_here(self) -> Vec<(SmallFile, Read)> {
+    fn read_here(self, used: &ReadMemory) -> Vec<(SmallFile, Read)> {
         // One byte more than expected tells whether there is more.
         let places = self.files.iter().map(|file| file.entry.size + 1);
         let places: Vec<_> =
             places.map(|size| usize::try_from(size).expect("small files are small")).collect();
-        let mut memory = BytesMut::zeroed(places.iter().sum());
+        let mut memory = used.take();
+        memory.resize(places.iter().sum(), 0);
         let files = self.files.into_iter().zip(places);
-        files.map(|(file, size)| read(file, memory.split_to(size))).collect()
+        let read = files.map(|(file, size)| read(file, memory.split_to(size))).collect();
+        used.give_back(memory);
+        read
+    }
+}
+
+/// Memory that small files are read into, again and again: the system clears a new page for every
+/// 4 KiB, which costs as much as reading into it.
+#[derive(Debug, Default)]
+pub(crate) struct ReadMemory(Mutex<Vec<BytesMut>>);
+
+impl ReadMemory {
+    /// What the most of small files take together.
+    const SIZE: usize = (BYTES + SMALL_BYTES) as usize + FILES;
+    /// How many are kept.
+    const KEPT: usize = 4;
+
+    fn take(&self) -> BytesMut {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // While there are bytes of it about, it can't be had.
+        let free = kept.iter_mut().position(|memory| memory.try_reclaim(Self::SIZE));
+        free.map_or_else(|| BytesMut::with_capacity(Self::SIZE), |free| kept.swap_remove(free))
+    }
+
+    /// Keeps what is left of one, from which all of it can be had when its bytes are gone.
+    fn give_back(&self, memory: BytesMut) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < Self::KEPT {
+            kept.push(memory);
+        }
     }
 }
 
@@ -75,4 +110,26 @@ fn read(file: SmallFile, mut place: BytesMut) -> (SmallFile, Read) {
         whole.then(|| place.freeze())
     });
     (file, read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_when_its_bytes_are_gone() {
+        let memory = ReadMemory::default();
+        let mut first = memory.take();
+        first.resize(10, 1);
+        let (place, bytes) = (first.as_ptr(), first.split_to(10).freeze());
+        memory.give_back(first);
+        let mut second = memory.take();
+        second.resize(10, 2);
+        assert_ne!(second.as_ptr(), place, "somebody reads it");
+        assert_eq!(bytes, [1; 10].as_slice());
+        drop(bytes);
+        let mut again = memory.take();
+        again.resize(ReadMemory::SIZE, 3);
+        assert_eq!(again.as_ptr(), place);
+    }
 }
