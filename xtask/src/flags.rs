@@ -51,7 +51,8 @@ xflags::xflags! {
             /// Keep the folder with everything in it, and say where it is.
             optional --keep
         }
-        /// Measure whole programs at whole work, beside others. Everything takes hours: choose.
+        /// Measure whole programs at whole work, beside others. Everything takes hours, and 1 GB of
+        /// disk for each course of one client: choose.
         cmd bench {
             /// What is measured: end-to-end, which is the default; micro: the work on each byte; or
             /// index: opening and asking indexes of many contents.

@@ -82,6 +82,11 @@ impl Set {
         &self.root
     }
 
+    /// Are its files so few that deleting them costs those who make files next nothing?
+    pub fn has_few_files(&self) -> bool {
+        self.files() < 1000
+    }
+
     /// One folder out of many, from the root; none if there are not many.
     pub fn folder(&self) -> Option<String> {
         (self.kind != Kind::Big).then(|| self.spec(self.files() / 2).folder)

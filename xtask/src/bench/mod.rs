@@ -180,7 +180,6 @@ impl Bench<'_> {
                     all.push(done);
                 }
             }
-            fs::remove_dir_all(&root)?;
         }
         Ok(all)
     }
@@ -200,6 +199,7 @@ impl Bench<'_> {
             rounds: Vec::new(),
         };
         let mut clients: Vec<_> = self.contenders.iter().map(empty).collect();
+        let mut number = 0;
         for round in 0..self.plan.rounds {
             for turn in 0..clients.len() {
                 // Nobody is always the first.
@@ -211,8 +211,9 @@ impl Bench<'_> {
                     steps: &self.plan.steps,
                     contender: &self.contenders[which],
                     server: self.server,
-                    folder: &folder.join("course"),
+                    folder: &folder.join(format!("{data}-{}-{}-{number}", storage.0, policy.0)),
                 };
+                number += 1;
                 let begun = Instant::now();
                 let samples = course.run().map_err(|error| format!("{error:#}"));
                 let name = clients[which].name;
