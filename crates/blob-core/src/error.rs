@@ -189,6 +189,11 @@ pub enum Retry {
 }
 
 impl BlobError {
+    /// The bytes to put couldn't be read on this machine.
+    pub fn unreadable(id: &crate::BlobId, error: std::io::Error) -> Self {
+        Self::Other { op: "put", id: Some(id.clone()), source: Box::new(error) }
+    }
+
     /// Should the same call be tried again?
     pub fn retry(&self) -> Retry {
         match self {

@@ -29,7 +29,8 @@ pub use memory::MemoryStorage;
 pub use meta::{BlobMeta, ReadState, Timestamp};
 pub use policy::{FnPolicy, NoPolicy, PutPolicy};
 pub use put::{
-    Checksum, Encryption, Lock, LockMode, Payload, PutAttributes, PutOptions, PutReceipt,
+    Checksum, Encryption, Lock, LockMode, Payload, Piece, PieceSource, PutAttributes, PutOptions,
+    PutReceipt,
 };
 pub use stack::{Layer, StorageStack};
 pub use storage::{BlobStorage, DynStorage, ReadRange, StorageInfo};

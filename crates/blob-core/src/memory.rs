@@ -239,7 +239,7 @@ impl BlobStorage for MemoryStorage {
         }
         let modified = self.clock.now();
         let blob = Blob {
-            bytes: data.to_bytes(),
+            bytes: data.to_bytes().map_err(|error| BlobError::unreadable(id, error))?,
             modified,
             class: options.attributes.class.clone().unwrap_or(StorageClass::STANDARD),
             options: options.clone(),

@@ -1,15 +1,69 @@
 //! What is written, and with which attributes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::{StorageClass, Timestamp};
 
-/// The bytes of one blob: a list of pieces, so that a pack needn't be copied together to be sent.
+/// Bytes of a payload that are not in memory until they are asked for, such as a part of a file.
+pub trait PieceSource: fmt::Debug + Send + Sync {
+    /// How many there are.
+    fn len(&self) -> u64;
+
+    /// Are there none?
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads them: the same ones each time, and as many as [`len`](Self::len) says. It may block for
+    /// as long as a local file takes.
+    ///
+    /// # Errors
+    /// What the file system says; `InvalidData` if they are no longer what they were.
+    fn read(&self) -> io::Result<Bytes>;
+}
+
+/// A part of a payload.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// In memory.
+    Memory(Bytes),
+    /// To be read when it is needed, once for each time it is sent.
+    Source(Arc<dyn PieceSource>),
+}
+
+impl Piece {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Source(source) => source.len(),
+        }
+    }
+
+    /// Has it no bytes?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its bytes; what is in memory is not copied.
+    ///
+    /// # Errors
+    /// As [`PieceSource::read`].
+    pub fn read(&self) -> io::Result<Bytes> {
+        match self {
+            Self::Memory(bytes) => Ok(bytes.clone()),
+            Self::Source(source) => source.read(),
+        }
+    }
+}
+
+/// The bytes of one blob: a list of pieces, so that a pack needn't be copied together to be sent, nor
+/// be in memory all at once.
 #[derive(Debug, Clone, Default)]
 pub struct Payload {
-    pieces: Vec<Bytes>,
+    pieces: Vec<Piece>,
     len: u64,
 }
 
@@ -21,9 +75,17 @@ impl Payload {
 
     /// Adds a piece at the end.
     pub fn push(&mut self, piece: impl Into<Bytes>) {
-        let piece = piece.into();
+        self.push_piece(Piece::Memory(piece.into()));
+    }
+
+    /// Adds bytes that are read when they are needed.
+    pub fn push_source(&mut self, source: Arc<dyn PieceSource>) {
+        self.push_piece(Piece::Source(source));
+    }
+
+    fn push_piece(&mut self, piece: Piece) {
         if !piece.is_empty() {
-            self.len += piece.len() as u64;
+            self.len += piece.len();
             self.pieces.push(piece);
         }
     }
@@ -39,21 +101,41 @@ impl Payload {
     }
 
     /// The pieces in order.
-    pub fn pieces(&self) -> &[Bytes] {
+    pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
     /// All bytes in one piece; copies unless there is just one.
-    pub fn to_bytes(&self) -> Bytes {
+    ///
+    /// # Errors
+    /// As [`PieceSource::read`].
+    pub fn to_bytes(&self) -> io::Result<Bytes> {
         match self.pieces.as_slice() {
-            [] => Bytes::new(),
-            [one] => one.clone(),
+            [] => Ok(Bytes::new()),
+            [one] => one.read(),
             many => {
                 let mut all = BytesMut::with_capacity(usize::try_from(self.len).unwrap_or(0));
-                many.iter().for_each(|piece| all.extend_from_slice(piece));
-                all.freeze()
+                for piece in many {
+                    all.extend_from_slice(&piece.read()?);
+                }
+                Ok(all.freeze())
             }
         }
+    }
+
+    /// Are these the payload's bytes? No more than one piece is in memory for it.
+    ///
+    /// # Errors
+    /// As [`PieceSource::read`].
+    pub fn equals(&self, bytes: &[u8]) -> io::Result<bool> {
+        let mut rest = bytes;
+        for piece in &self.pieces {
+            match rest.strip_prefix(&piece.read()?[..]) {
+                Some(behind) => rest = behind,
+                None => return Ok(false),
+            }
+        }
+        Ok(rest.is_empty())
     }
 }
 
@@ -213,7 +295,36 @@ mod tests {
         payload.push(Bytes::new());
         payload.push(&b"cde"[..]);
         assert_eq!((payload.len(), payload.pieces().len()), (5, 2));
-        assert_eq!(payload.to_bytes(), &b"abcde"[..]);
+        assert_eq!(payload.to_bytes().unwrap(), &b"abcde"[..]);
+    }
+
+    #[test]
+    fn pieces_that_are_not_in_memory_are_read_when_they_are_needed() {
+        #[derive(Debug)]
+        struct File(&'static [u8]);
+        impl PieceSource for File {
+            fn len(&self) -> u64 {
+                2
+            }
+            fn read(&self) -> io::Result<Bytes> {
+                match self.0.len() {
+                    2 => Ok(Bytes::from_static(self.0)),
+                    _ => Err(io::ErrorKind::InvalidData.into()),
+                }
+            }
+        }
+        let mut payload = Payload::from(&b"ab"[..]);
+        payload.push_source(Arc::new(File(b"cd")));
+        payload.push(&b"e"[..]);
+        assert_eq!(payload.len(), 5);
+        assert_eq!(payload.to_bytes().unwrap(), &b"abcde"[..]);
+        assert!(payload.equals(b"abcde").unwrap());
+        for other in [&b"abcd"[..], b"abcdef", b"abxde", b""] {
+            assert!(!payload.equals(other).unwrap(), "{other:?}");
+        }
+        payload.push_source(Arc::new(File(b"lost")));
+        assert_eq!(payload.to_bytes().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(payload.equals(b"abcdexx").is_err());
     }
 
     #[test]

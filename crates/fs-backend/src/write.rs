@@ -118,7 +118,7 @@ impl Writer<'_> {
 
     fn fill(&self, mut file: fs::File, data: &Payload) -> io::Result<Metadata> {
         for piece in data.pieces() {
-            disk::append(&mut file, piece)?;
+            disk::append(&mut file, &piece.read()?)?;
         }
         if let (Some(uid), Some(gid)) = (self.options.uid, self.options.gid)
             && rustix::process::geteuid().is_root()

@@ -1,6 +1,6 @@
 //! Opening a repository, and what can be read of it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use blob_core::{BlobId, BlobMeta, DynStorage, PutOptions};
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::{
     create::put_options,
     fetch::FetchMemory,
     format_state::FormatState,
+    key_kept::KeptKey,
     objects::{Source, reader::read_object, walk::object_contents},
     state::{Shared, chunk_budget},
 };
@@ -96,6 +97,13 @@ impl Repository {
     /// What tells this repository from all others; never changes.
     pub fn unique_id(&self) -> Vec<u8> {
         self.0.format.loaded().blob.unique_id.clone()
+    }
+
+    /// Keeps the key made of the password beside the cache in `directory`, for those who will open
+    /// with [`OpenOptions::keep_key`]. A key that can't be written is made anew then.
+    pub fn keep_key(&self, directory: &Path) {
+        let format = &self.0.format;
+        KeptKey::new(directory).store(&format.loaded().blob, &format.key());
     }
 
     /// Where the blobs are.

@@ -33,6 +33,12 @@ pub(crate) struct Shared {
 const CHUNK_SHARE: u64 = 40;
 const UPLOAD_SHARE: u64 = 44;
 
+/// Packs up to here are in memory whatever its limit: the size that Kopia gives a new repository, and
+/// a last content.
+const IN_MEMORY_ALWAYS: u64 = 21 << 20;
+/// Packs in temporary files that may be closed and not yet uploaded.
+const SPILLED_WAITING: usize = 3;
+
 impl Shared {
     pub(crate) fn env(&self) -> &Env {
         &self.options.env
@@ -48,8 +54,17 @@ impl Shared {
         self.env().clock.now().secs()
     }
 
+    /// Are packs so long that the memory limit has no room for an open one and one on its way?
+    pub(crate) fn spills_packs(&self) -> bool {
+        let quarter = self.options.memory_bytes_max / 4;
+        u64::from(self.format.format().max_pack_size) > quarter.max(IN_MEMORY_ALWAYS)
+    }
+
     /// How many packs may be closed and not yet uploaded.
     pub(crate) fn packs_waiting_max(&self) -> usize {
+        if self.spills_packs() {
+            return SPILLED_WAITING;
+        }
         let share = self.options.memory_bytes_max / 128 * UPLOAD_SHARE;
         let packs = share / u64::from(self.format.format().max_pack_size).max(1);
         usize::try_from(packs).unwrap_or(usize::MAX).clamp(1, limits::PACKS_UPLOADING)

@@ -2,12 +2,15 @@
 
 use std::{fmt, sync::Arc};
 
+use blob_core::BlobError;
 use bytes::Bytes;
 use kopia_format::{ContentId, ObjectId, index::IndexEntry};
 
 use crate::{
     ObjectOptions, ObjectReader, ObjectWriter, RepoError, Repository, Result,
-    contents::write::Writing, objects::Source, state::Shared,
+    contents::write::Writing,
+    objects::Source,
+    state::{Shared, blob_id},
 };
 
 /// A writer: everything put through it is visible to it at once, and to others after
@@ -54,7 +57,13 @@ impl RepositoryWriter {
             pending.find(id).map(|entry| (entry.clone(), pending.sealed(entry)))
         };
         match pending {
-            Some((entry, Some(sealed))) => self.shared().decode(&entry, sealed).await,
+            Some((entry, Some(sealed))) => {
+                let sealed = sealed.map_err(|error| {
+                    let (op, id) = ("reading back", blob_id(&entry.pack).ok());
+                    BlobError::Other { op, id, source: Box::new(error) }
+                })?;
+                self.shared().decode(&entry, sealed).await
+            }
             Some((entry, None)) => self.shared().read_entry(&entry).await,
             None => self.repository().content(id).await,
         }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use blob_core::{BlobStorage, MemoryStorage};
 use bytes::Bytes;
-use common::{check_whole, create_in, fresh, ids, noise, reopen, text};
+use common::{check_whole, create_in, fresh, ids, noise, reopen, secret, text};
+use futures::StreamExt;
 use kopia_format::{
     ObjectId, cipher::CIPHERS, compress, compress::Compressor, hash::HASHES, split::SPLITTERS,
 };
 use kopia_repo::{
-    CreateOptions, Deleted, EntryFilter, ObjectOptions, RepoError, Repository, RepositoryWriter,
+    CreateOptions, Deleted, EntryFilter, ObjectOptions, OpenOptions, RepoError, Repository,
+    RepositoryWriter,
 };
 
 async fn write(writer: &RepositoryWriter, bytes: &Bytes, options: ObjectOptions) -> ObjectId {
@@ -407,4 +409,34 @@ async fn a_content_in_a_closed_pack_that_is_moved_and_then_deleted_is_deleted() 
     writer.flush().await.unwrap();
     assert_eq!(ids(&storage, "p").len(), 1);
     assert_eq!(state(&repository, &id).await, Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_packs_go_through_a_file_and_read_back_before_and_after_the_flush() {
+    let storage = Arc::new(MemoryStorage::new());
+    let repository = create_in(storage.clone(), CreateOptions::default()).await;
+    repository.set_parameters(|format, _| format.max_pack_size = 30 << 20).await.unwrap();
+    drop(repository);
+    let options = OpenOptions { memory_bytes_max: 64 << 20, ..OpenOptions::default() };
+    let repository = Repository::open(storage.clone(), &secret("fixture"), options).await.unwrap();
+    let writer = repository.writer().unwrap();
+    let plain: Vec<Bytes> = (0..10).map(|seed| noise(seed, 3_500_000)).collect();
+    let mut contents = Vec::new();
+    for bytes in &plain {
+        contents.push(writer.put_content(bytes.clone(), None, None).await.unwrap());
+        // The first ones are in the file, the last in memory.
+        for (id, bytes) in contents.iter().zip(&plain) {
+            assert_eq!(writer.content(id).await.unwrap(), bytes);
+        }
+    }
+    writer.flush().await.unwrap();
+    assert_eq!(ids(&storage, "p").len(), 2);
+    let longest = storage.list("p").map(|blob| blob.unwrap().size).collect::<Vec<_>>().await;
+    assert!(longest.iter().any(|size| *size > 30 << 20), "{longest:?}");
+
+    let repository = reopen(storage).await;
+    for (id, bytes) in contents.iter().zip(&plain) {
+        assert_eq!(repository.content(id).await.unwrap(), bytes);
+    }
+    check_whole(&repository).await;
 }

@@ -3,6 +3,8 @@
 //! Source: AWS' guide "Checking object integrity" and the fields `x-amz-checksum-…` of PutObject.
 //! Each is the base64 of the big-endian checksum.
 
+use std::io;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use blob_core::{Checksum, Payload};
 use crc_fast::CrcAlgorithm;
@@ -21,7 +23,10 @@ pub fn header(kind: Checksum) -> &'static str {
 }
 
 /// The header's value for these bytes.
-pub fn value(kind: Checksum, data: &Payload) -> String {
+///
+/// # Errors
+/// They can't be read.
+pub fn value(kind: Checksum, data: &Payload) -> io::Result<String> {
     match kind {
         Checksum::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc, 4, data),
         Checksum::Crc32c => crc(CrcAlgorithm::Crc32Iscsi, 4, data),
@@ -32,22 +37,32 @@ pub fn value(kind: Checksum, data: &Payload) -> String {
 }
 
 /// The value of `Content-MD5` for these bytes.
-pub fn md5(data: &Payload) -> String {
+///
+/// # Errors
+/// They can't be read.
+pub fn md5(data: &Payload) -> io::Result<String> {
     let mut sum = Md5::new();
-    data.pieces().iter().for_each(|piece| sum.update(piece));
-    STANDARD.encode(sum.finalize())
+    each(data, |piece| sum.update(piece))?;
+    Ok(STANDARD.encode(sum.finalize()))
 }
 
-fn crc(algorithm: CrcAlgorithm, width: usize, data: &Payload) -> String {
+fn each(data: &Payload, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    data.pieces().iter().try_for_each(|piece| {
+        take(&piece.read()?);
+        Ok(())
+    })
+}
+
+fn crc(algorithm: CrcAlgorithm, width: usize, data: &Payload) -> io::Result<String> {
     let mut sum = crc_fast::Digest::new(algorithm);
-    data.pieces().iter().for_each(|piece| sum.update(piece));
-    STANDARD.encode(&sum.finalize().to_be_bytes()[8 - width..])
+    each(data, |piece| sum.update(piece))?;
+    Ok(STANDARD.encode(&sum.finalize().to_be_bytes()[8 - width..]))
 }
 
-fn sha(algorithm: &'static digest::Algorithm, data: &Payload) -> String {
+fn sha(algorithm: &'static digest::Algorithm, data: &Payload) -> io::Result<String> {
     let mut sum = digest::Context::new(algorithm);
-    data.pieces().iter().for_each(|piece| sum.update(piece));
-    STANDARD.encode(sum.finish())
+    each(data, |piece| sum.update(piece))?;
+    Ok(STANDARD.encode(sum.finish()))
 }
 
 #[cfg(test)]
@@ -59,7 +74,7 @@ mod tests {
         let mut data = Payload::from(&b"1234"[..]);
         data.push(&b"56789"[..]);
         let hex = |kind| {
-            let bytes = STANDARD.decode(value(kind, &data)).unwrap();
+            let bytes = STANDARD.decode(value(kind, &data).unwrap()).unwrap();
             bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()
         };
         // The "check" of reveng's catalogue, and FIPS 180 over "123456789".
@@ -71,6 +86,6 @@ mod tests {
             hex(Checksum::Sha256),
             "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"
         );
-        assert_eq!(md5(&data), "JfnnlDI7RTiF9RgfG2JNCw==");
+        assert_eq!(md5(&data).unwrap(), "JfnnlDI7RTiF9RgfG2JNCw==");
     }
 }

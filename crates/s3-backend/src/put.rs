@@ -74,10 +74,13 @@ impl Inner {
         options: &PutOptions,
         proof: Proof,
     ) -> std::result::Result<(), (Option<Arc<Answer>>, BlobError)> {
+        let unreadable = |error| (None, BlobError::unreadable(id, error));
         let mut exchange = Exchange::new(Expect::Nothing).body(data.clone());
         if let Some(kind) = proof.checksum {
-            exchange = exchange.header(checksum::header(kind), checksum::value(kind, data));
+            let value = checksum::value(kind, data).map_err(unreadable)?;
+            exchange = exchange.header(checksum::header(kind), value);
         }
+        let content_md5 = proof.md5.then(|| checksum::md5(data)).transpose();
         if options.if_absent {
             exchange = exchange.header("if-none-match", "*".into());
         }
@@ -86,7 +89,7 @@ impl Inner {
             bucket: self.bucket(),
             key: self.key(id),
             content_type: Some(options.content_type.unwrap_or(CONTENT_TYPE).into()),
-            content_md5: proof.md5.then(|| checksum::md5(data)),
+            content_md5: content_md5.map_err(unreadable)?,
             ..attributes(&options.attributes, self.clock.now())
         };
         match self.wire.client(&exchange).put_object(request).await {

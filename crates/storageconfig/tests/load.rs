@@ -88,7 +88,7 @@ impl BlobStorage for Told {
         if options.if_absent && file.is_some() {
             return Err(BlobError::AlreadyExists { id: id.clone() });
         }
-        *file = Some(data.to_bytes());
+        *file = Some(data.to_bytes().unwrap());
         self.puts.lock().unwrap().push(options.clone());
         Ok(PutReceipt::default())
     }

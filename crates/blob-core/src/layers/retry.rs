@@ -262,7 +262,11 @@ impl RetryStorage {
             return Ok(None);
         }
         match self.get(id, ReadRange::Full).await {
-            Ok(bytes) => Ok((bytes == data.to_bytes()).then_some(meta)),
+            Ok(bytes) => {
+                let is_own = data.equals(&bytes);
+                let is_own = is_own.map_err(|error| BlobError::unreadable(id, error))?;
+                Ok(is_own.then_some(meta))
+            }
             Err(BlobError::Archived { .. }) => Ok(Some(meta)),
             Err(BlobError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),

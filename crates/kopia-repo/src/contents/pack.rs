@@ -1,12 +1,16 @@
-//! Packs: filled in memory, closed at the size the format asks for, put whole.
+//! Packs: filled in memory, or in a file where they are long ([`spill`](super::spill)), closed at the
+//! size the format asks for, put whole.
 //!
 //! A pack is closed right after the content that makes it reach `maxPackSize` (docs/format/03
 //! §5.2). From then on its bytes never change: a put that failed is done again with the same name
 //! and the same bytes, so a first try that reached the storage after all does no harm.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use blob_core::{BlobId, Payload};
@@ -19,9 +23,9 @@ use kopia_format::{
 
 use tokio::sync::Notify;
 
-use super::session::Session;
+use super::{session::Session, spill::Spill};
 use crate::{
-    Result,
+    Cache, Result,
     create::put_options,
     manifests,
     state::{Shared, blob_id, random},
@@ -39,7 +43,15 @@ pub(crate) struct OpenPack {
     /// `None` for one that was taken back: its bytes are dead space.
     entries: Vec<Option<IndexEntry>>,
     builder: PackBuilder,
+    /// Where the beginning goes if it is too long for the memory.
+    spill: Option<Spill>,
 }
+
+/// So many bytes are in memory before they go to the file.
+const SPILLED_TOGETHER: u64 = 4 << 20;
+
+/// A metadata pack that is longer is not kept in the cache as it is put, but when it is read.
+const KEPT_AS_PUT_MAX: u64 = 32 << 20;
 
 impl OpenPack {
     /// Begins a pack; `kind` is `p` or `q`.
@@ -56,12 +68,23 @@ impl OpenPack {
         id.push_str(session.id.as_str());
         let loaded = shared.format.loaded();
         let builder = PackBuilder::new(random(shared.env()), loaded.pack_copy.as_deref());
-        Self { id: id.into(), number, session, entries: Vec::new(), builder }
+        let spill = shared.spills_packs().then(|| begin_spill(shared)).flatten();
+        Self { id: id.into(), number, session, entries: Vec::new(), builder, spill }
     }
 
     /// Adds sealed bytes, of one content or of several that lie one behind the other.
     pub(crate) fn append(&mut self, sealed: Bytes) {
         self.builder.append(sealed);
+        let Some(spill) = &mut self.spill else { return };
+        if self.builder.len() as u64 - spill.len() < SPILLED_TOGETHER {
+            return;
+        }
+        let pieces = self.builder.take_pieces();
+        if let Err(error) = spill.append(&pieces) {
+            tracing::warn!(pack = %self.id, %error,
+                "a part of a pack can't be written to a temporary file; it stays in memory");
+            self.builder.put_back(pieces);
+        }
     }
 
     /// Adds an entry whose bytes are, or will be, at its offset; gives its place among the entries.
@@ -80,8 +103,8 @@ impl OpenPack {
     }
 
     /// The sealed bytes of an entry.
-    pub(crate) fn read(&self, entry: &IndexEntry) -> Option<Bytes> {
-        self.builder.read(entry.offset, entry.packed_length)
+    pub(crate) fn read(&self, entry: &IndexEntry) -> Option<io::Result<Bytes>> {
+        read(self.spill.as_ref(), &self.builder, entry)
     }
 
     /// Are there no entries that count?
@@ -102,7 +125,11 @@ impl OpenPack {
             number: self.number,
             session: self.session,
             entries: self.entries,
-            bytes: Mutex::new(Some(PackBytes::Filled(self.builder))),
+            bytes: Mutex::new(Some(PackBytes {
+                spill: self.spill,
+                builder: self.builder,
+                finished: None,
+            })),
             stage: Mutex::new(Stage::Waiting),
             failed: AtomicBool::new(false),
             moved,
@@ -122,10 +149,34 @@ pub(crate) enum Stage {
 }
 
 #[derive(Debug)]
-enum PackBytes {
-    Filled(PackBuilder),
-    /// To be put, and how to find contents in them.
-    Finished(Payload, PackBuilder),
+struct PackBytes {
+    spill: Option<Spill>,
+    builder: PackBuilder,
+    /// To be put; made once.
+    finished: Option<Payload>,
+}
+
+/// `None` where no file can be made: the pack stays in memory.
+fn begin_spill(shared: &Shared) -> Option<Spill> {
+    let folder = shared.cache.as_ref().map(Cache::folder);
+    let begun = Spill::begin(folder.as_deref());
+    begun
+        .inspect_err(|error| {
+            tracing::warn!(%error, "there can't be a temporary file: a long pack stays in memory");
+        })
+        .ok()
+}
+
+/// The sealed bytes of an entry of a pack that is not in the storage.
+fn read(
+    spill: Option<&Spill>,
+    builder: &PackBuilder,
+    entry: &IndexEntry,
+) -> Option<io::Result<Bytes>> {
+    match spill.filter(|spill| u64::from(entry.offset) < spill.len()) {
+        Some(spill) => Some(spill.read(entry)),
+        None => builder.read(entry.offset, entry.packed_length).map(Ok),
+    }
 }
 
 /// A pack that takes no more contents.
@@ -182,13 +233,10 @@ impl ClosedPack {
     }
 
     /// The sealed bytes of an entry; `None` once the pack is in the storage.
-    pub(crate) fn read(&self, entry: &IndexEntry) -> Option<Bytes> {
-        match &*lock(&self.bytes) {
-            Some(PackBytes::Filled(builder) | PackBytes::Finished(_, builder)) => {
-                builder.read(entry.offset, entry.packed_length)
-            }
-            None => None,
-        }
+    pub(crate) fn read(&self, entry: &IndexEntry) -> Option<io::Result<Bytes>> {
+        let bytes = lock(&self.bytes);
+        let PackBytes { spill, builder, .. } = bytes.as_ref()?;
+        read(spill.as_ref(), builder, entry)
     }
 
     /// Has an upload of it failed? One that was broken off has not.
@@ -230,7 +278,9 @@ impl Claim {
         let payload = self.finished(shared).await?;
         let (id, length) = (blob_id(&self.0.id)?, payload.len());
         let options = put_options(&shared.format.loaded().blob_config, &id);
-        let kept = shared.keeps_pack(&id).then(|| payload.clone());
+        // Keeping it takes it into memory as a whole.
+        let kept = length <= KEPT_AS_PUT_MAX && shared.keeps_pack(&id);
+        let kept = kept.then(|| payload.clone());
         shared.storage.put(&id, payload, &options).await?;
         shared.meters.pack_put(length);
         *lock(&self.0.bytes) = None;
@@ -243,19 +293,20 @@ impl Claim {
 
     /// The bytes of the pack, made once: local index, padding and postamble are random in part.
     async fn finished(&self, shared: &Arc<Shared>) -> Result<Payload> {
-        if let Some(PackBytes::Finished(payload, _)) = &*lock(&self.0.bytes) {
+        if let Some(PackBytes { finished: Some(payload), .. }) = &*lock(&self.0.bytes) {
             return Ok(payload.clone());
         }
         let (iv, sealed) = local_index(shared, self.0.entries())?;
         let mut bytes = lock(&self.0.bytes);
-        let Some(PackBytes::Filled(builder)) = bytes.take() else {
+        let Some(PackBytes { spill, builder, finished }) = &mut *bytes else {
             unreachable!("one claim at a time, and a pack keeps its bytes until it is uploaded")
         };
         let fill = |bytes: &mut [u8]| shared.env().entropy.fill(bytes);
         let mut payload = Payload::new();
-        let finished = builder.clone().finish(fill, sealed, &iv);
-        finished.into_iter().for_each(|piece| payload.push(piece));
-        *bytes = Some(PackBytes::Finished(payload.clone(), builder));
+        spill.iter().flat_map(Spill::pieces).for_each(|piece| payload.push_source(piece));
+        let rest = builder.clone().finish(fill, sealed, &iv);
+        rest.into_iter().for_each(|piece| payload.push(piece));
+        *finished = Some(payload.clone());
         Ok(payload)
     }
 }

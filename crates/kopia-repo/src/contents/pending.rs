@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    io,
     sync::Arc,
 };
 
@@ -116,7 +117,7 @@ impl PendingContents {
     }
 
     /// The sealed bytes of an entry, until its pack is in the storage.
-    pub(crate) fn sealed(&self, entry: &IndexEntry) -> Option<Bytes> {
+    pub(crate) fn sealed(&self, entry: &IndexEntry) -> Option<io::Result<Bytes>> {
         let open = self.open.iter().flatten().find(|open| open.id == entry.pack);
         let closed = || self.closed.values().find(|closed| closed.id == entry.pack);
         open.map_or_else(|| closed()?.read(entry), |open| open.read(entry))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use blob_core::{BlobError, BlobId, Payload, ReadRange};
 use bytes::Bytes;
-use dataplane::task;
+use dataplane::{limits, task};
 use kopia_format::{FormatError, codec::ItemCodec, compress, index::IndexEntry};
 
 use crate::{
@@ -145,7 +145,10 @@ impl Shared {
             if let Some(whole) = cache.whole(Kind::Packs, pack.as_str()).await {
                 return Ok(whole);
             }
-            let permit = cache.whole_packs.acquire().await;
+            // Where packs are long, one at a time.
+            let share = if self.spills_packs() { limits::WHOLE_PACKS_FETCHING } else { 1 };
+            let share = u32::try_from(share).expect("a few");
+            let permit = cache.whole_packs.acquire_many(share).await;
             let _permit = permit.expect("the semaphore of a cache is never closed");
             let whole = self.storage.get(pack, ReadRange::Full).await?;
             self.meters.fetched(whole.len());
@@ -163,7 +166,10 @@ impl Shared {
     /// Keeps a metadata pack that was just put: the next snapshot reads the folders in it.
     pub(crate) async fn keep_pack(&self, pack: &BlobId, payload: Payload) {
         let Some(cache) = &self.cache else { return };
-        cache.store(Kind::Packs, pack.as_str(), payload.to_bytes()).await;
+        match payload.to_bytes() {
+            Ok(bytes) => cache.store(Kind::Packs, pack.as_str(), bytes).await,
+            Err(error) => tracing::debug!(%pack, %error, "a pack that was put is not kept"),
+        }
     }
 
     /// Opens and decompresses what was fetched for `entry`.

@@ -1,7 +1,7 @@
 //! A payload on its way out: its pieces as they are, in slices, with a count of what has gone.
 
 use std::{
-    convert::Infallible,
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -10,17 +10,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use blob_core::Payload;
+use blob_core::{Payload, Piece};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 /// Bytes given to hyper at a time: small enough for the stall clock to see progress.
 const SLICE_BYTES_MAX: usize = 256 << 10;
 
-/// A request's body. No byte is copied; a new one for a repeated request costs a few handles.
+/// A request's body. No byte is copied; a new one for a repeated request costs a few handles. What is
+/// not in memory is read here: a MiB of a file that was just written.
 #[derive(Debug)]
 pub(crate) struct UploadBody {
-    pieces: std::vec::IntoIter<Bytes>,
+    pieces: std::vec::IntoIter<Piece>,
     current: Bytes,
     left: u64,
     progress: Progress,
@@ -59,15 +60,18 @@ impl UploadBody {
 
 impl Body for UploadBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.current.is_empty() {
             match self.pieces.next() {
-                Some(piece) => self.current = piece,
+                Some(piece) => match piece.read() {
+                    Ok(bytes) => self.current = bytes,
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                },
                 None => return Poll::Ready(None),
             }
         }
@@ -106,5 +110,39 @@ mod tests {
         assert_eq!(slices.iter().map(Bytes::len).collect::<Vec<_>>(), [SLICE_BYTES_MAX, 1, 3]);
         assert_eq!(slices[0].as_ptr(), big.as_ptr(), "copied");
         assert!(body.is_end_stream() && progress.is_done());
+    }
+
+    #[test]
+    fn what_is_not_in_memory_is_read_when_its_turn_comes() {
+        use std::sync::atomic::AtomicBool;
+        #[derive(Debug, Default)]
+        struct Once(AtomicBool);
+        impl blob_core::PieceSource for Once {
+            fn len(&self) -> u64 {
+                4
+            }
+            fn read(&self) -> io::Result<Bytes> {
+                match self.0.swap(true, Ordering::Relaxed) {
+                    false => Ok(Bytes::from_static(b"file")),
+                    true => Err(io::ErrorKind::InvalidData.into()),
+                }
+            }
+        }
+        let (once, mut payload) = (Arc::new(Once::default()), Payload::from(&b"mem"[..]));
+        payload.push_source(once.clone());
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut body = UploadBody::new(&payload);
+        let mut next = || match Pin::new(&mut body).poll_frame(&mut context) {
+            Poll::Ready(Some(frame)) => frame.map(|frame| frame.into_data().unwrap()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next().unwrap(), &b"mem"[..]);
+        assert!(!once.0.load(Ordering::Relaxed), "not before");
+        assert_eq!(next().unwrap(), &b"file"[..]);
+        assert!(body.is_end_stream());
+        let mut again = UploadBody::new(&payload);
+        let _ = Pin::new(&mut again).poll_frame(&mut context);
+        let failed = Pin::new(&mut again).poll_frame(&mut context);
+        assert!(matches!(failed, Poll::Ready(Some(Err(_)))), "the request is broken off");
     }
 }

@@ -110,7 +110,8 @@ impl Template {
         }
         // Rusoto hashes one buffer only. Plain HTTP is for servers on one's own network; the copy
         // costs less than the hash and is gone before the first byte is sent.
-        Ok(Some(SignedRequestPayload::Buffer(self.body.to_bytes())))
+        let bytes = self.body.to_bytes().map_err(|error| unsendable("body", error))?;
+        Ok(Some(SignedRequestPayload::Buffer(bytes)))
     }
 
     fn http_request(&self, signed: &SignedRequest) -> Result<Request<UploadBody>, Failure> {

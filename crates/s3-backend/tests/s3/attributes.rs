@@ -154,7 +154,7 @@ async fn a_payload_in_pieces_arrives_whole() {
         data.push(vec![n; 100_000]);
     }
     storage.put(&id("p1"), data.clone(), &PutOptions::default()).await.unwrap();
-    assert_eq!(server.objects().get("p1").unwrap().bytes, data.to_bytes());
+    assert_eq!(server.objects().get("p1").unwrap().bytes, data.to_bytes().unwrap());
     storage.put(&id("empty"), Payload::new(), &PutOptions::default()).await.unwrap();
     assert_eq!(server.objects().get("empty").unwrap().bytes.len(), 0);
 }

@@ -138,6 +138,11 @@ pub(super) async fn connect(
     config::save(&app.config_file, &connection)?;
     if app.globals.persist_credentials {
         password::store(&app.config_file, app.globals.use_keyring, password)?;
+        if let Some(cache) = config::cache_of(&connection, &app.config_file)
+            && password::is_stored(&app.config_file, password)
+        {
+            client.repo.keep_key(&cache.directory);
+        }
     }
     for warning in client.storage_warnings() {
         app.warn(warning);
