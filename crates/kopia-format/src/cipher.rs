@@ -6,7 +6,7 @@
 //! same `iv` to do harm, and an item can't be passed off as another. Format:
 //! `docs/format/03-contents-packs.md`, section 3.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use ring::{aead, hmac};
 
@@ -95,6 +95,16 @@ impl Cipher {
         open(&self.item_key(iv), iv, sealed).ok_or(FormatError::Damaged { what: "encrypted item" })
     }
 
+    /// [`open`](Self::open) without a copy: says where in `sealed` the plaintext is now. After an
+    /// error the bytes are worth nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in_place(&self, iv: &[u8], sealed: &mut [u8]) -> Result<Range<usize>> {
+        open_in_place(&self.item_key(iv), iv, sealed)
+            .ok_or(FormatError::Damaged { what: "encrypted item" })
+    }
+
     fn item_key(&self, iv: &[u8]) -> aead::LessSafeKey {
         let key = hmac::sign(&self.derivation, iv);
         let key = aead::UnboundKey::new(self.algorithm, key.as_ref());
@@ -166,6 +176,13 @@ pub(crate) fn open(key: &aead::LessSafeKey, aad: &[u8], sealed: &[u8]) -> Option
     Some(plain)
 }
 
+fn open_in_place(key: &aead::LessSafeKey, aad: &[u8], sealed: &mut [u8]) -> Option<Range<usize>> {
+    let (nonce, sealed) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
+    let nonce = aead::Nonce::assume_unique_for_key(*nonce);
+    let length = key.open_in_place(nonce, aead::Aad::from(aad), sealed).ok()?.len();
+    Some(NONCE_LEN..NONCE_LEN + length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +199,9 @@ mod tests {
             let sealed = hex(&case["encrypted"]);
             let plain = spec_bytes(case["plaintext"].as_str().unwrap());
             assert_eq!(cipher.open(&iv, &sealed).unwrap(), plain, "{case}");
+            let mut opened = sealed.clone();
+            let place = cipher.open_in_place(&iv, &mut opened).unwrap();
+            assert_eq!(opened[place], plain, "{case}");
             let nonce = hex(&case["nonce"]).try_into().unwrap();
             assert_eq!(cipher.seal(&iv, nonce, &plain), sealed, "{case}");
             assert_eq!(case["overhead"], OVERHEAD);
@@ -198,8 +218,11 @@ mod tests {
         let bad = file["bad"].as_array().unwrap();
         assert_eq!(bad.len(), 12);
         for case in bad {
-            let opened = cipher(case).open(&hex(&case["contentHash"]), &hex(&case["encrypted"]));
-            assert_eq!(opened, Err(FormatError::Damaged { what: "encrypted item" }), "{case}");
+            let (iv, mut sealed) = (hex(&case["contentHash"]), hex(&case["encrypted"]));
+            let damaged = FormatError::Damaged { what: "encrypted item" };
+            assert_eq!(cipher(case).open(&iv, &sealed), Err(damaged.clone()), "{case}");
+            let opened = cipher(case).open_in_place(&iv, &mut sealed);
+            assert_eq!(opened, Err(damaged), "{case}");
         }
     }
 

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+
 use crate::{
     FormatError, Result,
     cipher::{Cipher, NONCE_LEN, OVERHEAD},
@@ -165,6 +167,21 @@ impl ItemCodec {
         }
     }
 
+    /// Like [`open_reporting`](Self::open_reporting), but where the bytes are, unless there is error
+    /// correction. The plaintext holds the memory of `sealed`.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] when it is beyond repair or does not decrypt.
+    pub fn open_in_place(&self, iv: &[u8], mut sealed: BytesMut) -> Result<(Bytes, bool)> {
+        if self.has_ecc() {
+            let (plain, repaired) = self.open_reporting(iv, &sealed)?;
+            return Ok((plain.into(), repaired));
+        }
+        let place = self.cipher.open_in_place(iv, &mut sealed)?;
+        sealed.truncate(place.end);
+        Ok((sealed.freeze().slice(place.start..), false))
+    }
+
     /// Encrypts a whole blob: its ID (`prefix`, hash, `suffix`) and its bytes.
     ///
     /// The suffix stands in the ID as given, with its leading dash: `-s0123…` or nothing.
@@ -262,6 +279,8 @@ mod tests {
                 pieces.iter().for_each(|piece| sealable.extend(piece));
                 assert_eq!(sealable.plain(), plain);
                 assert_eq!(codec.seal_in_place(&[3; 16], [4; NONCE_LEN], sealable), sealed);
+                let opened = codec.open_in_place(&[3; 16], sealed[..].into()).unwrap();
+                assert_eq!(opened, (plain.clone().into(), false));
                 let mut more = b"before".to_vec();
                 codec.seal_onto(&[3; 16], [4; NONCE_LEN], &plain, &mut more);
                 assert_eq!(more, [&b"before"[..], &sealed].concat());

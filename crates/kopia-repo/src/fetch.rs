@@ -12,7 +12,7 @@ mod each;
 mod range;
 mod stream;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use dataplane::Budget;
 use kopia_format::{ContentId, index::IndexEntry};
 
@@ -87,6 +87,56 @@ fn slice_of(range: &RangeRead, entry: &IndexEntry, bytes: &Bytes) -> Option<Byte
     (to <= bytes.len()).then(|| bytes.slice(from..to))
 }
 
+/// A fetched range of which each content is taken out once, in the order of the plan: with its memory
+/// where nobody else holds that, so that it can be opened where it lies.
+struct Cutting {
+    range: RangeRead,
+    bytes: RangeBytes,
+}
+
+enum RangeBytes {
+    Shared(Bytes),
+    /// What is left of it, and where that begins in the range.
+    Own(BytesMut, usize),
+}
+
+/// The sealed bytes of a content.
+enum Sealed {
+    Shared(Bytes),
+    Own(BytesMut),
+}
+
+impl Cutting {
+    fn of(range: RangeRead, bytes: Bytes) -> Self {
+        let bytes = match bytes.try_into_mut() {
+            Ok(own) => RangeBytes::Own(own, 0),
+            Err(shared) => RangeBytes::Shared(shared),
+        };
+        Self { range, bytes }
+    }
+
+    fn is_own(&self) -> bool {
+        matches!(self.bytes, RangeBytes::Own(..))
+    }
+
+    /// `None` if the content lies elsewhere or under another one: a plan may come from a file that
+    /// somebody edited.
+    fn take(&mut self, entry: &IndexEntry) -> Option<Sealed> {
+        match &mut self.bytes {
+            RangeBytes::Shared(bytes) => slice_of(&self.range, entry, bytes).map(Sealed::Shared),
+            RangeBytes::Own(rest, begin) => {
+                let from = u64::from(entry.offset).checked_sub(self.range.offset)?;
+                let skipped = usize::try_from(from).ok()?.checked_sub(*begin)?;
+                let length = entry.packed_length as usize;
+                let taken = skipped.checked_add(length).filter(|taken| *taken <= rest.len())?;
+                rest.advance(skipped);
+                *begin += taken;
+                Some(Sealed::Own(rest.split_to(length)))
+            }
+        }
+    }
+}
+
 fn missing(id: ContentId) -> Fetched {
     (id, Err(RepoError::ContentNotFound { id }))
 }
@@ -109,6 +159,31 @@ mod tests {
             format_version: 3,
             compression: 0,
             encryption_key_id: 0,
+        }
+    }
+
+    #[test]
+    fn each_content_is_cut_out_of_a_range_with_its_memory_or_without() {
+        let range = || RangeRead { offset: 100, length: 50, contents: Vec::new() };
+        let at = |offset, length| IndexEntry { offset, ..entry(length) };
+        let bytes: Vec<u8> = (0..50).collect();
+        let shared = Bytes::from(bytes.clone());
+        for bytes in [shared.clone(), Bytes::from(bytes.clone())] {
+            let own = bytes.as_ptr() != shared.as_ptr();
+            let mut cutting = Cutting::of(range(), bytes);
+            assert_eq!(cutting.is_own(), own);
+            let mut take = |offset, length| match cutting.take(&at(offset, length)) {
+                None => None,
+                Some(Sealed::Shared(bytes)) => Some(bytes.to_vec()),
+                Some(Sealed::Own(bytes)) => Some(bytes.to_vec()),
+            };
+            assert_eq!(take(99, 5), None, "before the range");
+            assert_eq!(take(103, 2), Some(vec![3, 4]));
+            assert_eq!(take(105, 0), Some(vec![]));
+            assert_eq!(take(104, 3).is_some(), !own, "under the one before");
+            assert_eq!(take(140, 10), Some((40..50).collect()));
+            assert_eq!(take(140, u32::MAX), None, "behind the range");
+            assert_eq!(take(u32::MAX, 1), None);
         }
     }
 

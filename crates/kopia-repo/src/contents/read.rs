@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use blob_core::{BlobError, BlobId, Payload, ReadRange};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use dataplane::{limits, task};
 use kopia_format::{FormatError, codec::ItemCodec, compress, index::IndexEntry};
 
@@ -187,7 +187,20 @@ impl Shared {
 
     /// The same, on this thread.
     pub(crate) fn open_sealed(&self, entry: &IndexEntry, sealed: &[u8]) -> Result<Bytes> {
-        match decode(&self.codec, entry, sealed) {
+        self.opened(entry, decode(&self.codec, entry, sealed))
+    }
+
+    /// The same, where the bytes are; the plain ones may hold that memory.
+    pub(crate) fn open_in_place(&self, entry: &IndexEntry, sealed: BytesMut) -> Result<Bytes> {
+        self.opened(entry, decode_in_place(&self.codec, entry, sealed))
+    }
+
+    fn opened(
+        &self,
+        entry: &IndexEntry,
+        decoded: Result<(Bytes, bool), FormatError>,
+    ) -> Result<Bytes> {
+        match decoded {
             Ok((bytes, repaired)) => {
                 self.meters.read(bytes.len());
                 if repaired {
@@ -217,13 +230,32 @@ pub(crate) fn decode(
     entry: &IndexEntry,
     sealed: &[u8],
 ) -> Result<(Bytes, bool), FormatError> {
-    if entry.encryption_key_id != 0 {
-        let name = entry.encryption_key_id.to_string();
-        return Err(FormatError::Unsupported { what: "encryption key", name });
-    }
+    check_key(entry)?;
     let (plain, repaired) = codec.open_reporting(entry.id.iv(), sealed)?;
+    Ok((decompressed(entry, plain.into())?, repaired))
+}
+
+fn decode_in_place(
+    codec: &ItemCodec,
+    entry: &IndexEntry,
+    sealed: BytesMut,
+) -> Result<(Bytes, bool), FormatError> {
+    check_key(entry)?;
+    let (plain, repaired) = codec.open_in_place(entry.id.iv(), sealed)?;
+    Ok((decompressed(entry, plain)?, repaired))
+}
+
+fn check_key(entry: &IndexEntry) -> Result<(), FormatError> {
+    if entry.encryption_key_id == 0 {
+        return Ok(());
+    }
+    let name = entry.encryption_key_id.to_string();
+    Err(FormatError::Unsupported { what: "encryption key", name })
+}
+
+fn decompressed(entry: &IndexEntry, plain: Bytes) -> Result<Bytes, FormatError> {
     if entry.compression == 0 {
-        return Ok((plain.into(), repaired));
+        return Ok(plain);
     }
     let length = entry.original_length as usize;
     let bytes = compress::decompress(Some(entry.compression), &plain, length)?;
@@ -231,7 +263,7 @@ pub(crate) fn decode(
         let reason = format!("{} bytes instead of {length}", bytes.len());
         return Err(FormatError::malformed("content", reason));
     }
-    Ok((bytes.into(), repaired))
+    Ok(bytes.into())
 }
 
 /// What a failed read of a pack means for the content.

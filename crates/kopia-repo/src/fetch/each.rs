@@ -15,11 +15,11 @@ use kopia_format::index::IndexEntry;
 use tokio::sync::Semaphore;
 
 use super::{
-    FetchFrom, Fetched, RUN_CONTENTS, missing, opened_bytes,
+    Cutting, FetchFrom, Fetched, RUN_CONTENTS, Sealed, missing, opened_bytes,
     range::{Got, Wanted},
-    runs, slice_of,
+    runs,
 };
-use crate::{RangeRead, ReadPlan, RepoError, Repository};
+use crate::{ReadPlan, RepoError, Repository};
 
 /// Takes contents, on several threads at once, each of which may block.
 pub trait TakeContents: Send + Sync + 'static {
@@ -27,7 +27,8 @@ pub trait TakeContents: Send + Sync + 'static {
     type Error: Send + 'static;
 
     /// Takes contents that lie one after the other in a pack. Each is opened when it is asked for,
-    /// and its memory is the caller's until it is dropped: one at a time is what is reckoned with.
+    /// and its memory is the caller's until it is dropped: one at a time is what is reckoned with. It
+    /// may hold that of all that was fetched together with it.
     ///
     /// # Errors
     /// The first one ends the fetching.
@@ -132,21 +133,28 @@ impl<T: TakeContents> Jobs<T> {
     ) -> Result<(), T::Error> {
         let Wanted { pack, range, entries } = wanted;
         let again = self.repository.may_be_cached(self.from, &pack);
-        let range = Arc::new(range);
+        let mut cutting = Cutting::of(range, bytes);
+        let opens_in_place = cutting.is_own() && !self.repository.shared().codec.has_ecc();
         let mut running = Vec::new();
         for run in runs(entries) {
-            let largest = run.iter().map(opened_bytes).max().unwrap_or(0);
-            let (bytes, range, grant) = (bytes.clone(), range.clone(), grant.clone());
-            let memory = self.repository.shared().fetching.opened.clone();
+            let opened = |entry: &IndexEntry| match (opens_in_place, entry.compression) {
+                (true, 0) => 0,
+                (true, _) => u64::from(entry.original_length),
+                (false, _) => opened_bytes(entry),
+            };
+            let largest = run.iter().map(opened).max().unwrap_or(0);
+            let cut = |entry| (cutting.take(&entry), entry);
+            let run: Vec<_> = run.into_iter().map(cut).collect();
+            let (memory, grant) = (&self.repository.shared().fetching.opened, grant.clone());
             let slot = self.slot().await;
             let opened = memory.acquire(largest).await;
             let jobs = Arc::clone(self);
             running.push(tokio::task::spawn_blocking(move || {
                 let _held = (slot, opened, grant);
-                jobs.take_run(run, &range, &bytes, again)
+                jobs.take_run(run, again)
             }));
         }
-        drop((bytes, grant));
+        drop((cutting, grant));
         let mut left = Vec::new();
         for job in running {
             left.extend(job.await.expect("taking does not panic")?);
@@ -159,16 +167,16 @@ impl<T: TakeContents> Jobs<T> {
     /// those that don't open.
     fn take_run(
         &self,
-        run: Vec<IndexEntry>,
-        range: &RangeRead,
-        bytes: &Bytes,
+        run: Vec<(Option<Sealed>, IndexEntry)>,
         again: bool,
     ) -> Result<Vec<IndexEntry>, T::Error> {
         let mut left = Vec::new();
         let shared = self.repository.shared();
-        let mut opened = run.into_iter().filter_map(|entry| {
-            let sealed = slice_of(range, &entry, bytes);
-            let opened = sealed.map(|sealed| shared.open_sealed(&entry, &sealed));
+        let mut opened = run.into_iter().filter_map(|(sealed, entry)| {
+            let opened = sealed.map(|sealed| match sealed {
+                Sealed::Shared(sealed) => shared.open_sealed(&entry, &sealed),
+                Sealed::Own(sealed) => shared.open_in_place(&entry, sealed),
+            });
             match opened {
                 Some(result) if result.is_ok() || !again => Some((entry.id, result)),
                 _ => {
