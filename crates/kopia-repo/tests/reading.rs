@@ -210,6 +210,23 @@ async fn a_few_packs_are_asked_for_by_name_and_many_by_one_listing() {
 }
 
 #[tokio::test]
+async fn a_stream_asks_once_for_what_lies_together_however_often_it_comes() {
+    let counting = CountingStorage::over(Arc::new(MemoryStorage::new()));
+    let (create, open) = (CreateOptions::default(), OpenOptions::default());
+    let repository = create_with(counting.clone(), create, open).await;
+    let writer = repository.writer().unwrap();
+    let piece = |seed| noise(seed, 128 << 10);
+    let bytes: Vec<u8> = [1, 2, 2, 3, 1, 4, 2].map(piece).concat();
+    let options = ObjectOptions { splitter: Some("FIXED-128K".into()), ..Default::default() };
+    let object = writer.write_object(bytes.clone().into(), options).await.unwrap();
+    writer.flush().await.unwrap();
+    let reader = repository.open_object(&object).await.unwrap();
+    counting.clear();
+    assert_eq!(reader.read_all(1 << 20).await.unwrap(), bytes);
+    assert_eq!(counting.count(Operation::Get), 1);
+}
+
+#[tokio::test]
 async fn a_stream_of_an_object_is_the_object() {
     let (_, repository) = fresh().await;
     let writer = repository.writer().unwrap();

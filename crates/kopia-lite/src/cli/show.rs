@@ -1,6 +1,7 @@
 //! `show`: the bytes of an object.
 
 use clap::Args;
+use futures::StreamExt;
 use kopia_snapshot::roots::Pick;
 
 use super::{App, app::Access, snapshot};
@@ -18,9 +19,10 @@ impl Show {
         let client = app.open(Access::Read).await?;
         let repo = &client.repo;
         let root = snapshot::find_root(repo, &self.object_path, Pick::Latest(0), false).await?;
-        let mut object = repo.open_object(&root.entry.object).await?;
-        while let Some(piece) = object.next_chunk().await? {
-            text::raw(&piece);
+        let object = repo.open_object(&root.entry.object).await?;
+        let mut pieces = std::pin::pin!(object.into_stream());
+        while let Some(piece) = pieces.next().await {
+            text::raw(&piece?);
         }
         Ok(Exit::Done)
     }

@@ -1,17 +1,26 @@
-//! Reading an object, piece by piece or at any place.
+//! Reading an object, piece by piece or at any place; as a stream by plan, as restores read.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    ops::Range,
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use dataplane::task;
 use futures::{Stream, StreamExt, future::BoxFuture, stream};
-use kopia_format::{ObjectId, compress, indirect::IndirectEntry};
+use kopia_format::{ContentId, ObjectId, compress, indirect::IndirectEntry};
 
 use super::{Source, walk::pieces};
 use crate::{RepoError, Result};
 
-/// Pieces that a stream fetches ahead of its reader.
-const PIECES_AHEAD: usize = 3;
+/// Bytes of the pieces that a stream fetches together: a request for each run of neighbours.
+const TOGETHER_BYTES: u64 = 16 << 20;
+/// How many pieces.
+const TOGETHER: usize = 4096;
+/// Such groups that a stream fetches at once, the one its reader waits for included.
+const GROUPS_AT_ONCE: usize = 2;
 /// A compressed object is one content, which no splitter makes longer than 16 MiB; old ones may
 /// have been written with other limits.
 const COMPRESSED_BYTES_MAX: usize = 256 << 20;
@@ -132,16 +141,62 @@ impl ObjectReader {
         Ok(out.freeze())
     }
 
-    /// The pieces in order, fetched a little ahead of their reader.
+    /// The pieces in order, fetched a little ahead of their reader: what lies together with one
+    /// request.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes>> + Send {
-        let numbers = self.next..self.pieces.len();
-        stream::iter(numbers)
-            .map(move |number| {
+        let groups = Groups { pieces: Arc::clone(&self.pieces), next: self.next };
+        stream::iter(groups)
+            .map(move |numbers| {
                 let mut reader = self.clone();
                 // Read ahead, polled or not.
-                task::owned(async move { reader.piece(number).await })
+                task::owned(async move { reader.group(numbers).await })
             })
-            .buffered(PIECES_AHEAD)
+            .buffered(GROUPS_AT_ONCE)
+            .flat_map(stream::iter)
+    }
+
+    /// Several pieces, up to the first that can't be read.
+    async fn group(&mut self, numbers: Range<usize>) -> Vec<Result<Bytes>> {
+        let mut fetched = match self.fetch(numbers.clone()).await {
+            Ok(fetched) => fetched,
+            Err(error) => return vec![Err(error)],
+        };
+        let mut group = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let object = self.pieces[number].object;
+            let id = object.content_id();
+            let read = match fetched.get(&id) {
+                // A list of pieces may be a content that is also a piece.
+                _ if object.indirection() > 0 => self.piece(number).await,
+                Some(Ok(bytes)) => expanded(&self.source, &object, bytes.clone()).await,
+                Some(Err(_)) => fetched.remove(&id).expect("it was just there"),
+                None => self.piece(number).await,
+            };
+            let read = read.and_then(|bytes| self.checked(number, bytes));
+            let failed = read.is_err();
+            group.push(read);
+            if failed {
+                break;
+            }
+        }
+        group
+    }
+
+    /// The contents of those pieces that are committed contents; none if it is one alone, which may
+    /// come from the cache, or go there.
+    async fn fetch(&self, numbers: Range<usize>) -> Result<HashMap<ContentId, Result<Bytes>>> {
+        let Source::Committed(repository) = &self.source else { return Ok(HashMap::new()) };
+        let objects = self.pieces[numbers].iter().map(|piece| &piece.object);
+        let direct = objects.filter(|object| object.indirection() == 0);
+        let contents: HashSet<_> = direct.map(|object| object.content_id()).collect();
+        if contents.len() < 2 {
+            return Ok(HashMap::new());
+        }
+        let index = repository.index().await?;
+        let entries = contents.iter().map(|id| index.find(id));
+        let entries = entries.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+        let plan = repository.plan_entries(entries);
+        Ok(repository.fetch_all(&plan).collect().await)
     }
 
     async fn piece(&mut self, number: usize) -> Result<Bytes> {
@@ -152,13 +207,20 @@ impl ObjectReader {
         }
         let piece = self.pieces[number];
         let bytes = read_object(&self.source, &piece.object, piece.length).await?;
-        if bytes.len() as u64 != piece.length {
-            let (is, should) = (bytes.len(), piece.length);
-            let reason = format!("piece {} has {is} bytes instead of {should}", piece.object);
-            return Err(self.damaged(reason));
-        }
+        let bytes = self.checked(number, bytes)?;
         self.last = Some((number, bytes.clone()));
         Ok(bytes)
+    }
+
+    /// A piece, if it is as long as the list of pieces says.
+    fn checked(&self, number: usize, bytes: Bytes) -> Result<Bytes> {
+        let piece = self.pieces[number];
+        if bytes.len() as u64 == piece.length {
+            return Ok(bytes);
+        }
+        let (is, should) = (bytes.len(), piece.length);
+        let reason = format!("piece {} has {is} bytes instead of {should}", piece.object);
+        Err(self.damaged(reason))
     }
 
     fn damaged(&self, reason: String) -> RepoError {
@@ -169,6 +231,28 @@ impl ObjectReader {
 impl fmt::Debug for ObjectReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ObjectReader({}, {} bytes)", self.id, self.length)
+    }
+}
+
+/// Cuts the pieces of an object into groups that are fetched together.
+struct Groups {
+    pieces: Arc<Vec<IndirectEntry>>,
+    next: usize,
+}
+
+impl Iterator for Groups {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let (begin, mut bytes) = (self.next, 0);
+        let left = self.pieces[begin..].iter().take(TOGETHER);
+        let group = left.take_while(|piece| {
+            bytes += piece.length;
+            bytes <= TOGETHER_BYTES
+        });
+        let count = group.count().max(1).min(self.pieces.len() - begin);
+        self.next += count;
+        (count > 0).then_some(begin..self.next)
     }
 }
 
@@ -193,6 +277,11 @@ pub(crate) fn read_object<'a>(
 
 async fn read_direct(source: &Source, id: &ObjectId) -> Result<Bytes> {
     let bytes = source.content(&id.content_id()).await?;
+    expanded(source, id, bytes).await
+}
+
+/// The bytes of a direct object whose content has these.
+async fn expanded(source: &Source, id: &ObjectId, bytes: Bytes) -> Result<Bytes> {
     if !id.is_compressed() {
         return Ok(bytes);
     }
