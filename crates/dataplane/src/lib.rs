@@ -3,7 +3,8 @@
 //! Small parts, each usable alone. A [`Budget`] of bytes is asked *before* memory is filled and
 //! gets them back when the last user drops its [`Grant`]. A [`CpuPool`] runs work on as many
 //! threads as there are cores, behind one queue, and is awaited. A [`Reorder`] window puts results
-//! back into the order in which their tickets were drawn. [`task::owned`] runs what must go on
+//! back into the order in which their tickets were drawn. A [`Recycler`] keeps memory that was used
+//! for who fills the next. [`task::owned`] runs what must go on
 //! though nobody polls it. [`limits`] names the capacity of every queue in one table.
 //! [`CancellationToken`] ends a command.
 //!
@@ -25,10 +26,12 @@
 pub mod budget;
 pub mod cpu;
 pub mod limits;
+pub mod recycle;
 pub mod reorder;
 pub mod task;
 
 pub use budget::{Budget, Grant};
 pub use cpu::CpuPool;
+pub use recycle::Recycler;
 pub use reorder::{Reorder, Ticket};
 pub use tokio_util::sync::CancellationToken;

@@ -27,9 +27,20 @@ pub struct Sealable(Vec<u8>);
 impl Sealable {
     /// No bytes yet, and room for `length` of them.
     pub fn with_room(length: usize) -> Self {
-        let mut bytes = Vec::with_capacity(length + OVERHEAD);
-        bytes.extend_from_slice(&[0; NONCE_LEN]);
-        Self(bytes)
+        Self::in_memory(Vec::with_capacity(length + OVERHEAD))
+    }
+
+    /// No bytes yet; they will be put into `memory`, in place of what is there. Without a copy that
+    /// takes [`OVERHEAD`] bytes more than they are.
+    pub fn in_memory(mut memory: Vec<u8>) -> Self {
+        memory.clear();
+        memory.extend_from_slice(&[0; NONCE_LEN]);
+        Self(memory)
+    }
+
+    /// The memory, if the bytes are not to be sealed.
+    pub fn into_memory(self) -> Vec<u8> {
+        self.0
     }
 
     /// Takes more plain bytes.

@@ -32,6 +32,8 @@ pub(crate) struct Shared {
 /// take the rest.
 const CHUNK_SHARE: u64 = 40;
 const UPLOAD_SHARE: u64 = 44;
+/// What is kept of memory that packs gave back.
+const RECYCLED_SHARE: u64 = 24;
 
 /// Packs up to here are in memory whatever its limit: the size that Kopia gives a new repository, and
 /// a last content.
@@ -68,6 +70,13 @@ impl Shared {
         let share = self.options.memory_bytes_max / 128 * UPLOAD_SHARE;
         let packs = share / u64::from(self.format.format().max_pack_size).max(1);
         usize::try_from(packs).unwrap_or(usize::MAX).clamp(1, limits::PACKS_UPLOADING)
+    }
+
+    /// Bytes of used memory that a writer keeps for what it fills next: a pack's, as it comes back
+    /// when the pack is in the storage. While it is kept, no pack has it.
+    pub(crate) fn recycled_max(&self) -> usize {
+        let share = self.options.memory_bytes_max / 128 * RECYCLED_SHARE;
+        usize::try_from(share).unwrap_or(usize::MAX)
     }
 
     /// Requests at once.

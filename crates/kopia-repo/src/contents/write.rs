@@ -18,7 +18,7 @@ use std::{
 
 use blob_core::Timestamp;
 use bytes::Bytes;
-use dataplane::{Reorder, Ticket};
+use dataplane::{Recycler, Reorder, Ticket};
 use kopia_format::{
     ContentId, FormatError, codec::Sealable, compress::Compressor, index::IndexEntry,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Writing {
     pub indexing: tokio::sync::Mutex<()>,
     pub manifests: crate::manifests::PendingManifests,
     pub uploaded_bytes: AtomicU64,
+    /// Memory of packs that are in the storage, for the next.
+    pub recycler: Recycler,
     /// The pack of an entry that has none yet.
     no_pack: Arc<str>,
 }
@@ -109,6 +111,7 @@ enum Reason {
 
 impl Writing {
     pub(crate) fn new(repository: Repository) -> Self {
+        let recycler = Recycler::new(repository.shared().recycled_max());
         let pending = PendingContents::default();
         let moved = pending.moved();
         let pending = Arc::new(Mutex::new(pending));
@@ -124,6 +127,7 @@ impl Writing {
             indexing: tokio::sync::Mutex::new(()),
             manifests: Default::default(),
             uploaded_bytes: AtomicU64::new(0),
+            recycler,
             no_pack: Arc::from(""),
         }
     }
@@ -357,6 +361,9 @@ impl<'a> SealJob<'a> {
                 let is_there = existing.as_ref().is_some_and(|entry| !entry.deleted);
                 if is_there || self.run.contents.iter().any(|taken| taken.entry.id == id) {
                     shared.meters.deduplicated(input.plain.len());
+                    if let Plain::Own(sealable) = input.plain {
+                        self.writing.recycler.give(sealable.into_memory());
+                    }
                     return Ok(());
                 }
                 (false, false)
@@ -408,11 +415,11 @@ impl<'a> SealJob<'a> {
             let sealed = codec.seal_in_place(id.iv(), nonce, sealable);
             let length = sealed.len();
             self.end_piece();
-            self.run.pieces.push(sealed.into());
+            self.run.pieces.push(self.writing.recycler.bytes(sealed));
             return Ok((compression, length));
         }
         if self.open.is_empty() && matches!(input.plain, Plain::Shared(_)) {
-            self.open.reserve(self.open_len_max);
+            self.open = self.writing.recycler.take(self.open_len_max);
         }
         let before = self.open.len();
         let plain = framed.as_deref().unwrap_or(&input.plain);
@@ -422,7 +429,7 @@ impl<'a> SealJob<'a> {
 
     fn end_piece(&mut self) {
         if !self.open.is_empty() {
-            self.run.pieces.push(std::mem::take(&mut self.open).into());
+            self.run.pieces.push(self.writing.recycler.bytes(std::mem::take(&mut self.open)));
         }
     }
 }

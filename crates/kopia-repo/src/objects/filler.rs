@@ -2,8 +2,9 @@
 
 use std::mem;
 
-use dataplane::Grant;
+use dataplane::{Grant, Recycler};
 use kopia_format::{
+    cipher::OVERHEAD,
     codec::Sealable,
     split::{Splitter, SplitterKind},
 };
@@ -18,6 +19,7 @@ const TOGETHER: usize = 1 << 20;
 pub(super) struct Filler {
     splitter: Box<dyn Splitter + Send>,
     longest: usize,
+    recycler: Recycler,
     piece: Sealable,
     pub cut: Vec<Sealable>,
     /// Memory for what one filling takes, if pieces are written beside the caller.
@@ -25,10 +27,11 @@ pub(super) struct Filler {
 }
 
 impl Filler {
-    pub fn new(kind: SplitterKind) -> Self {
+    pub fn new(kind: SplitterKind, recycler: Recycler) -> Self {
         Self {
             splitter: kind.new_splitter(),
             longest: kind.max_segment(),
+            recycler,
             piece: Sealable::with_room(0),
             cut: Vec::new(),
             grant: None,
@@ -75,7 +78,7 @@ impl Filler {
         let (mut taken, mut cut) = (0, 0);
         while cut == 0 || cut + self.longest <= self.room() {
             if self.is_empty() {
-                self.piece = Sealable::with_room(self.longest + STEP);
+                self.piece = self.new_piece();
             }
             let from = self.piece.plain().len();
             let count = self.piece.extend_by(STEP, &mut *read)?;
@@ -88,12 +91,16 @@ impl Filler {
         Ok(taken)
     }
 
+    fn new_piece(&self) -> Sealable {
+        Sealable::in_memory(self.recycler.take(self.longest + STEP + OVERHEAD))
+    }
+
     /// Cuts what came behind `from`; gives the bytes of the pieces that were cut.
     fn scan(&mut self, mut from: usize) -> usize {
         let mut bytes = 0;
         while let Some(cut) = self.splitter.next_cut(&self.piece.plain()[from..]) {
             let at = from + cut;
-            let mut rest = Sealable::with_room(self.longest + STEP);
+            let mut rest = self.new_piece();
             rest.extend(&self.piece.plain()[at..]);
             self.piece.truncate(at);
             self.cut.push(mem::replace(&mut self.piece, rest));
@@ -123,7 +130,7 @@ mod tests {
         let bytes = spec_bytes("ctr:a:9000001");
         for name in ["DYNAMIC-128K-BUZHASH", "DYNAMIC-1M-RABINKARP", "FIXED-128K", "FIXED-2M"] {
             let kind = SplitterKind::parse(name).unwrap();
-            let mut pushed = Filler::new(kind);
+            let mut pushed = Filler::new(kind, Recycler::new(1 << 20));
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 rest = &rest[pushed.push(rest).0..];
@@ -139,7 +146,8 @@ mod tests {
                     rest = &rest[count..];
                     Ok(count)
                 };
-                let (mut filler, mut found, mut taken) = (Filler::new(kind), Vec::new(), 0);
+                let (mut filler, mut found, mut taken) =
+                    (Filler::new(kind, Recycler::new(1 << 20)), Vec::new(), 0);
                 loop {
                     let count = filler.fill(&mut read).unwrap();
                     let held: usize = filler.cut.iter().map(|piece| piece.plain().len()).sum();
@@ -160,7 +168,7 @@ mod tests {
 
     #[test]
     fn bytes_before_an_error_stay() {
-        let mut filler = Filler::new(SplitterKind::parse("FIXED-1M").unwrap());
+        let mut filler = Filler::new(SplitterKind::parse("FIXED-1M").unwrap(), Recycler::new(0));
         let mut calls = 0;
         let mut read = |place: &mut [u8]| {
             calls += 1;

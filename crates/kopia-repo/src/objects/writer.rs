@@ -74,11 +74,12 @@ struct Ready {
 impl ObjectWriter {
     pub(crate) fn new(writer: RepositoryWriter, options: ObjectOptions) -> Result<Self> {
         let kind = splitter(&writer, options.splitter.as_deref())?;
+        let filler = Filler::new(kind, writer.writing.recycler.clone());
         Ok(Self {
             writer,
             options,
             kind,
-            filler: Filler::new(kind),
+            filler,
             ready: Ready::default(),
             pieces: Vec::new(),
             length: 0,
