@@ -20,7 +20,10 @@ use kopia_format::{
     index::{IdRange, IndexEntry, merge},
 };
 
-use super::{filter::Filter, segments::Segment};
+use super::{
+    filter::Filter,
+    segments::{Segment, SegmentBytes},
+};
 use crate::Result;
 
 /// With more segments, the short ones are asked through a filter. Each lets one absent content in
@@ -33,6 +36,8 @@ const UNFILTERED: usize = 12;
 const READS_HELD: u64 = 64;
 /// Segments of fewer bytes keep their pages.
 const GIVEN_BACK_MIN: usize = 1 << 20;
+/// Segments that have no more together keep all of them: giving back interrupts every core.
+const KEPT_TOGETHER_MAX: usize = 16 << 20;
 /// After so many entries of a walk, too: some forty megabytes.
 const ENTRIES_HELD: usize = 1 << 20;
 
@@ -175,11 +180,12 @@ impl IndexView {
 
     /// Gives back the pages that look-ups have touched.
     fn give_back(&self) {
-        for bytes in self.segments.iter().map(|segment| segment.index.bytes()) {
-            if bytes.as_ref().len() >= GIVEN_BACK_MIN {
-                bytes.give_back();
-            }
+        let bytes = || self.segments.iter().map(|segment| segment.index.bytes());
+        let together: usize = bytes().map(|bytes| bytes.as_ref().len()).sum();
+        if together <= KEPT_TOGETHER_MAX {
+            return;
         }
+        bytes().filter(|it| it.as_ref().len() >= GIVEN_BACK_MIN).for_each(SegmentBytes::give_back);
     }
 
     /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory
