@@ -52,9 +52,10 @@ impl FetchMemory {
         Self { ranges: share(RANGE_SHARE), opened: share(OPENED_SHARE) }
     }
 
-    /// The longest range that leaves room for a second one, in bytes.
+    /// The longest range, in bytes: it leaves room for a second one of the usual length. With Kopia's
+    /// limits that is a whole pack, whose last content makes it longer than 20 MiB.
     pub(crate) fn range_bytes(&self) -> u64 {
-        self.ranges.capacity() / 2
+        self.ranges.capacity() / 12 * 7
     }
 }
 

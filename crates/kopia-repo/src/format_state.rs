@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use blob_core::{BlobError, BlobId, DynStorage, ReadRange, Timestamp};
+use blob_core::{BlobError, BlobId, DynStorage, ReadRange};
 use bytes::Bytes;
 use dataplane::task;
 use kopia_format::{
@@ -51,7 +51,8 @@ pub(crate) struct Loaded {
     /// Features that this version lacks and that the repository says can be lacking.
     pub warnings: Vec<Warning>,
     pub blob_config: Arc<BlobConfig>,
-    read_at: Timestamp,
+    /// What all this was read from.
+    pub bytes: FormatBytes,
 }
 
 /// What is known of the format, shared by everything above.
@@ -187,7 +188,7 @@ impl FormatState {
     pub(crate) async fn ensure_fresh(self: &Arc<Self>) -> Result<Arc<Loaded>> {
         let loaded = self.loaded();
         let now = self.env.clock.now();
-        if now.since(loaded.read_at) < self.refresh_after {
+        if now.since(loaded.bytes.read_at) < self.refresh_after {
             self.check_lock(&loaded)?;
             return Ok(loaded);
         }
@@ -196,7 +197,7 @@ impl FormatState {
         task::owned(async move {
             let _turn = state.reloading.lock().await;
             let loaded = state.loaded();
-            if now.since(loaded.read_at) < state.refresh_after {
+            if now.since(loaded.bytes.read_at) < state.refresh_after {
                 return Ok(loaded);
             }
             state.reload().await
@@ -331,7 +332,7 @@ fn load(bytes: FormatBytes, blob: FormatBlob, key: &FormatKey) -> Result<Loaded>
         format: Arc::new(format),
         warnings,
         blob_config: Arc::new(blob_config),
-        read_at: bytes.read_at,
+        bytes,
     })
 }
 

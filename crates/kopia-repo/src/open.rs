@@ -21,6 +21,7 @@ use crate::{
     RepositoryWriter, Result,
     create::put_options,
     fetch::FetchMemory,
+    format_kept::KeptFormat,
     format_state::FormatState,
     key_kept::KeptKey,
     objects::{Source, reader::read_object, walk::object_contents},
@@ -99,8 +100,16 @@ impl Repository {
         self.0.format.loaded().blob.unique_id.clone()
     }
 
-    /// Keeps the key made of the password beside the cache in `directory`, for those who will open
-    /// with [`OpenOptions::keep_key`]. A key that can't be written is made anew then.
+    /// Keeps the format blobs beside the cache in `directory`, for those who will open with
+    /// [`OpenOptions::keep_format`].
+    pub fn keep_format(&self, directory: &Path) {
+        let name = &self.0.storage.info().name;
+        let kept = KeptFormat::new(directory, name, self.0.options.format_refresh);
+        kept.store(&self.0.format.loaded().bytes);
+    }
+
+    /// Keeps the key made of the password there, for those who will open with
+    /// [`OpenOptions::keep_key`]. A key that can't be written is made anew then.
     pub fn keep_key(&self, directory: &Path) {
         let format = &self.0.format;
         KeptKey::new(directory).store(&format.loaded().blob, &format.key());

@@ -87,7 +87,7 @@ fn long_packs_and_long_pieces_take_no_more() {
     ));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let options = fs_backend::FilesystemOptions::at(&env.path("repo"));
+        let options = fs_backend::FilesystemOptions::at(env.path("repo"));
         let storage = std::sync::Arc::new(FilesystemStorage::open(options).await.unwrap());
         let (password, options) = (PASSWORD.to_owned().into(), kopia_repo::OpenOptions::default());
         let repo = kopia_repo::Repository::open(storage, &password, options).await.unwrap();

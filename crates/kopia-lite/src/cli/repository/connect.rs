@@ -138,9 +138,11 @@ pub(super) async fn connect(
     config::save(&app.config_file, &connection)?;
     if app.globals.persist_credentials {
         password::store(&app.config_file, app.globals.use_keyring, password)?;
-        if let Some(cache) = config::cache_of(&connection, &app.config_file)
-            && password::is_stored(&app.config_file, password)
-        {
+    }
+    if let Some(cache) = config::cache_of(&connection, &app.config_file) {
+        client.repo.keep_format(&cache.directory);
+        // Unless the password is kept in a keyring, or not at all.
+        if password::is_stored(&app.config_file, password) {
             client.repo.keep_key(&cache.directory);
         }
     }
