@@ -23,7 +23,7 @@ const KEPT_MIN: usize = 256 << 10;
 /// let (place, bytes) = (memory.as_ptr(), recycler.bytes(memory));
 /// assert_eq!(bytes.slice(..2), [7, 7].as_slice());
 /// drop(bytes);
-/// assert_eq!(recycler.take(200_000).as_ptr(), place);
+/// assert_eq!(recycler.take(300_000).as_ptr(), place);
 /// ```
 #[derive(Clone)]
 pub struct Recycler(Arc<Inner>);
