@@ -170,17 +170,26 @@ fn encrypt_from(
 pub(crate) fn open(key: &aead::LessSafeKey, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
     let mut plain = sealed.to_vec();
-    let nonce = aead::Nonce::assume_unique_for_key(*nonce);
-    let length = key.open_in_place(nonce, aead::Aad::from(aad), &mut plain).ok()?.len();
+    let length = decrypt(key, *nonce, aad, &mut plain)?;
     plain.truncate(length);
     Some(plain)
 }
 
 fn open_in_place(key: &aead::LessSafeKey, aad: &[u8], sealed: &mut [u8]) -> Option<Range<usize>> {
     let (nonce, sealed) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
-    let nonce = aead::Nonce::assume_unique_for_key(*nonce);
-    let length = key.open_in_place(nonce, aead::Aad::from(aad), sealed).ok()?.len();
+    let length = decrypt(key, *nonce, aad, sealed)?;
     Some(NONCE_LEN..NONCE_LEN + length)
+}
+
+/// Decrypts ciphertext and tag where they are; gives the length of the plaintext.
+fn decrypt(
+    key: &aead::LessSafeKey,
+    nonce: [u8; NONCE_LEN],
+    aad: &[u8],
+    bytes: &mut [u8],
+) -> Option<usize> {
+    let nonce = aead::Nonce::assume_unique_for_key(nonce);
+    Some(key.open_in_place(nonce, aead::Aad::from(aad), bytes).ok()?.len())
 }
 
 #[cfg(test)]

@@ -249,6 +249,18 @@ fn stem(blob_id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format_blob::{FormatOptions, RepositoryFormat};
+    use kopia_fixtures::{hex, spec_bytes, vectors};
+    use serde_json::Value;
+
+    fn codec(case: &Value) -> ItemCodec {
+        let mut format = RepositoryFormat::new(&FormatOptions::default(), [0; 32], [0; 32]);
+        format.hash = case["hash"].as_str().unwrap().to_owned();
+        format.encryption = case["alg"].as_str().unwrap().to_owned();
+        format.secret = hex(&case["secret"]).into();
+        format.master_key = hex(&case["masterKey"]).into();
+        ItemCodec::new(&format).unwrap()
+    }
 
     #[test]
     fn bytes_are_put_behind_those_that_are_there_and_an_error_puts_none() {
@@ -263,18 +275,6 @@ mod tests {
         assert_eq!(sealable.plain(), b"abcd");
         sealable.truncate(1);
         assert_eq!(sealable.plain(), b"a");
-    }
-    use crate::format_blob::{FormatOptions, RepositoryFormat};
-    use kopia_fixtures::{hex, spec_bytes, vectors};
-    use serde_json::Value;
-
-    fn codec(case: &Value) -> ItemCodec {
-        let mut format = RepositoryFormat::new(&FormatOptions::default(), [0; 32], [0; 32]);
-        format.hash = case["hash"].as_str().unwrap().to_owned();
-        format.encryption = case["alg"].as_str().unwrap().to_owned();
-        format.secret = hex(&case["secret"]).into();
-        format.master_key = hex(&case["masterKey"]).into();
-        ItemCodec::new(&format).unwrap()
     }
 
     #[test]

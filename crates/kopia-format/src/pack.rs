@@ -187,25 +187,16 @@ impl PackBuilder {
         offset
     }
 
-    /// Takes out what was appended and not taken yet, to be kept elsewhere. It still counts:
-    /// [`read`](Self::read) no longer finds it, and [`finish`](Self::finish) gives what follows it.
-    pub fn take_pieces(&mut self) -> Vec<Bytes> {
-        self.starts.clear();
-        std::mem::take(&mut self.pieces)
+    /// What was appended and not forgotten.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
     }
 
-    /// Takes back what [`take_pieces`](Self::take_pieces) gave last, if nothing was appended since.
-    pub fn put_back(&mut self, pieces: Vec<Bytes>) {
-        debug_assert!(self.pieces.is_empty(), "something was appended since");
-        let mut start = self.len - pieces.iter().map(Bytes::len).sum::<usize>();
-        self.starts = pieces
-            .iter()
-            .map(|piece| {
-                start += piece.len();
-                start - piece.len()
-            })
-            .collect();
-        self.pieces = pieces;
+    /// Forgets the [`pieces`](Self::pieces), which are kept elsewhere now. They still count:
+    /// [`read`](Self::read) no longer finds them, and [`finish`](Self::finish) gives what follows.
+    pub fn forget_pieces(&mut self) {
+        self.starts.clear();
+        self.pieces.clear();
     }
 
     /// How long the pack is so far.
@@ -381,26 +372,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_out_and_what_follows_make_the_same_pack() {
+    fn what_is_kept_elsewhere_and_what_follows_make_the_same_pack() {
         let codec = codec(&FormatOptions::default());
         let iv = codec.hasher().hash(b"index");
         let finish = |pack: PackBuilder| pack.finish(|padding| padding.fill(7), vec![8; 9], &iv);
         let mut whole = PackBuilder::new([9; 32], None);
-        let mut taken = whole.clone();
-        for pack in [&mut whole, &mut taken] {
+        let mut rest = whole.clone();
+        for pack in [&mut whole, &mut rest] {
             pack.append(vec![5; 10]);
         }
-        let pieces = taken.take_pieces();
-        assert_eq!((pieces.len(), taken.len(), taken.read(32, 10)), (2, 42, None));
-        taken.put_back(pieces);
-        assert_eq!(taken.read(33, 9).unwrap(), vec![5; 9]);
-        let mut pieces = taken.take_pieces();
-        assert!(taken.take_pieces().is_empty());
-        for pack in [&mut whole, &mut taken] {
+        let mut pieces = rest.pieces().to_vec();
+        rest.forget_pieces();
+        assert_eq!((pieces.len(), rest.len(), rest.read(32, 10)), (2, 42, None));
+        assert!(rest.pieces().is_empty() && !rest.is_empty());
+        for pack in [&mut whole, &mut rest] {
             assert_eq!(pack.append(vec![6; 3]), 42);
             assert_eq!(pack.read(43, 2).unwrap(), vec![6; 2]);
         }
-        pieces.extend(finish(taken));
+        pieces.extend(finish(rest));
         assert_eq!(pieces.concat(), finish(whole).concat());
     }
 

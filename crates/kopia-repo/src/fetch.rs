@@ -5,7 +5,8 @@
 //! [`fetch_all`](Repository::fetch_all) gives them as a stream.
 //!
 //! Memory is granted before it is filled: for a range before it is fetched, for what is opened of it
-//! before it is opened. These are two budgets, so that whoever holds a range may wait for the
+//! before it is opened. A content that is not compressed is opened where it lies in its range, and so
+//! takes no more, unless somebody else holds the range. These are two budgets, so that whoever holds a range may wait for the
 //! second, which nobody holds who waits for anything.
 
 mod each;
@@ -52,10 +53,9 @@ impl FetchMemory {
         Self { ranges: share(RANGE_SHARE), opened: share(OPENED_SHARE) }
     }
 
-    /// The longest range, in bytes: it leaves room for a second one of the usual length. With Kopia's
-    /// limits that is a whole pack, whose last content makes it longer than 20 MiB.
+    /// The longest range that leaves room for a second one, in bytes.
     pub(crate) fn range_bytes(&self) -> u64 {
-        self.ranges.capacity() / 12 * 7
+        self.ranges.capacity() / 2
     }
 }
 

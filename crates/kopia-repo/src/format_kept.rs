@@ -6,7 +6,6 @@
 //! it is a miss, and whoever can't open with what it holds asks the storage.
 
 use std::{
-    io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use blob_core::Timestamp;
 use bytes::{Buf, BufMut, Bytes};
 use fs_err as fs;
 
-use crate::cache::make_private_folder;
+use crate::cache::write_private;
 
 /// The first bytes of the file; they change with its layout.
 const MAGIC: &[u8; 8] = b"klformt1";
@@ -55,19 +54,10 @@ impl KeptFormat {
 
     /// Keeps what was read. A file that can't be written is one that isn't there.
     pub(crate) fn store(&self, format: &FormatBytes) {
-        if let Err(error) = self.write(format) {
+        if let Err(error) = write_private(&self.path, &encode(format, &self.storage)) {
             tracing::debug!(%error, "the format blobs were not kept");
             self.forget();
         }
-    }
-
-    fn write(&self, format: &FormatBytes) -> io::Result<()> {
-        let folder = self.path.parent().expect("it lies in a folder");
-        make_private_folder(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".format").tempfile_in(folder)?;
-        file.write_all(&encode(format, &self.storage))?;
-        file.persist(&self.path)?;
-        Ok(())
     }
 
     /// Keeps nothing any more: somebody changed them.

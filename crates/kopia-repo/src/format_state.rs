@@ -4,8 +4,8 @@
 //! open and again when what is known is older than the refresh time (Kopia's is 15 minutes,
 //! docs/format/02 §5.1), and may be kept on this machine for as long (`format_kept`); the key made of
 //! the password is kept in memory and not derived again, and on this machine if that is asked for
-//! (`key_kept`). Every reload looks for an upgrade lock and for features that this version doesn't understand, so a client
-//! that runs for days stops in time.
+//! (`key_kept`). Every reload looks for an upgrade lock and for features that this version doesn't
+//! understand, so a client that runs for days stops in time.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},

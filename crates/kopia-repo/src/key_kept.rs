@@ -7,16 +7,13 @@
 //! The file is of one repository; anything odd about it is a miss, and a key that does not open the
 //! format blob is made anew.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use kopia_format::{format_blob::FormatBlob, keys::FormatKey};
 use zeroize::Zeroizing;
 
-use crate::cache::make_private_folder;
+use crate::cache::write_private;
 
 /// The first bytes of the file; they change with its layout.
 const MAGIC: &[u8; 8] = b"klkey001";
@@ -45,23 +42,14 @@ impl KeptKey {
     /// Keeps the key of a format blob, readable by this user alone. A file that can't be written is
     /// one that isn't there.
     pub(crate) fn store(&self, blob: &FormatBlob, key: &FormatKey) {
-        if let Err(error) = self.write(blob, key) {
+        let mut bytes = Zeroizing::new(heading(blob));
+        // No reallocation that would leave a copy of the key behind.
+        bytes.reserve_exact(KEY_LEN);
+        bytes.extend_from_slice(key.as_bytes());
+        if let Err(error) = write_private(&self.path, &bytes) {
             tracing::debug!(%error, "the key was not kept");
             self.forget();
         }
-    }
-
-    fn write(&self, blob: &FormatBlob, key: &FormatKey) -> io::Result<()> {
-        let folder = self.path.parent().expect("it lies in a folder");
-        make_private_folder(folder)?;
-        let mut bytes = Zeroizing::new(heading(blob));
-        // No reallocation that would leave a copy behind.
-        bytes.reserve_exact(KEY_LEN);
-        bytes.extend_from_slice(key.as_bytes());
-        let mut file = tempfile::Builder::new().prefix(".key").tempfile_in(folder)?;
-        file.write_all(&bytes)?;
-        file.persist(&self.path)?;
-        Ok(())
     }
 
     /// Keeps nothing any more.

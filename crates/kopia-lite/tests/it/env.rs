@@ -142,6 +142,27 @@ impl TestEnv {
         env
     }
 
+    /// A new repository in the folder `repo`, connected, whose packs have so many bytes and whose
+    /// pieces are as long as Kopia makes them.
+    pub fn with_packs_of(bytes: u32) -> Self {
+        let env = Self::new();
+        let path = env.text("repo");
+        env.ok(&format!(
+            "repository create filesystem --path={path} --object-splitter=DYNAMIC-8M-BUZHASH"
+        ));
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let options = fs_backend::FilesystemOptions::at(env.path("repo"));
+            let storage = fs_backend::FilesystemStorage::open(options).await.unwrap();
+            let (storage, password) = (std::sync::Arc::new(storage), PASSWORD.to_owned().into());
+            let options = kopia_repo::OpenOptions::default();
+            let repo = kopia_repo::Repository::open(storage, &password, options).await.unwrap();
+            repo.set_parameters(|format, _| format.max_pack_size = bytes).await.unwrap();
+        });
+        // A new connection reads the format.
+        env.ok(&format!("repository connect filesystem --path={path}"));
+        env
+    }
+
     /// A small tree in `src`: two files, a folder and a link.
     pub fn plant(&self) -> String {
         self.write("src/a.txt", "hello\n");

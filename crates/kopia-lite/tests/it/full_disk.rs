@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use kopia_fixtures::skip;
 
-use crate::env::{Run, TestEnv, files, noise};
+use crate::env::{Run, S3Env, TestEnv, files, noise};
 
 /// Runs a shell script with the program as `$BIN` and the environment of `env`.
 fn script(env: &TestEnv, wrap: &[&str], script: &str) -> Run {
@@ -76,6 +76,28 @@ fn a_write_that_is_cut_off_in_the_middle_is_told_and_leaves_no_half_file() {
     // The cache takes no long file, and nobody minds.
     let run = script(&env, &[], &format!("ulimit -f 100; trap '' XFSZ; \"$BIN\" show {id}/a.txt"));
     assert_eq!((run.code, run.stdout.as_str()), (0, "hello\n"), "{run:#?}");
+}
+
+#[test]
+fn a_long_pack_that_the_cache_has_no_room_for_stays_in_memory() {
+    // On a server, so that only the temporary file is cut off: it may have 8 MB, the pack 30.
+    let (made, s3) = (TestEnv::with_packs_of(30 << 20), S3Env::new());
+    for blob in ["kopia.repository", "kopia.blobcfg"] {
+        if let Ok(bytes) = std::fs::read(made.path(&format!("repo/{blob}.f"))) {
+            s3.server.objects().put(&format!("r/{blob}"), bytes);
+        }
+    }
+    s3.ok(&format!("repository connect s3 {}", s3.flags()));
+    s3.write("src/long", noise(1, 40 << 20));
+    let limit = "ulimit -f 16000; trap '' XFSZ; exec \"$BIN\" snapshot create src";
+    let run = script(&s3, &[], &format!("{limit} --memory-limit=64MiB"));
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert_eq!(run.stderr.matches("stays in memory").count(), 1, "told once: {run:#?}");
+    let sizes = s3.server.objects().keys("r/p").into_iter();
+    let sizes: Vec<_> =
+        sizes.map(|key| s3.server.objects().get(&key).unwrap().bytes.len()).collect();
+    assert!(sizes.iter().any(|size| *size > 30 << 20), "{sizes:?}");
+    s3.ok("snapshot verify --verify-files-percent=100");
 }
 
 /// How to run a script that may mount disks; `None`, and told, where this user may not.

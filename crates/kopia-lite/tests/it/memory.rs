@@ -3,9 +3,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use fs_backend::FilesystemStorage;
-
-use crate::env::{PASSWORD, S3Env, TestEnv, files, noise};
+use crate::env::{S3Env, TestEnv, files, noise};
 
 /// What the program may take besides its working memory: code, stacks, and the lists of one folder.
 const BESIDES: u64 = 32 << 20;
@@ -80,21 +78,7 @@ fn a_snapshot_to_s3_takes_no_more_than_its_limit() {
 /// Kopia takes packs of up to 120 MiB, and its longest splitter makes pieces of up to 16 MiB.
 #[test]
 fn long_packs_and_long_pieces_take_no_more() {
-    let env = TestEnv::new();
-    env.ok(&format!(
-        "repository create filesystem --path={} --object-splitter=DYNAMIC-8M-BUZHASH",
-        env.text("repo")
-    ));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let options = fs_backend::FilesystemOptions::at(env.path("repo"));
-        let storage = std::sync::Arc::new(FilesystemStorage::open(options).await.unwrap());
-        let (password, options) = (PASSWORD.to_owned().into(), kopia_repo::OpenOptions::default());
-        let repo = kopia_repo::Repository::open(storage, &password, options).await.unwrap();
-        repo.set_parameters(|format, _| format.max_pack_size = 120 << 20).await.unwrap();
-    });
-    // The format is read again after what the connection says, or by a new connection.
-    env.ok(&format!("repository connect filesystem --path={}", env.text("repo")));
+    let env = TestEnv::with_packs_of(120 << 20);
     env.write("src/long", noise(7, 150 << 20));
     stays_within_the_limit(&env);
     let packs = files(&env.path("repo")).into_iter();

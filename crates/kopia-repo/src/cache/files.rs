@@ -168,7 +168,17 @@ impl Files {
     }
 }
 
-pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
+/// Writes a file that only this user may read, whole or not at all, with its folder.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().expect("a file has a folder");
+    make_private_folder(folder)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn make_private_folder(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

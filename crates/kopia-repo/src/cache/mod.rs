@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use crate::{CacheOptions, RepoError, Result, index::segments::SegmentBytes};
 
 use files::Files;
-pub(crate) use files::make_private_folder;
+pub(crate) use files::write_private;
 use flight::Flights;
 use lru::Limit;
 

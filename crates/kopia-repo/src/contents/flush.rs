@@ -4,8 +4,8 @@
 //! → marker deleted. Whatever fails stays pending and is done again by the next flush, packs with
 //! the same names and bytes. An index blob is also written while writing goes on, ten minutes after
 //! the last one, so that a long session is not lost whole, or earlier when what is pending takes too
-//! much memory; it names packs of data and folders only,
-//! since manifests and deletions take effect together with all that was written before them.
+//! much memory; it names packs of data and folders only, since manifests and deletions take effect
+//! together with all that was written before them.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},

@@ -45,6 +45,8 @@ pub(crate) struct OpenPack {
     builder: PackBuilder,
     /// Where the beginning goes if it is too long for the memory.
     spill: Option<Spill>,
+    /// Nothing more goes there: it could not be written.
+    spill_failed: bool,
 }
 
 /// So many bytes are in memory before they go to the file.
@@ -69,21 +71,24 @@ impl OpenPack {
         let loaded = shared.format.loaded();
         let builder = PackBuilder::new(random(shared.env()), loaded.pack_copy.as_deref());
         let spill = shared.spills_packs().then(|| begin_spill(shared)).flatten();
-        Self { id: id.into(), number, session, entries: Vec::new(), builder, spill }
+        let (id, entries) = (id.into(), Vec::new());
+        Self { id, number, session, entries, builder, spill, spill_failed: false }
     }
 
     /// Adds sealed bytes, of one content or of several that lie one behind the other.
     pub(crate) fn append(&mut self, sealed: Bytes) {
         self.builder.append(sealed);
-        let Some(spill) = &mut self.spill else { return };
+        let Some(spill) = self.spill.as_mut().filter(|_| !self.spill_failed) else { return };
         if self.builder.len() as u64 - spill.len() < SPILLED_TOGETHER {
             return;
         }
-        let pieces = self.builder.take_pieces();
-        if let Err(error) = spill.append(&pieces) {
-            tracing::warn!(pack = %self.id, %error,
-                "a part of a pack can't be written to a temporary file; it stays in memory");
-            self.builder.put_back(pieces);
+        match spill.append(self.builder.pieces()) {
+            Ok(()) => self.builder.forget_pieces(),
+            Err(error) => {
+                self.spill_failed = true;
+                tracing::warn!(pack = %self.id, %error,
+                    "the rest of a long pack stays in memory: its temporary file can't be written");
+            }
         }
     }
 

@@ -361,9 +361,7 @@ impl<'a> SealJob<'a> {
                 let is_there = existing.as_ref().is_some_and(|entry| !entry.deleted);
                 if is_there || self.run.contents.iter().any(|taken| taken.entry.id == id) {
                     shared.meters.deduplicated(input.plain.len());
-                    if let Plain::Own(sealable) = input.plain {
-                        self.writing.recycler.give(sealable.into_memory());
-                    }
+                    self.give_back(input.plain);
                     return Ok(());
                 }
                 (false, false)
@@ -424,7 +422,15 @@ impl<'a> SealJob<'a> {
         let before = self.open.len();
         let plain = framed.as_deref().unwrap_or(&input.plain);
         codec.seal_onto(id.iv(), nonce, plain, &mut self.open);
+        self.give_back(input.plain);
         Ok((compression, self.open.len() - before))
+    }
+
+    /// The plain bytes are done with, and are not sealed where they are.
+    fn give_back(&self, plain: Plain) {
+        if let Plain::Own(sealable) = plain {
+            self.writing.recycler.give(sealable.into_memory());
+        }
     }
 
     fn end_piece(&mut self) {
