@@ -2,14 +2,18 @@
 //!
 //! Cargo prints a line for each test program; the totals at the end are the sum of those. Ignored
 //! tests are named, and those that found at run time that something is not here (`skip` of
-//! kopia-fixtures) are not counted as passed, so that none is skipped in silence.
+//! kopia-fixtures) are not counted as passed, so that none is skipped in silence. Nor does one hang
+//! in silence: after a while without a line the run ends and names the tests that are not over.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use crate::{flags, steps::Outcome, workspace};
 
@@ -33,11 +37,22 @@ pub fn all(packages: &[String], filter: Option<&str>) -> anyhow::Result<Outcome>
 /// Runs a `cargo test` to its end, shows what it prints, and gives the totals.
 pub fn counted(mut command: Command) -> anyhow::Result<Outcome> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("can't run cargo test")?;
+    let lines = lines_of(child.stdout.take().context("cargo has no output")?);
     let mut totals = Totals::default();
-    for line in BufReader::new(child.stdout.take().context("cargo has no output")?).lines() {
-        let line = line?;
-        totals.read(&line);
-        println!("{line}");
+    loop {
+        match lines.recv_timeout(SILENCE_MAX) {
+            Ok(line) => {
+                let line = line?;
+                totals.read(&line);
+                println!("{line}");
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                let (minutes, slow) = (SILENCE_MAX.as_secs() / 60, &totals.slow);
+                bail!("no test ended for {minutes} minutes; not over: {slow:?}");
+            }
+        }
     }
     let status = child.wait()?;
     for test in &totals.skipped {
@@ -47,6 +62,22 @@ pub fn counted(mut command: Command) -> anyhow::Result<Outcome> {
     ensure!(status.success() && totals.failed == 0, "cargo test failed: {}", totals.text());
     Ok(Outcome::Done(totals.text()))
 }
+
+/// The lines of an output, read in a thread of their own so that they can be waited for.
+fn lines_of(output: ChildStdout) -> mpsc::Receiver<std::io::Result<String>> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// Cargo prints nothing here while it compiles, which takes minutes on a slow machine.
+const SILENCE_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// How the line begins by which a test says that it was skipped.
 const SKIPPED: &str = "SKIPPED: ";
@@ -61,6 +92,8 @@ struct Totals {
     skipped_late: u64,
     /// Tests that did not run, and why.
     skipped: Vec<String>,
+    /// Tests that took over a minute so far and are not over.
+    slow: BTreeSet<String>,
 }
 
 impl Totals {
@@ -69,6 +102,11 @@ impl Totals {
         let test = line.strip_prefix("test ");
         if let Some((name, reason)) = test.and_then(|test| test.split_once(" ... ignored")) {
             self.skipped.push(format!("{name}{reason}"));
+        }
+        if let Some((name, _)) = test.and_then(|test| test.split_once(" has been running for")) {
+            self.slow.insert(name.to_owned());
+        } else if let Some((name, _)) = test.and_then(|test| test.split_once(" ... ")) {
+            self.slow.remove(name);
         }
         if let Some(test) = line.strip_prefix(SKIPPED) {
             self.skipped.push(test.to_owned());
@@ -108,6 +146,9 @@ mod tests {
         let mut totals = Totals::default();
         for line in [
             "test a::b ... ok",
+            "test e has been running for over 60 seconds",
+            "test f has been running for over 60 seconds",
+            "test e ... ok",
             "test c ... ignored, needs a bucket",
             "SKIPPED: d: there is no disk",
             "test d ... ok",
@@ -117,6 +158,7 @@ mod tests {
             totals.read(line);
         }
         assert_eq!(totals.text(), "12 passed, 2 failed, 2 skipped in 2 programs");
+        assert_eq!(totals.slow, BTreeSet::from(["f".to_owned()]));
         assert_eq!(totals.skipped, ["c, needs a bucket", "d: there is no disk"]);
     }
 }

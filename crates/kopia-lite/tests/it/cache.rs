@@ -4,7 +4,7 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -44,6 +44,27 @@ fn unfinished(cache: &Path) -> usize {
 
 const MB: u64 = 1 << 20;
 
+/// Does something over and over beside some work, until that ends. A failure ends it too: a thread
+/// that went on would be waited for without end.
+fn beside<T>(mut again: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                again();
+            }
+        });
+        let _over = Over(&over);
+        work()
+    })
+}
+
 #[test]
 fn a_limit_of_ten_megabytes_holds_while_more_is_read() {
     let (env, id) = big();
@@ -55,24 +76,21 @@ fn a_limit_of_ten_megabytes_holds_while_more_is_read() {
     env.ok(&connect);
     let cache = folder(&env);
     let kinds = ["contents", "packs", "indexes"];
-    let (over, most) = (AtomicBool::new(false), kinds.map(|_| AtomicU64::new(0)));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Relaxed) {
-                for (kind, most) in kinds.iter().zip(&most) {
-                    most.fetch_max(size_of(&cache.join(kind)), Relaxed);
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        });
+    let mut most = kinds.map(|_| 0);
+    let measure = || {
+        for (kind, most) in kinds.iter().zip(&mut most) {
+            *most = size_of(&cache.join(kind)).max(*most);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    beside(measure, || {
         for number in 0..7 {
             env.ok(&format!("show {id}/f{number}"));
         }
         env.ok(&format!("restore {id} {}", env.text("out")));
-        over.store(true, Relaxed);
     });
-    for (kind, most) in kinds.iter().zip(&most) {
-        let most = most.load(Relaxed).max(size_of(&cache.join(kind)));
+    for (kind, most) in kinds.iter().zip(most) {
+        let most = most.max(size_of(&cache.join(kind)));
         assert!(most <= 10 * MB, "{most} bytes of {kind}");
     }
     assert!(size_of(&cache.join("contents")) > 5 * MB, "the cache was used");
@@ -130,16 +148,12 @@ fn the_folder_may_vanish_at_any_time() {
         (env, id)
     };
     let cache = folder(&env);
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let remover = scope.spawn(|| {
-            let mut removed = 0;
-            while !over.load(Relaxed) {
-                removed += usize::from(std::fs::remove_dir_all(&cache).is_ok());
-                std::thread::sleep(Duration::from_millis(3));
-            }
-            removed
-        });
+    let mut removed = 0;
+    let remove = || {
+        removed += usize::from(std::fs::remove_dir_all(&cache).is_ok());
+        std::thread::sleep(Duration::from_millis(3));
+    };
+    beside(remove, || {
         env.write("src/new", noise(77, 100_000));
         for line in [
             format!("snapshot create {}", env.text("src")),
@@ -151,9 +165,8 @@ fn the_folder_may_vanish_at_any_time() {
         ] {
             env.ok(&line);
         }
-        over.store(true, Relaxed);
-        assert!(remover.join().unwrap() > 1, "the folder was there to be removed");
     });
+    assert!(removed > 1, "the folder was there to be removed");
     assert_eq!(std::fs::read(env.path("out/sub/b.bin")).unwrap(), noise(1, 300_000));
 }
 

@@ -24,6 +24,8 @@ use super::{
 const TOUCH_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How the name of a file begins that is not whole yet; no entry's does.
 const UNFINISHED: &str = ".";
+/// How often a folder is made again that vanishes while it is made.
+const MAKE_AGAIN: usize = 20;
 /// Backup programs know this file and leave the folder out.
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This folder is a cache of kopia-lite. It can be deleted at any time.\n";
@@ -66,13 +68,24 @@ impl Files {
         &self.root
     }
 
+    /// Makes the folder and its tag. Somebody may delete it at any time, so also between the two;
+    /// each file that is stored makes its folders again.
     pub(super) fn make_folder(&self) -> io::Result<()> {
-        make_private_folder(&self.root)?;
         let tag = self.root.join("CACHEDIR.TAG");
-        if !tag.exists() {
-            fs::write(tag, TAG)?;
+        let make = || {
+            make_private_folder(&self.root)?;
+            if tag.exists() { Ok(()) } else { fs::write(&tag, TAG) }
+        };
+        let vanished =
+            |made: &io::Result<()>| matches!(made, Err(e) if e.kind() == io::ErrorKind::NotFound);
+        let mut made = make();
+        for _ in 0..MAKE_AGAIN {
+            if !vanished(&made) {
+                break;
+            }
+            made = make();
         }
-        Ok(())
+        made
     }
 
     pub(super) fn path(&self, kind: Kind, name: &str) -> PathBuf {
@@ -156,7 +169,8 @@ impl Files {
         let mut found = Vec::new();
         let Ok(folders) = fs::read_dir(self.root.join(kind.folder())) else { return Ok(found) };
         for folder in folders {
-            let Ok(files) = fs::read_dir(folder?.path()) else { continue };
+            let Ok(folder) = folder else { continue };
+            let Ok(files) = fs::read_dir(folder.path()) else { continue };
             for file in files {
                 let Ok(file) = file else { continue };
                 let Ok(meta) = file.metadata() else { continue };
