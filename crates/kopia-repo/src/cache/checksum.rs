@@ -17,31 +17,54 @@ const BLOCK_LEN: usize = 1 << 20;
 
 /// A checksum in the making.
 #[derive(Debug)]
-pub(super) struct Checksum<'a> {
-    mac: &'a ContentHasher,
+pub(super) struct Checksum {
+    mac: ContentHasher,
     /// The name, and the hashes of the blocks so far.
     outer: Vec<u8>,
+    /// The beginning of the block that follows.
+    begun: Vec<u8>,
+    has_blocks: bool,
 }
 
-impl<'a> Checksum<'a> {
-    fn begin(mac: &'a ContentHasher, name: &str) -> Self {
-        Self { mac, outer: [name.as_bytes(), &[0]].concat() }
+impl Checksum {
+    pub(super) fn begin(mac: &ContentHasher, name: &str) -> Self {
+        let outer = [name.as_bytes(), &[0]].concat();
+        Self { mac: mac.clone(), outer, begun: Vec::new(), has_blocks: false }
     }
 
+    /// Adds a block; only the last one may be short.
     fn add(&mut self, block: &[u8]) {
         self.outer.extend_from_slice(&self.mac.hash(block));
+        self.has_blocks = true;
     }
 
-    fn finish(self) -> [u8; CHECKSUM_LEN] {
+    /// Adds the bytes that follow, as many as there are.
+    pub(super) fn write(&mut self, mut bytes: &[u8]) {
+        while self.begun.len() + bytes.len() >= BLOCK_LEN {
+            let (now, later) = bytes.split_at(BLOCK_LEN - self.begun.len());
+            if self.begun.is_empty() {
+                self.add(now);
+            } else {
+                let mut block = std::mem::take(&mut self.begun);
+                block.extend_from_slice(now);
+                self.add(&block);
+            }
+            bytes = later;
+        }
+        self.begun.extend_from_slice(bytes);
+    }
+
+    pub(super) fn finish(mut self) -> [u8; CHECKSUM_LEN] {
+        let last = std::mem::take(&mut self.begun);
+        if !last.is_empty() || !self.has_blocks {
+            self.add(&last);
+        }
         self.mac.hash(&self.outer)[..].try_into().expect("HMAC-SHA256 gives 32 bytes")
     }
 
     /// The checksum of the file `name` with these bytes.
-    pub(super) fn of(mac: &'a ContentHasher, name: &str, bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
+    pub(super) fn of(mac: &ContentHasher, name: &str, bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
         let mut sum = Self::begin(mac, name);
-        if bytes.is_empty() {
-            sum.add(bytes);
-        }
         bytes.chunks(BLOCK_LEN).for_each(|block| sum.add(block));
         sum.finish()
     }
@@ -50,7 +73,7 @@ impl<'a> Checksum<'a> {
     /// says whether the checksum behind them is right. What `look` learned of a file whose checksum
     /// is wrong is worth nothing.
     pub(super) fn is_right(
-        mac: &'a ContentHasher,
+        mac: &ContentHasher,
         name: &str,
         mut file: &File,
         length: u64,
@@ -88,6 +111,11 @@ mod tests {
         for length in [0, 1, BLOCK_LEN - 1, BLOCK_LEN, BLOCK_LEN + 1, 3 * BLOCK_LEN + 5] {
             let bytes = kopia_fixtures::spec_bytes(&format!("ctr:checksum:{length}"));
             let sum = Checksum::of(&mac, "xn0", &bytes);
+            for part in [BLOCK_LEN / 3, BLOCK_LEN, 2 * BLOCK_LEN + 7] {
+                let mut in_parts = Checksum::begin(&mac, "xn0");
+                bytes.chunks(part).for_each(|part| in_parts.write(part));
+                assert_eq!(in_parts.finish(), sum, "{length} in parts of {part}");
+            }
             let right = |name: &str, bytes: &[u8]| {
                 let mut file = tempfile::tempfile().unwrap();
                 file.write_all(bytes).unwrap();

@@ -138,15 +138,20 @@ impl Files {
     }
 
     /// How long the file of so many bytes is.
-    pub(super) fn length_of(bytes: &[u8]) -> u64 {
-        (bytes.len() + CHECKSUM_LEN) as u64
+    pub(super) fn length_of(bytes: u64) -> u64 {
+        bytes + CHECKSUM_LEN as u64
+    }
+
+    /// The file that is to be renamed to `path` when it is whole.
+    pub(super) fn begin(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+        let folder = path.parent().expect("a file has a folder");
+        make_private_folder(folder)?;
+        tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
     }
 
     pub(super) fn store(&self, kind: Kind, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(kind, name);
-        let folder = path.parent().expect("a file has a folder");
-        make_private_folder(folder)?;
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+        let mut file = Self::begin(&path)?;
         file.write_all(bytes)?;
         file.write_all(&Checksum::of(&self.mac, name, bytes))?;
         file.persist(&path)?;
@@ -184,9 +189,7 @@ impl Files {
 
 /// Writes a file that only this user may read, whole or not at all, with its folder.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().expect("a file has a folder");
-    make_private_folder(folder)?;
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    let mut file = Files::begin(path)?;
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())

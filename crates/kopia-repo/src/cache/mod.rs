@@ -21,8 +21,13 @@ mod indexes;
 mod lru;
 pub(crate) mod mapped;
 mod seen;
+mod storing;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use dataplane::limits;
@@ -80,6 +85,7 @@ pub struct Cache {
     pub(crate) flights: Flights,
     /// Whole packs in memory at once, on their way into the cache.
     pub(crate) whole_packs: Semaphore,
+    no_long_ones: AtomicBool,
 }
 
 impl Cache {
@@ -99,7 +105,23 @@ impl Cache {
             Limit::new(options.metadata_bytes_max),
         ];
         let whole_packs = Semaphore::new(limits::WHOLE_PACKS_FETCHING);
-        Ok(Some(Self { files, limits: kept, flights: Flights::default(), whole_packs }))
+        let (flights, no_long_ones) = (Flights::default(), AtomicBool::new(false));
+        Ok(Some(Self { files, limits: kept, flights, whole_packs, no_long_ones }))
+    }
+
+    /// Has there been no room for a long entry? Then nobody need fetch another one whole.
+    pub(crate) fn has_no_room_for_long_ones(&self) -> bool {
+        self.no_long_ones.load(Relaxed)
+    }
+
+    /// Says that a long entry could not be kept.
+    pub(crate) fn no_room_for_long_ones(&self) {
+        self.no_long_ones.store(true, Relaxed);
+    }
+
+    /// Is there an entry, whatever its bytes?
+    pub(crate) async fn has(&self, kind: Kind, name: &str) -> bool {
+        self.range(kind, name, 0, 0).await.is_some()
     }
 
     /// The folder.
@@ -161,7 +183,7 @@ impl Cache {
         }
         let (limit, name) = (self.limit(kind).clone(), name.to_owned());
         let stored = blocking(&self.files, move |files| {
-            let length = Files::length_of(&bytes);
+            let length = Files::length_of(bytes.len() as u64);
             if !limit.make_room(files, kind, length)? {
                 return Ok(());
             }

@@ -29,6 +29,29 @@ async fn what_was_stored_comes_back_whole_and_in_part() {
 }
 
 #[tokio::test]
+async fn an_entry_in_parts_is_one_when_it_is_whole_and_counts_as_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), 1_000).await;
+    let half = Bytes::from(vec![7; 250]);
+    let begin = || async { cache.begin(Kind::Packs, "q1", 500).await.unwrap() };
+    // Left in the middle, or cut, or too long, it is none, and its room is free again.
+    for _ in 0..3 {
+        drop(begin().await.append(half.clone()).await.unwrap());
+        begin().await.append(half.clone()).await.unwrap().finish().await.unwrap_err();
+        begin().await.append(vec![7; 501].into()).await.unwrap_err();
+    }
+    assert_eq!(cache.usage().await.unwrap()[0].files, 0);
+    let begun = begin().await.append(half.clone()).await.unwrap();
+    begun.append(half.clone()).await.unwrap().finish().await.unwrap();
+    assert_eq!(cache.whole(Kind::Packs, "q1").await.unwrap(), [&half[..], &half].concat());
+    assert!(cache.begin(Kind::Packs, "q2", 1_000).await.is_none(), "with its checksum too long");
+    // Both would be more than is kept.
+    cache.store(Kind::Packs, "q2", vec![8; 500].into()).await;
+    assert!(cache.whole(Kind::Packs, "q1").await.is_none());
+    assert!(cache.whole(Kind::Packs, "q2").await.is_some());
+}
+
+#[tokio::test]
 async fn a_changed_cut_or_renamed_file_is_a_miss_and_goes_away() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(folder.path(), 1 << 20).await;

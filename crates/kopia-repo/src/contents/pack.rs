@@ -52,9 +52,6 @@ pub(crate) struct OpenPack {
 /// So many bytes are in memory before they go to the file.
 const SPILLED_TOGETHER: u64 = 4 << 20;
 
-/// A metadata pack that is longer is not kept in the cache as it is put, but when it is read.
-const KEPT_AS_PUT_MAX: u64 = 32 << 20;
-
 impl OpenPack {
     /// Begins a pack; `kind` is `p` or `q`.
     pub(crate) fn begin(
@@ -283,9 +280,7 @@ impl Claim {
         let payload = self.finished(shared).await?;
         let (id, length) = (blob_id(&self.0.id)?, payload.len());
         let options = put_options(&shared.format.loaded().blob_config, &id);
-        // Keeping it takes it into memory as a whole.
-        let kept = length <= KEPT_AS_PUT_MAX && shared.keeps_pack(&id);
-        let kept = kept.then(|| payload.clone());
+        let kept = shared.keeps_pack(&id).then(|| payload.clone());
         shared.storage.put(&id, payload, &options).await?;
         shared.meters.pack_put(length);
         *lock(&self.0.bytes) = None;

@@ -1,15 +1,16 @@
 //! From an index entry to bytes.
 //!
 //! Metadata packs (`q`) are fetched whole when there is a cache, since whoever reads one directory
-//! will read the next; data contents are fetched as slices. What a cache gives is opened like
+//! will read the next, or in parts, by way of its file, where packs are longer than the memory has
+//! room for; data contents are fetched as slices. What a cache gives is opened like
 //! anything else: if it doesn't open, the entry is forgotten and the storage asked. Format:
 //! docs/format/03 §3, §4 and §9.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use blob_core::{BlobError, BlobId, Payload, ReadRange};
+use blob_core::{BlobError, BlobId, Payload, Piece, ReadRange};
 use bytes::{Bytes, BytesMut};
-use dataplane::{limits, task};
+use dataplane::task;
 use kopia_format::{FormatError, codec::ItemCodec, compress, index::IndexEntry};
 
 use crate::{
@@ -20,6 +21,10 @@ use crate::{
 
 /// Contents longer than this are opened on a thread of the pool, shorter ones where they are.
 const INLINE_BYTES_MAX: u32 = 16 << 10;
+/// A long pack is brought into the cache in parts of so many bytes.
+const LONG_PACK_PART: u64 = 8 << 20;
+/// A pack that was put is kept by writes of so many bytes.
+const KEPT_TOGETHER: usize = 1 << 20;
 
 impl Shared {
     /// The bytes of a content that an index entry names.
@@ -119,10 +124,22 @@ impl Shared {
         offset: u64,
         length: u64,
     ) -> Result<Bytes, BlobError> {
+        let range = ReadRange::Bytes { offset, length };
         let (shared, id) = (Arc::clone(self), pack.clone());
+        if self.spills_packs() {
+            // Longer than the memory has room for: by way of a file, or not as a whole.
+            let cache = self.cache.as_ref().expect("asked only when there is a cache");
+            if task::owned(async move { shared.keep_long_pack(&id).await }).await?
+                && let Some(bytes) = cache.range(Kind::Packs, pack.as_str(), offset, length).await
+            {
+                return Ok(bytes);
+            }
+            let bytes = self.storage.get(pack, range).await?;
+            self.meters.fetched(bytes.len());
+            return Ok(bytes);
+        }
         // A task of its own: others may wait for the same pack.
         let whole = task::owned(async move { shared.whole_pack(&id).await }).await?;
-        let range = ReadRange::Bytes { offset, length };
         let too_short =
             || BlobError::InvalidRange { id: pack.clone(), range, size: Some(whole.len() as u64) };
         let (from, length) = (usize::try_from(offset), usize::try_from(length));
@@ -145,10 +162,7 @@ impl Shared {
             if let Some(whole) = cache.whole(Kind::Packs, pack.as_str()).await {
                 return Ok(whole);
             }
-            // Where packs are long, one at a time.
-            let share = if self.spills_packs() { limits::WHOLE_PACKS_FETCHING } else { 1 };
-            let share = u32::try_from(share).expect("a few");
-            let permit = cache.whole_packs.acquire_many(share).await;
+            let permit = cache.whole_packs.acquire().await;
             let _permit = permit.expect("the semaphore of a cache is never closed");
             let whole = self.storage.get(pack, ReadRange::Full).await?;
             self.meters.fetched(whole.len());
@@ -156,6 +170,40 @@ impl Shared {
             Ok(whole)
         });
         Ok(whole.await?.clone())
+    }
+
+    /// Brings a metadata pack of any length into the cache, part by part; `false` if it can't be
+    /// kept there.
+    async fn keep_long_pack(&self, pack: &BlobId) -> Result<bool, BlobError> {
+        let cache = self.cache.as_ref().expect("asked only when there is a cache");
+        let flight = cache.flights.join(pack.as_str());
+        let kept = flight.get_or_try_init(|| async {
+            if cache.has(Kind::Packs, pack.as_str()).await || cache.has_no_room_for_long_ones() {
+                return Ok(Bytes::new());
+            }
+            let permit = cache.whole_packs.acquire().await;
+            let _permit = permit.expect("the semaphore of a cache is never closed");
+            let size = self.storage.head(pack).await?.size;
+            let mut storing = cache.begin(Kind::Packs, pack.as_str(), size).await;
+            let mut offset = 0;
+            while let Some(begun) = storing.take_if(|_| offset < size) {
+                let length = LONG_PACK_PART.min(size - offset);
+                let part = self.storage.get(pack, ReadRange::Bytes { offset, length }).await?;
+                self.meters.fetched(part.len());
+                offset += length;
+                storing = told(begun.append(part).await);
+            }
+            let finished = match storing {
+                Some(whole) => told(whole.finish().await),
+                None => None,
+            };
+            if finished.is_none() {
+                cache.no_room_for_long_ones();
+            }
+            Ok::<_, BlobError>(Bytes::new())
+        });
+        kept.await?;
+        Ok(!cache.has_no_room_for_long_ones())
     }
 
     /// Does the cache keep this pack? Metadata packs only.
@@ -166,9 +214,16 @@ impl Shared {
     /// Keeps a metadata pack that was just put: the next snapshot reads the folders in it.
     pub(crate) async fn keep_pack(&self, pack: &BlobId, payload: Payload) {
         let Some(cache) = &self.cache else { return };
-        match payload.to_bytes() {
-            Ok(bytes) => cache.store(Kind::Packs, pack.as_str(), bytes).await,
-            Err(error) => tracing::debug!(%pack, %error, "a pack that was put is not kept"),
+        let mut storing = cache.begin(Kind::Packs, pack.as_str(), payload.len()).await;
+        let mut pieces = payload.pieces().iter();
+        while let Some(begun) = storing.take_if(|_| pieces.len() > 0) {
+            storing = match together(&mut pieces) {
+                Ok(bytes) => told(begun.append(bytes).await),
+                Err(error) => told(Err(error)),
+            };
+        }
+        if let Some(whole) = storing {
+            told(whole.finish().await);
         }
     }
 
@@ -218,6 +273,23 @@ impl Shared {
             }),
         }
     }
+}
+
+/// The next pieces that are worth a write.
+fn together(pieces: &mut std::slice::Iter<'_, Piece>) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    for piece in pieces {
+        bytes.extend_from_slice(&piece.read()?);
+        if bytes.len() >= KEPT_TOGETHER {
+            break;
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// What was kept; a failure is not worth an error.
+fn told<T>(kept: io::Result<T>) -> Option<T> {
+    kept.inspect_err(|error| tracing::debug!(%error, "the cache was not written")).ok()
 }
 
 fn cache_key(entry: &IndexEntry) -> String {
