@@ -35,12 +35,17 @@ pub fn all(packages: &[String], filter: Option<&str>) -> anyhow::Result<Outcome>
 }
 
 /// Runs a `cargo test` to its end, shows what it prints, and gives the totals.
-pub fn counted(mut command: Command) -> anyhow::Result<Outcome> {
+pub fn counted(command: Command) -> anyhow::Result<Outcome> {
+    counted_within(SILENCE_MAX, command)
+}
+
+/// The same, unless it prints no line for so long.
+fn counted_within(silence_max: Duration, mut command: Command) -> anyhow::Result<Outcome> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("can't run cargo test")?;
     let lines = lines_of(child.stdout.take().context("cargo has no output")?);
     let mut totals = Totals::default();
     loop {
-        match lines.recv_timeout(SILENCE_MAX) {
+        match lines.recv_timeout(silence_max) {
             Ok(line) => {
                 let line = line?;
                 totals.read(&line);
@@ -49,8 +54,8 @@ pub fn counted(mut command: Command) -> anyhow::Result<Outcome> {
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 child.kill()?;
-                let (minutes, slow) = (SILENCE_MAX.as_secs() / 60, &totals.slow);
-                bail!("no test ended for {minutes} minutes; not over: {slow:?}");
+                child.wait()?;
+                bail!("no test ended for {silence_max:?}; not over: {:?}", totals.slow);
             }
         }
     }
@@ -160,5 +165,15 @@ mod tests {
         assert_eq!(totals.text(), "12 passed, 2 failed, 2 skipped in 2 programs");
         assert_eq!(totals.slow, BTreeSet::from(["f".to_owned()]));
         assert_eq!(totals.skipped, ["c, needs a bucket", "d: there is no disk"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_that_hangs_is_ended_and_says_which_test_is_not_over() {
+        let mut command = Command::new("sh");
+        let hangs = "echo 'test a::b has been running for over 60 seconds'; exec sleep 600";
+        command.args(["-c", hangs]);
+        let error = counted_within(Duration::from_secs(1), command).expect_err("it hangs");
+        assert!(error.to_string().contains("not over: {\"a::b\"}"), "{error}");
     }
 }

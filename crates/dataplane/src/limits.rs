@@ -18,5 +18,6 @@ pub const MANIFEST_CONTENTS_LOADING: usize = 8;
 /// Ranges of packs that are fetched at once.
 pub const RANGES_FETCHING: usize = 16;
 
-/// Whole metadata packs that are fetched at once; one is some 20 MiB.
+/// Whole metadata packs that are fetched at once; one is some 20 MiB, and of longer ones a part of
+/// 8 MiB is in memory.
 pub const WHOLE_PACKS_FETCHING: usize = 3;

@@ -10,7 +10,7 @@ use blob_core::{
     layers::Operation,
 };
 use blob_testkit::{CountingStorage, Fault, FaultyStorage, Rule};
-use common::{create_with, fresh, ids, noise, reopen, secret, text};
+use common::{create_with, damage_cached, fresh, ids, noise, reopen, secret, text};
 use futures::StreamExt;
 use kopia_format::{ContentId, ObjectId};
 use kopia_repo::{
@@ -118,19 +118,8 @@ async fn a_damaged_cache_is_only_slower() {
         }
     };
     read_all().await;
-    let mut damaged = 0;
-    for kind in ["packs", "contents", "indexes"] {
-        for spread in std::fs::read_dir(folder.path().join("kopia-lite").join(kind)).unwrap() {
-            for file in std::fs::read_dir(spread.unwrap().path()).unwrap() {
-                let path = file.unwrap().path();
-                let mut bytes = std::fs::read(&path).unwrap();
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 0x55;
-                std::fs::write(&path, bytes).unwrap();
-                damaged += 1;
-            }
-        }
-    }
+    let kinds = ["packs", "contents", "indexes"];
+    let damaged: usize = kinds.iter().map(|kind| damage_cached(folder.path(), kind)).sum();
     assert!(damaged >= 22, "{damaged} files");
     read_all().await;
     std::fs::remove_dir_all(folder.path().join("kopia-lite")).unwrap();

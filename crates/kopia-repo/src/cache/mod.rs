@@ -85,6 +85,7 @@ pub struct Cache {
     pub(crate) flights: Flights,
     /// Whole packs in memory at once, on their way into the cache.
     pub(crate) whole_packs: Semaphore,
+    /// A long entry could not be kept; until the program ends, none is tried again.
     no_long_ones: AtomicBool,
 }
 

@@ -103,3 +103,20 @@ pub fn at(clock: &Arc<ManualClock>) -> OpenOptions {
 pub fn plain(seed: u8, length: usize) -> bytes::Bytes {
     vec![seed; length].into()
 }
+
+/// Changes a byte in the middle of every file of one kind in the cache of `folder`, and gives how
+/// many there were.
+pub fn damage_cached(folder: &Path, kind: &str) -> usize {
+    let mut damaged = 0;
+    for spread in std::fs::read_dir(folder.join("kopia-lite").join(kind)).unwrap() {
+        for file in std::fs::read_dir(spread.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x55;
+            std::fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    damaged
+}
