@@ -4,7 +4,8 @@
 //! it. So before the first byte is read it is known which packs must be thawed. Contents that lie
 //! near each other in a pack are fetched with one request: a gap costs less than a request up to
 //! [`GAP_BYTES_MAX`], as long as gaps don't waste more than a tenth of what a pack's reads take.
-//! Each needed byte is fetched once.
+//! Each needed byte is fetched once. Of a metadata pack that is kept on this machine gaps cost next to
+//! nothing: contents that are anywhere near each other are read together.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,6 +18,8 @@ use crate::{Repository, Result, index::refresh::list};
 
 /// Two contents with no more between them are fetched together.
 pub const GAP_BYTES_MAX: u64 = 256 << 10;
+/// The same, in a pack that is kept on this machine: what a read more costs would copy so many bytes.
+const GAP_BYTES_MAX_KEPT: u64 = 64 << 10;
 /// Of what is fetched from a pack, at most one part in so many lies in gaps.
 const WASTE_PART: u64 = 10;
 /// No range is longer, so that ranges can be fetched in bounded memory. A pack of the default size
@@ -111,12 +114,16 @@ impl ReadPlan {
     /// A plan for these entries, without any knowledge of the packs. An entry given twice is read
     /// once.
     pub fn of_entries(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
-        Self::of_entries_within(entries, LONG_RANGE_BYTES)
+        Self::of_entries_within(entries, LONG_RANGE_BYTES, false)
     }
 
     /// The same, in ranges that are cut to about `long` bytes where they would be longer than
     /// [`RANGE_BYTES_MAX`] or twice as long.
-    fn of_entries_within(entries: impl IntoIterator<Item = IndexEntry>, long: u64) -> Self {
+    fn of_entries_within(
+        entries: impl IntoIterator<Item = IndexEntry>,
+        long: u64,
+        keeps_metadata: bool,
+    ) -> Self {
         let mut numbers: HashMap<Arc<str>, usize> = HashMap::new();
         let mut packs: Vec<(String, Vec<PlannedContent>)> = Vec::new();
         for entry in entries {
@@ -137,7 +144,7 @@ impl ReadPlan {
         let packs = packs.into_iter().map(|(pack, mut contents)| {
             contents.sort_unstable_by_key(|content| (content.offset, content.id));
             contents.dedup_by_key(|content| (content.offset, content.id));
-            let ranges = merged(contents, long);
+            let ranges = merged(contents, long, keeps_metadata && pack.starts_with('q'));
             PackReads { pack, size: None, class: None, state: PackState::Unknown, ranges }
         });
         Self { packs: packs.collect(), missing: Vec::new() }
@@ -187,7 +194,7 @@ impl ReadPlan {
 }
 
 /// Ranges over contents of one pack that come in the order of their offsets.
-fn merged(contents: Vec<PlannedContent>, long: u64) -> Vec<RangeRead> {
+fn merged(contents: Vec<PlannedContent>, long: u64, is_kept: bool) -> Vec<RangeRead> {
     let wanted: u64 = contents.iter().map(|content| u64::from(content.packed_length)).sum();
     let mut waste_left = wanted / WASTE_PART;
     let mut ranges: Vec<RangeRead> = Vec::new();
@@ -197,8 +204,9 @@ fn merged(contents: Vec<PlannedContent>, long: u64) -> Vec<RangeRead> {
         if let Some(range) = ranges.last_mut() {
             let end = range.offset + range.length;
             let gap = from.saturating_sub(end);
-            if gap <= GAP_BYTES_MAX.min(waste_left) {
-                waste_left -= gap;
+            let gap_max = if is_kept { GAP_BYTES_MAX_KEPT } else { GAP_BYTES_MAX.min(waste_left) };
+            if gap <= gap_max {
+                waste_left = waste_left.saturating_sub(gap);
                 range.length = to.max(end) - range.offset;
                 range.contents.push(content);
                 continue;
@@ -265,7 +273,7 @@ impl Repository {
     /// knowledge of the packs. An entry given twice is read once.
     pub fn plan_entries(&self, entries: impl IntoIterator<Item = IndexEntry>) -> ReadPlan {
         let long = LONG_RANGE_BYTES.min(self.shared().fetching.range_bytes());
-        ReadPlan::of_entries_within(entries, long)
+        ReadPlan::of_entries_within(entries, long, self.shared().keeps_metadata())
     }
 
     /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of
@@ -338,6 +346,19 @@ mod tests {
         let plan = ReadPlan::of_entries(every_other);
         assert!(plan.bytes() <= 110_000, "{} bytes for 100000", plan.bytes());
         assert!(plan.requests() < 100, "{} requests", plan.requests());
+    }
+
+    #[test]
+    fn in_a_metadata_pack_that_is_kept_a_gap_costs_nothing() {
+        let far = (0..100).map(|n| (n, 32 + u32::from(n) * 50_000));
+        for (pack, is_kept, reads) in [("q1", true, 1), ("q1", false, 100), ("p1", true, 100)] {
+            let entries = far.clone().map(|(n, offset)| entry(pack, n, offset, 1_000));
+            let plan = ReadPlan::of_entries_within(entries, LONG_RANGE_BYTES, is_kept);
+            assert_eq!((plan.requests(), plan.content_count()), (reads, 100), "{pack} {is_kept}");
+        }
+        let too_far = [entry("q1", 1, 32, 1_000), entry("q1", 2, 100_000, 1_000)];
+        let plan = ReadPlan::of_entries_within(too_far, LONG_RANGE_BYTES, true);
+        assert_eq!(plan.requests(), 2);
     }
 
     #[test]

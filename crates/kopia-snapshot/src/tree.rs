@@ -9,7 +9,7 @@ use kopia_format::{
     directory::{DirEntry, Directory, EntryKind},
     indirect::IndirectObject,
 };
-use kopia_repo::{IndexEntry, ObjectChunk, ReadPlan, Repository};
+use kopia_repo::{IndexEntry, ObjectChunk, Repository};
 
 use crate::error::{Result, SnapshotError};
 
@@ -56,7 +56,7 @@ pub(crate) async fn read_contents(
         }) {
             window.push(next);
         }
-        let plan = ReadPlan::of_entries(window);
+        let plan = repo.plan_entries(window);
         let mut contents = std::pin::pin!(repo.fetch_all(&plan));
         while let Some((id, content)) = contents.next().await {
             if let Ok(bytes) = content {
@@ -89,6 +89,47 @@ pub(crate) async fn read_directories(
         }
     }
     Ok(read)
+}
+
+/// Reads the directories of `level` and then those below them, level by level, and puts what `make`
+/// makes of each into `read`; those that are there already are passed over. Ends when all are read,
+/// or with the level at which more than `entries_max` entries were: a summary that says how many
+/// there are below a folder may be wrong. Gives how many there were.
+///
+/// # Errors
+/// As [`read_directories`].
+pub(crate) async fn read_levels<T>(
+    repo: &Repository,
+    mut level: Vec<ObjectId>,
+    entries_max: u64,
+    read: &mut HashMap<ObjectId, T>,
+    mut make: impl FnMut(ObjectId, Result<Directory>) -> T,
+) -> Result<u64> {
+    let mut entries = 0;
+    loop {
+        level.retain(|id| !read.contains_key(id));
+        level.sort_unstable();
+        level.dedup();
+        if level.is_empty() || entries > entries_max {
+            return Ok(entries);
+        }
+        let found = read_directories(repo, &level).await?;
+        level.clear();
+        for (id, directory) in found {
+            if let Ok(directory) = &directory {
+                entries += directory.entries.len() as u64;
+                let folders = directory.entries.iter().filter(|entry| entry.is_dir());
+                level.extend(folders.map(|folder| folder.object));
+            }
+            read.insert(id, make(id, directory));
+        }
+    }
+}
+
+/// Entries below a folder, as its summary says; `None` if it has none.
+pub(crate) fn entries_below(folder: &DirEntry) -> Option<u64> {
+    let summary = folder.summary.as_ref()?;
+    Some(summary.files.saturating_add(summary.dirs).saturating_add(summary.symlinks).max(1))
 }
 
 /// The pieces of objects that are lists of pieces.

@@ -13,7 +13,10 @@ use kopia_format::{
 };
 use kopia_repo::Repository;
 
-use crate::{error::Result, tree::read_directories};
+use crate::{
+    error::Result,
+    tree::{self, read_levels},
+};
 
 /// Entries of folders that are read ahead.
 const AHEAD_ENTRIES: u64 = 16 << 10;
@@ -72,37 +75,14 @@ impl<'a> Directories<'a> {
             }
             level.push(folder.object);
         }
-        let mut read = 0;
-        loop {
-            level.retain(|id| !self.read.contains_key(id));
-            level.sort_unstable();
-            level.dedup();
-            if level.is_empty() {
-                break;
-            }
-            let found = read_directories(self.repo, &level).await?;
-            level.clear();
-            for (id, directory) in found {
-                if let Ok(directory) = &directory {
-                    read += directory.entries.len() as u64;
-                    let folders = directory.entries.iter().filter(|entry| entry.is_dir());
-                    level.extend(folders.map(|folder| folder.object));
-                }
-                self.read.insert(id, directory.map(Arc::new));
-            }
-            // A summary may say less than there is.
-            if is_large || read > 2 * AHEAD_ENTRIES {
-                break;
-            }
-        }
-        self.entries += read;
+        let entries_max = if is_large { 0 } else { 2 * AHEAD_ENTRIES };
+        let make = |_, directory: Result<Directory>| directory.map(Arc::new);
+        self.entries += read_levels(self.repo, level, entries_max, &mut self.read, make).await?;
         Ok(())
     }
 }
 
 /// Entries below a folder, as its summary says; many, if it has none.
 fn entries_below(folder: &DirEntry) -> u64 {
-    folder.summary.as_ref().map_or(AHEAD_ENTRIES / 16, |summary| {
-        summary.files.saturating_add(summary.dirs).saturating_add(summary.symlinks).max(1)
-    })
+    tree::entries_below(folder).unwrap_or(AHEAD_ENTRIES / 16)
 }

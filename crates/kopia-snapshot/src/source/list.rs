@@ -1,6 +1,6 @@
 //! Listing a directory together with the metadata of its entries.
 
-use std::{ffi::OsString, io, path::Path};
+use std::{ffi::OsString, fs::DirEntry, io, path::Path};
 
 use super::{
     entry::{EntryKind, LocalEntry},
@@ -18,42 +18,63 @@ pub struct ListedEntry {
     pub entry: Result<LocalEntry, String>,
 }
 
-/// Lists the directory `path` and stats every entry, in the order of the file system.
-///
-/// An entry that vanished between the two is left out. One whose metadata is denied is kept with
-/// its error.
-///
-/// # Errors
-/// Go's text (`cannot create iterator: …`) when the directory can't be listed, or when an entry
-/// can't be stat'ed for another reason than a missing right: Kopia fails the whole directory then.
-pub fn list_directory(path: &Path) -> Result<Vec<ListedEntry>, String> {
-    let cannot_open = |error: &io::Error| {
-        let cause = go_path_error("open", path, error);
-        format!("cannot create iterator: unable to read directory: {cause}")
-    };
-    let mut all = Vec::new();
-    for item in std::fs::read_dir(path).map_err(|error| cannot_open(&error))? {
-        let item = item.map_err(|error| go_path_error("readdirent", path, &error))?;
-        let name = item.file_name();
-        let entry = match item.metadata() {
-            Ok(metadata) => Ok(LocalEntry::new(&name, &metadata)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                let text = go_path_error("lstat", &item.path(), &error);
-                if error.kind() != io::ErrorKind::PermissionDenied {
-                    return Err(format!("error reading directory: {text}"));
-                }
-                Err(text)
-            }
+/// The names of a directory, before anything is known of them but what they are called.
+pub struct Names(Vec<DirEntry>);
+
+impl Names {
+    /// Lists the directory `path`, in the order of the file system.
+    ///
+    /// # Errors
+    /// Go's text (`cannot create iterator: …`) when the directory can't be listed.
+    pub fn of(path: &Path) -> Result<Self, String> {
+        let cannot_open = |error: &io::Error| {
+            let cause = go_path_error("open", path, error);
+            format!("cannot create iterator: unable to read directory: {cause}")
         };
-        let listed_kind = match (&entry, item.file_type()) {
-            (Ok(entry), _) => entry.kind,
-            (Err(_), Ok(kind)) => kind.into(),
-            (Err(_), Err(_)) => EntryKind::File,
-        };
-        all.push(ListedEntry { name, listed_kind, entry });
+        let all = std::fs::read_dir(path).map_err(|error| cannot_open(&error))?;
+        let all: io::Result<_> = all.collect();
+        Ok(Self(all.map_err(|error| go_path_error("readdirent", path, &error))?))
     }
-    Ok(all)
+
+    /// Might the system find an entry by this name? Not every one of its file systems tells small
+    /// letters from capitals, or knows one spelling only of a letter that is not ASCII.
+    pub fn may_hold(&self, name: &str) -> bool {
+        !name.is_ascii()
+            || name.contains('/')
+            || self.0.iter().any(|entry| entry.file_name().eq_ignore_ascii_case(name))
+    }
+
+    /// Stats every entry.
+    ///
+    /// An entry that has vanished is left out. One whose metadata is denied is kept with its error.
+    ///
+    /// # Errors
+    /// Go's text when an entry can't be stat'ed for another reason than a missing right: Kopia fails
+    /// the whole directory then.
+    pub fn stat(self) -> Result<Vec<ListedEntry>, String> {
+        let mut all = Vec::with_capacity(self.0.len());
+        for item in self.0 {
+            let name = item.file_name();
+            let entry = match item.metadata() {
+                Ok(metadata) => Ok(LocalEntry::new(&name, &metadata)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    let text = go_path_error("lstat", &item.path(), &error);
+                    if error.kind() != io::ErrorKind::PermissionDenied {
+                        return Err(format!("error reading directory: {text}"));
+                    }
+                    Err(text)
+                }
+            };
+            let listed_kind = match (&entry, item.file_type()) {
+                (Ok(entry), _) => entry.kind,
+                (Err(_), Ok(kind)) => kind.into(),
+                (Err(_), Err(_)) => EntryKind::File,
+            };
+            all.push(ListedEntry { name, listed_kind, entry });
+        }
+        Ok(all)
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +86,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "12345").unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();
-        let mut all = list_directory(folder.path()).unwrap();
+        let mut all = Names::of(folder.path()).unwrap().stat().unwrap();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let kinds: Vec<_> = all.iter().map(|e| e.entry.as_ref().unwrap().kind).collect();
         assert_eq!(kinds, [EntryKind::File, EntryKind::Directory]);
@@ -73,8 +94,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_found_as_a_file_system_may_find_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("CacheDir.tag"), "").unwrap();
+        let names = Names::of(folder.path()).unwrap();
+        for (name, found) in [
+            ("CacheDir.tag", true),
+            ("CACHEDIR.TAG", true),
+            ("CACHEDIR.TA", false),
+            ("a/b", true),
+            ("ü", true),
+        ] {
+            assert_eq!(names.may_hold(name), found, "{name}");
+        }
+    }
+
+    #[test]
     fn a_missing_directory_is_told_in_gos_words() {
-        let error = list_directory(Path::new("/nowhere/at/all")).unwrap_err();
+        let error = Names::of(Path::new("/nowhere/at/all")).err().unwrap();
         let wanted = "cannot create iterator: unable to read directory: open /nowhere/at/all: \
                       no such file or directory";
         assert_eq!(error, wanted);

@@ -2,8 +2,7 @@
 //! goes wrong.
 //!
 //! Everything here blocks; callers run it on threads made for that. A directory is listed and
-//! stat'ed in one call, so that an unchanged tree costs one thread hop a directory and not one a
-//! file.
+//! stat'ed on one thread, so that a tree costs no thread hop a file.
 
 mod entry;
 mod go_error;
@@ -12,5 +11,5 @@ mod read;
 
 pub use entry::{EntryKind, LocalEntry};
 pub use go_error::{go_error, go_path_error};
-pub use list::{ListedEntry, list_directory};
+pub use list::{ListedEntry, Names};
 pub use read::{FileReader, read_link};

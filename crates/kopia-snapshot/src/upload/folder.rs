@@ -21,10 +21,11 @@ use super::{
     events::UploadEvent,
     file::{EntryError, options, upload_file, upload_link},
     open::{OpenFolder, Registry},
-    previous::{self, PreviousFolder, folders_below, unchanged},
-    rules::{FolderRules, Opened},
+    previous::{self, PreviousFolder, folders_below},
+    rules::FolderRules,
     run::{Run, dir_entry},
     small::{SMALL_BYTES, SmallFile, SmallFiles},
+    survey::{Changed, Survey, Surveyed},
 };
 use crate::{
     error::SnapshotError,
@@ -42,10 +43,12 @@ pub(crate) struct Folder {
     pub entry: LocalEntry,
     pub rules: FolderRules,
     pub previous: Vec<Arc<PreviousFolder>>,
+    /// The survey that has come through it, if one has.
+    pub surveyed: Option<Arc<Surveyed>>,
 }
 
 /// A folder's path joined with a name.
-fn join(relative: &str, name: &str) -> String {
+pub(super) fn join(relative: &str, name: &str) -> String {
     if relative == "." { name.to_owned() } else { format!("{relative}/{name}") }
 }
 
@@ -91,39 +94,33 @@ async fn fill(
 ) -> Result<DirEntry, EntryError> {
     run.counters.folders.fetch_add(1, Relaxed);
     run.tell(UploadEvent::FolderStarted { path: &folder.relative });
-    let (path, relative, rules) = (folder.path.clone(), folder.relative.clone(), folder.rules);
-    let device = folder.entry.device;
-    let opened = tokio::task::spawn_blocking(move || rules.open(&path, &relative, device)).await;
-    let opened = opened.expect("listing a folder does not panic").map_err(EntryError::Entry)?;
-    count_excluded(run, &opened);
+    let changed = folder.surveyed.as_ref().and_then(|it| it.changed(&folder.path));
+    let opened = if let Some(Changed { opened, taken_over, .. }) = changed {
+        run.count_taken_over(&folder.relative, &taken_over);
+        open.builder(|b| taken_over.into_iter().for_each(|entry| b.add(entry)));
+        opened
+    } else {
+        let (path, relative, rules) = (folder.path.clone(), folder.relative.clone(), folder.rules);
+        let device = folder.entry.device;
+        let open = move || rules.open(&path, &relative, device);
+        let opened = tokio::task::spawn_blocking(open).await;
+        opened.expect("listing a folder does not panic").map_err(EntryError::Entry)?
+    };
+    run.count_excluded(&opened.excluded);
     let state = Arc::new(State {
         run: run.clone(),
         path: folder.path,
         relative: folder.relative,
         rules: opened.rules,
         previous: folder.previous,
+        surveyed: folder.surveyed,
         open: open.clone(),
     });
-    let mut helpers = JoinSet::new();
-    let mut small = SmallFiles::default();
-    for (number, listed) in opened.entries.into_iter().enumerate() {
-        if run.is_stopped() {
-            break;
-        }
-        if number % ENTRIES_WITHOUT_PAUSE == ENTRIES_WITHOUT_PAUSE - 1 {
-            tokio::task::yield_now().await;
-        }
-        if state.take_unchanged(&listed) {
-            continue;
-        }
-        match state.small_file(listed) {
-            Ok(file) => {
-                if small.push(file) {
-                    state.share(Work::Small(std::mem::take(&mut small)), &mut helpers).await?;
-                }
-            }
-            Err(listed) => state.share(Work::Entry(listed), &mut helpers).await?,
-        }
+    let (mut helpers, mut small) = (JoinSet::new(), SmallFiles::default());
+    let mut rest = opened.entries.into_iter().peekable();
+    while rest.peek().is_some() {
+        let (part, surveyed) = state.survey(&mut rest).await?;
+        state.upload_part(part, surveyed.as_ref(), &mut small, &mut helpers).await?;
     }
     if !small.is_empty() {
         state.share(Work::Small(small), &mut helpers).await?;
@@ -134,23 +131,6 @@ async fn fill(
     Ok(run.close_folder(open, &state.previous).await?)
 }
 
-fn count_excluded(run: &Run, opened: &Opened) {
-    let counters = &run.counters;
-    for excluded in &opened.excluded {
-        if excluded.folder {
-            counters.excluded_folders.fetch_add(1, Relaxed);
-        } else {
-            counters.excluded_files.fetch_add(1, Relaxed);
-            counters.excluded_size.fetch_add(excluded.size, Relaxed);
-        }
-        run.tell(UploadEvent::Excluded {
-            path: &excluded.path,
-            size: excluded.size,
-            folder: excluded.folder,
-        });
-    }
-}
-
 /// What the tasks for the entries of one folder share.
 struct State {
     run: Arc<Run>,
@@ -158,18 +138,50 @@ struct State {
     relative: String,
     rules: FolderRules,
     previous: Vec<Arc<PreviousFolder>>,
+    surveyed: Option<Arc<Surveyed>>,
     open: Arc<OpenFolder>,
 }
 
 /// What one task does.
 enum Work {
-    Entry(ListedEntry),
+    Entry(ListedEntry, Option<Arc<Surveyed>>),
     Small(SmallFiles),
 }
 
 type Helpers = JoinSet<Result<(), EntryError>>;
 
 impl State {
+    /// Uploads some of the folder's entries, in their order.
+    async fn upload_part(
+        self: &Arc<Self>,
+        part: Vec<ListedEntry>,
+        surveyed: Option<&Arc<Surveyed>>,
+        small: &mut SmallFiles,
+        helpers: &mut Helpers,
+    ) -> Result<(), EntryError> {
+        for (number, listed) in part.into_iter().enumerate() {
+            if self.run.is_stopped() {
+                break;
+            }
+            if number % ENTRIES_WITHOUT_PAUSE == ENTRIES_WITHOUT_PAUSE - 1 {
+                tokio::task::yield_now().await;
+            }
+            let is_same = surveyed.is_some_and(|surveyed| self.take_surveyed(&listed, surveyed));
+            if is_same || self.take_unchanged(&listed) {
+                continue;
+            }
+            match self.small_file(listed) {
+                Ok(file) => {
+                    if small.push(file) {
+                        self.share(Work::Small(std::mem::take(small)), helpers).await?;
+                    }
+                }
+                Err(listed) => self.share(Work::Entry(listed, surveyed.cloned()), helpers).await?,
+            }
+        }
+        Ok(())
+    }
+
     /// Gives work to a task of its own if there is a permit, does it here if not.
     async fn share(self: &Arc<Self>, work: Work, helpers: &mut Helpers) -> Result<(), EntryError> {
         match self.run.helpers.clone().try_acquire_owned() {
@@ -191,7 +203,7 @@ impl State {
 
     async fn perform(&self, work: Work) -> Result<(), EntryError> {
         match work {
-            Work::Entry(listed) => self.upload_entry(listed).await,
+            Work::Entry(listed, surveyed) => self.upload_entry(listed, surveyed).await,
             Work::Small(files) => self.upload_small(files).await,
         }
     }
@@ -202,19 +214,43 @@ impl State {
         if matches!(entry.kind, EntryKind::Directory | EntryKind::Other) {
             return false;
         }
-        let Some(before) = unchanged(&self.previous, entry.name.as_bytes(), entry) else {
-            return false;
-        };
-        if !self.run.has_object(&before.object) || self.run.options.must_hash_again() {
-            return false;
-        }
-        let counters = &self.run.counters;
-        counters.cached_files.fetch_add(1, Relaxed);
-        counters.total_size.fetch_add(before.size, Relaxed);
+        let Some(object) = self.run.as_it_was(&self.previous, entry) else { return false };
         let path = join(&self.relative, &entry.name.to_string_lossy());
-        self.run.tell(UploadEvent::Cached { path: &path, size: before.size });
-        self.open.builder(|b| b.add(dir_entry(entry, before.object)));
+        self.run.count_cached(&path, entry.size);
+        self.open.builder(|b| b.add(dir_entry(entry, object)));
         true
+    }
+
+    /// Takes over a folder that a survey has found to be the same.
+    fn take_surveyed(&self, listed: &ListedEntry, surveyed: &Surveyed) -> bool {
+        let Some(same) = surveyed.same(&self.path.join(&listed.name)) else { return false };
+        self.open.builder(|b| b.add(same.clone()));
+        true
+    }
+
+    /// The next part of the folder's entries, with what a survey of the folders in it has found out.
+    async fn survey(
+        &self,
+        rest: &mut impl Iterator<Item = ListedEntry>,
+    ) -> Result<(Vec<ListedEntry>, Option<Arc<Surveyed>>), EntryError> {
+        // Whoever wants files read again wants more than a look at them.
+        if self.surveyed.is_some() || self.run.options.force_hash_percent > 0.0 {
+            return Ok((rest.collect(), self.surveyed.clone()));
+        }
+        let (mut part, mut survey) = (Vec::new(), Survey::default());
+        while !survey.is_full()
+            && let Some(listed) = rest.next()
+        {
+            if let Ok(entry) = &listed.entry
+                && entry.kind == EntryKind::Directory
+            {
+                let place = (self.path.as_path(), self.relative.as_str());
+                survey.add(place, &self.rules, &self.previous, entry);
+            }
+            part.push(listed);
+        }
+        let surveyed = survey.carry_out(&self.run).await?;
+        Ok((part, surveyed.map(Arc::new)))
     }
 
     /// The entry as a file that is read with others; given back if it is none.
@@ -287,7 +323,11 @@ impl State {
 
     /// Uploads one entry and adds it, or notes why it is missing. Only what ends the upload is an
     /// error.
-    async fn upload_entry(&self, listed: ListedEntry) -> Result<(), EntryError> {
+    async fn upload_entry(
+        &self,
+        listed: ListedEntry,
+        surveyed: Option<Arc<Surveyed>>,
+    ) -> Result<(), EntryError> {
         let name = listed.name.to_string_lossy().into_owned();
         let relative = join(&self.relative, &name);
         let path = self.path.join(&listed.name);
@@ -311,7 +351,7 @@ impl State {
             }
             EntryKind::Directory => {
                 let ignored = child.ignores_folder_errors();
-                (self.upload_below(path, &relative, entry, child).await, ignored)
+                (self.upload_below(path, &relative, entry, child, surveyed).await, ignored)
             }
             EntryKind::Symlink => {
                 let compressor = child.metadata_compressor();
@@ -353,12 +393,18 @@ impl State {
         relative: &str,
         entry: LocalEntry,
         rules: FolderRules,
+        surveyed: Option<Arc<Surveyed>>,
     ) -> Result<DirEntry, EntryError> {
         let mut previous = Vec::new();
-        for id in folders_below(&self.previous, entry.name.as_bytes()) {
-            previous.extend(previous::load(&self.run, relative, &id).await);
+        for folder in folders_below(&self.previous, entry.name.as_bytes()) {
+            let id = folder.object;
+            match surveyed.as_ref().and_then(|surveyed| surveyed.previous(&id)) {
+                Some(read) => previous.push(read),
+                None => previous.extend(previous::load(&self.run, relative, &id).await),
+            }
         }
-        let folder = Folder { path, relative: relative.to_owned(), entry, rules, previous };
+        let relative = relative.to_owned();
+        let folder = Folder { path, relative, entry, rules, previous, surveyed };
         upload_folder(self.run.clone(), folder, self.open.below.clone()).await
     }
 }

@@ -13,6 +13,7 @@ mod previous;
 mod rules;
 mod run;
 mod small;
+mod survey;
 
 use std::{
     future::Future,
@@ -184,8 +185,14 @@ async fn upload_local(
                     previous.extend(previous::load(run, ".", &root.object).await);
                 }
             }
-            let folder =
-                Folder { path: path.clone(), relative: ".".into(), entry, rules, previous };
+            let folder = Folder {
+                path: path.clone(),
+                relative: ".".into(),
+                entry,
+                rules,
+                previous,
+                surveyed: None,
+            };
             let upload = upload_folder(run.clone(), folder, run.open.clone());
             with_checkpoints(run, request, upload).await?.map_err(|error| error.of_root(&path))
         }

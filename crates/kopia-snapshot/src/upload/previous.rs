@@ -40,12 +40,21 @@ pub(crate) async fn load(run: &Run, path: &str, id: &ObjectId) -> Option<Arc<Pre
 impl PreviousFolder {
     async fn load(repo: &Repository, id: &ObjectId) -> Result<Self> {
         let bytes = repo.read_object(id, DIRECTORY_BYTES_MAX).await?;
-        let mut directory = Directory::parse(&bytes)
+        let directory = Directory::parse(&bytes)
             .map_err(SnapshotError::format(format!("directory object {id}")))?;
+        Ok(Self::new(*id, directory))
+    }
+
+    /// The directory object `id`.
+    pub fn new(id: ObjectId, mut directory: Directory) -> Self {
         // Whoever wrote it may have had another order in mind.
         directory.entries.sort_by(|a, b| (!a.is_dir(), &a.name).cmp(&(!b.is_dir(), &b.name)));
         let folders = directory.entries.partition_point(DirEntry::is_dir);
-        Ok(Self { id: *id, directory, folders })
+        Self { id, directory, folders }
+    }
+
+    pub fn id(&self) -> ObjectId {
+        self.id
     }
 
     fn get(&self, name: &[u8]) -> Option<&DirEntry> {
@@ -69,11 +78,14 @@ pub(crate) fn same_folder(
 }
 
 /// The same-named folder in each earlier directory, every object once.
-pub(crate) fn folders_below(previous: &[Arc<PreviousFolder>], name: &[u8]) -> Vec<ObjectId> {
-    let mut found = Vec::new();
+pub(crate) fn folders_below<'a>(
+    previous: &'a [Arc<PreviousFolder>],
+    name: &[u8],
+) -> Vec<&'a DirEntry> {
+    let mut found: Vec<&DirEntry> = Vec::new();
     for entry in previous.iter().filter_map(|folder| folder.get(name)) {
-        if entry.kind == EntryKind::Directory && !found.contains(&entry.object) {
-            found.push(entry.object);
+        if entry.is_dir() && found.iter().all(|other| other.object != entry.object) {
+            found.push(entry);
         }
     }
     found

@@ -19,7 +19,7 @@ use crate::{
         },
         tree::PolicyTree,
     },
-    source::{EntryKind, ListedEntry, go_error, go_path_error, list_directory},
+    source::{EntryKind, ListedEntry, Names, go_error, go_path_error},
 };
 
 /// An ignore file that is longer is cut: no rule file of a person is.
@@ -127,7 +127,11 @@ impl FolderRules {
     /// Kopia's text when the folder can't be listed or its rules can't be read.
     pub fn open(mut self, path: &Path, relative: &str, device: u64) -> Result<Opened, String> {
         let mut excluded = Vec::new();
-        if self.is_cache_folder(path) {
+        // What the listing shows not to be there is not looked for. Where there is none, what is told
+        // of the folder is the same as if it were.
+        let listed = Names::of(path);
+        let may_hold = |name: &str| listed.as_ref().map_or(true, |names| names.may_hold(name));
+        if may_hold(CACHE_DIR_TAG) && self.is_cache_folder(path) {
             let path = relative.to_owned();
             excluded.push(Excluded { path, size: 0, folder: true });
             return Ok(Opened { rules: self, entries: Vec::new(), excluded });
@@ -136,7 +140,7 @@ impl FolderRules {
         let defined = self.policy.defined().cloned();
         let names = self.ignore.ignore_file_names(defined.as_deref()).to_vec();
         let mut files = Vec::new();
-        for name in names {
+        for name in names.into_iter().filter(|name| may_hold(name)) {
             if let Some(bytes) = read_ignore_file(path, &name)? {
                 files.push((name, bytes));
             }
@@ -145,7 +149,7 @@ impl FolderRules {
             .ignore
             .enter(below.as_bytes(), defined.as_deref(), &files)
             .map_err(|error| error.to_string())?;
-        let mut entries = list_directory(path)?;
+        let mut entries = listed?.stat()?;
         entries.retain(|listed| self.keeps(listed, &below, device, &mut excluded));
         Ok(Opened { rules: self, entries, excluded })
     }

@@ -1,8 +1,11 @@
 //! The state that all tasks of one upload share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    os::unix::ffi::OsStrExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use kopia_format::{
@@ -17,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     UploadOptions,
     events::{UploadEvent, UploadSink},
+    folder::join,
     open::{OpenFolder, Registry},
-    previous::{PreviousFolder, same_folder},
+    previous::{PreviousFolder, same_folder, unchanged},
+    rules::Excluded,
     small::ReadMemory,
 };
 use crate::{error::Result, source};
@@ -91,6 +96,47 @@ impl Run {
     pub fn has_object(&self, object: &ObjectId) -> bool {
         let entry = self.index.find(&object.content_id());
         matches!(entry, Ok(Some(entry)) if !entry.deleted)
+    }
+
+    /// The object of a file or link that one of the earlier directories has as it is now, if that can
+    /// be used again.
+    pub fn as_it_was(
+        &self,
+        previous: &[Arc<PreviousFolder>],
+        entry: &source::LocalEntry,
+    ) -> Option<ObjectId> {
+        let before = unchanged(previous, entry.name.as_bytes(), entry)?;
+        (self.has_object(&before.object) && !self.options.must_hash_again())
+            .then_some(before.object)
+    }
+
+    /// Counts a file or link that is taken over without being read.
+    pub fn count_cached(&self, path: &str, size: u64) {
+        self.counters.cached_files.fetch_add(1, Relaxed);
+        self.counters.total_size.fetch_add(size, Relaxed);
+        self.tell(UploadEvent::Cached { path, size });
+    }
+
+    /// Counts the files and links among `entries` of the folder `relative`, which are taken over.
+    pub fn count_taken_over(&self, relative: &str, entries: &[DirEntry]) {
+        for entry in entries.iter().filter(|entry| !entry.is_dir()) {
+            self.count_cached(&join(relative, &entry.name_lossy()), entry.size);
+        }
+    }
+
+    /// Counts what the rules leave out of a folder.
+    pub fn count_excluded(&self, all: &[Excluded]) {
+        let counters = &self.counters;
+        for Excluded { path, size, folder } in all {
+            let (size, folder) = (*size, *folder);
+            if folder {
+                counters.excluded_folders.fetch_add(1, Relaxed);
+            } else {
+                counters.excluded_files.fetch_add(1, Relaxed);
+                counters.excluded_size.fetch_add(size, Relaxed);
+            }
+            self.tell(UploadEvent::Excluded { path, size, folder });
+        }
     }
 
     /// Counts a file, or a part of a big one, as uploaded.
@@ -175,7 +221,6 @@ impl Run {
 
 /// A directory entry for `entry`, whose bytes are `object`.
 pub(crate) fn dir_entry(entry: &source::LocalEntry, object: ObjectId) -> DirEntry {
-    use std::os::unix::ffi::OsStrExt;
     DirEntry {
         name: entry.name.as_bytes().to_vec(),
         kind: match entry.kind {

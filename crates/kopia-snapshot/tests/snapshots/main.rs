@@ -10,6 +10,7 @@ mod retention;
 mod reupload;
 mod roots;
 mod support;
+mod survey;
 mod swapped;
 mod unsteady;
 mod upload;
