@@ -167,9 +167,35 @@ impl FromStr for ContentId {
         }
         let mut hash = [0u8; MAX_HASH];
         let hash = &mut hash[..digits.len() / 2];
-        hex::decode_to_slice(digits, hash).map_err(|_| malformed("not hexadecimal"))?;
+        if !decode_hex(digits, hash) {
+            return Err(malformed("not hexadecimal"));
+        }
         Ok(Self::from_parts(prefix.unwrap_or(0), hash))
     }
+}
+
+/// What each byte is as a hexadecimal digit of either case; 0xff if it is none.
+const HEX_DIGITS: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
+/// Fills `bytes` with what `digits` say, two digits a byte; false if they don't. By a table, for the
+/// ID of every entry of every directory goes through here.
+fn decode_hex(digits: &[u8], bytes: &mut [u8]) -> bool {
+    let mut all = 0;
+    for (pair, byte) in digits.chunks_exact(2).zip(bytes) {
+        let (high, low) = (HEX_DIGITS[pair[0] as usize], HEX_DIGITS[pair[1] as usize]);
+        all |= high | low;
+        *byte = high << 4 | low;
+    }
+    all < 16
 }
 
 /// The name of an object: a content and how to read it.

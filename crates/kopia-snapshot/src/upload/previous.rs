@@ -1,6 +1,9 @@
 //! Looking up what an earlier snapshot knew about an entry.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use kopia_format::{
     ObjectId,
@@ -24,6 +27,8 @@ pub(crate) struct PreviousFolder {
     directory: Directory,
     /// How many of the entries are folders.
     folders: usize,
+    /// Which entry comes after the one that was asked for last: as a rule it is asked for next.
+    next: AtomicUsize,
 }
 
 /// Reads the directory `id` of an earlier snapshot. One that can't be read only saves no work: the snapshot goes on.
@@ -50,7 +55,7 @@ impl PreviousFolder {
         // Whoever wrote it may have had another order in mind.
         directory.entries.sort_by(|a, b| (!a.is_dir(), &a.name).cmp(&(!b.is_dir(), &b.name)));
         let folders = directory.entries.partition_point(DirEntry::is_dir);
-        Self { id, directory, folders }
+        Self { id, directory, folders, next: AtomicUsize::new(folders) }
     }
 
     pub fn id(&self) -> ObjectId {
@@ -58,14 +63,19 @@ impl PreviousFolder {
     }
 
     fn get(&self, name: &[u8]) -> Option<&DirEntry> {
-        let (folders, others) = self.directory.entries.split_at(self.folders);
-        let find = |entries: &'_ [DirEntry]| {
-            entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()
+        let entries = &self.directory.entries;
+        let next = self.next.load(Relaxed);
+        let at = if entries.get(next).is_some_and(|entry| entry.name == name) {
+            next
+        } else {
+            let (folders, others) = entries.split_at(self.folders);
+            let find = |entries: &'_ [DirEntry]| {
+                entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()
+            };
+            find(others).map(|at| self.folders + at).or_else(|| find(folders))?
         };
-        match find(others) {
-            Some(at) => Some(&others[at]),
-            None => find(folders).map(|at| &folders[at]),
-        }
+        self.next.store(at + 1, Relaxed);
+        Some(&entries[at])
     }
 }
 

@@ -252,7 +252,9 @@ impl Surveyor<'_> {
         }
         let seen = Instant::now();
         let mut opened = rules.open(&path, &relative, entry.device).ok()?;
-        let entries = std::mem::take(&mut opened.entries);
+        let mut entries = std::mem::take(&mut opened.entries);
+        // In the order in which the earlier directory has them.
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.left = self.left.saturating_sub(1 + entries.len() as u64);
         Some(InFolder {
             relative,
