@@ -51,6 +51,13 @@ impl Shared {
         random(self.env())
     }
 
+    /// So many of them, in one call to the system.
+    pub(crate) fn nonces(&self, count: usize) -> Vec<[u8; NONCE_LEN]> {
+        let mut all = vec![[0; NONCE_LEN]; count];
+        self.env().entropy.fill(all.as_flattened_mut());
+        all
+    }
+
     /// Unix seconds now, as index entries carry them.
     pub(crate) fn now_secs(&self) -> i64 {
         self.env().clock.now().secs()

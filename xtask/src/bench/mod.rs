@@ -199,11 +199,12 @@ impl Bench<'_> {
             rounds: Vec::new(),
         };
         let mut clients: Vec<_> = self.contenders.iter().map(empty).collect();
-        let mut number = 0;
+        let (mut number, mut folders) = (0, Vec::new());
         for round in 0..self.plan.rounds {
             for turn in 0..clients.len() {
                 // Nobody is always the first.
                 let which = (round + turn) % clients.len();
+                folders.push(folder.join(format!("{data}-{}-{}-{number}", storage.0, policy.0)));
                 let course = Course {
                     set,
                     storage: storage.1,
@@ -211,7 +212,7 @@ impl Bench<'_> {
                     steps: &self.plan.steps,
                     contender: &self.contenders[which],
                     server: self.server,
-                    folder: &folder.join(format!("{data}-{}-{}-{number}", storage.0, policy.0)),
+                    folder: &folders[folders.len() - 1],
                 };
                 number += 1;
                 let begun = Instant::now();
@@ -224,8 +225,22 @@ impl Bench<'_> {
                 }
                 clients[which].rounds.push(samples);
             }
+            if set.has_few_files() {
+                free(&mut folders);
+            }
         }
         Combination { data, storage: storage.0, policy: policy.0, clients }
+    }
+}
+
+/// Deletes what the courses of a round have left, so that the disk need not hold all rounds. Not
+/// between two courses: the memory of a page cache that is freed may go back to the host of a
+/// virtual machine, and be had again at ten times the price. And not at all where there are many
+/// files: for minutes ext4 passes over the inodes of deleted files, one by one for each new file.
+fn free(folders: &mut Vec<PathBuf>) {
+    for folder in folders.drain(..) {
+        // What can't be deleted now is with the rest of the scratch folder.
+        let _ = fs::remove_dir_all(folder);
     }
 }
 

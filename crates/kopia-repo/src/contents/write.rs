@@ -20,7 +20,8 @@ use blob_core::Timestamp;
 use bytes::Bytes;
 use dataplane::{Recycler, Reorder, Ticket};
 use kopia_format::{
-    ContentId, FormatError, codec::Sealable, compress::Compressor, index::IndexEntry,
+    ContentId, FormatError, cipher::NONCE_LEN, codec::Sealable, compress::Compressor,
+    index::IndexEntry,
 };
 use tokio::{sync::Notify, sync::oneshot, task::JoinSet};
 
@@ -99,6 +100,9 @@ impl From<NewContent> for Input {
         Self { plain: Plain::Shared(bytes), prefix, compressor }
     }
 }
+
+/// So many nonces are asked for at once at most.
+const NONCES_TOGETHER: usize = 64;
 
 /// Why and with what time a content is written.
 #[derive(Clone, Copy)]
@@ -300,6 +304,8 @@ struct SealJob<'a> {
     writing: &'a Writing,
     reason: Reason,
     run: SealedRun,
+    /// How many nonces are asked for at once, and those that are left of them.
+    nonces: (usize, Vec<[u8; NONCE_LEN]>),
     /// The piece that small contents are sealed onto.
     open: Vec<u8>,
     /// How long that piece becomes if all are new and none gets shorter.
@@ -313,7 +319,8 @@ struct Outcome {
 
 impl<'a> SealJob<'a> {
     fn new(writing: &'a Writing, reason: Reason) -> Self {
-        Self { writing, reason, run: SealedRun::default(), open: Vec::new(), open_len_max: 0 }
+        let (run, nonces) = (SealedRun::default(), (1, Vec::new()));
+        Self { writing, reason, run, nonces, open: Vec::new(), open_len_max: 0 }
     }
 
     fn run(
@@ -324,6 +331,7 @@ impl<'a> SealJob<'a> {
     ) -> Result<Outcome> {
         let plain: Vec<&[u8]> = inputs.iter().map(|input| &input.plain[..]).collect();
         let overhead = self.writing.shared().codec.overhead();
+        self.nonces.0 = plain.len().clamp(1, NONCES_TOGETHER);
         self.open_len_max = plain.iter().map(|bytes| bytes.len() + overhead).sum();
         let hashes = self.writing.shared().codec.hasher().hash_each(&plain);
         let ids = inputs.iter().zip(&hashes);
@@ -396,8 +404,7 @@ impl<'a> SealJob<'a> {
     /// Compressed if that is strictly shorter, header included; then sealed. Gives the compressor's
     /// ID and the sealed length.
     fn seal(&mut self, id: &ContentId, input: Input) -> Result<(u32, usize)> {
-        let shared = self.writing.shared();
-        let (codec, nonce) = (&shared.codec, shared.nonce());
+        let (nonce, codec) = (self.nonce(), &self.writing.shared().codec);
         let mut compression = 0;
         let mut framed = None;
         if let Some(compressor) = input.compressor {
@@ -424,6 +431,14 @@ impl<'a> SealJob<'a> {
         codec.seal_onto(id.iv(), nonce, plain, &mut self.open);
         self.give_back(input.plain);
         Ok((compression, self.open.len() - before))
+    }
+
+    fn nonce(&mut self) -> [u8; NONCE_LEN] {
+        let (together, left) = &mut self.nonces;
+        left.pop().unwrap_or_else(|| {
+            *left = self.writing.shared().nonces(*together);
+            left.pop().expect("at least one was asked for")
+        })
     }
 
     /// The plain bytes are done with, and are not sealed where they are.

@@ -46,8 +46,9 @@ struct Piece {
     object: Option<ObjectId>,
 }
 
-/// Pieces that are hashed in one job, at most: as many as the CPU has lanes for.
-const PIECES_TOGETHER: usize = 4;
+/// Pieces that are hashed in one job, at most: some more than the CPU has lanes for, since they are
+/// not of one length, and what ends early makes room for the next.
+const PIECES_TOGETHER: usize = 6;
 
 /// An object on its way. Dropped before [`finish`](Self::finish), its pieces stay as contents that
 /// nothing names.
@@ -177,7 +178,8 @@ impl ObjectWriter {
             }
             return Ok(());
         }
-        let (bytes, ready) = (bytes.sum(), &mut self.ready);
+        let (bytes, together) = (bytes.sum(), self.bytes_together());
+        let ready = &mut self.ready;
         ready.numbers.extend(first..self.pieces.len());
         ready.pieces.extend(cut);
         ready.bytes += bytes;
@@ -188,14 +190,25 @@ impl ObjectWriter {
                 none => *none = Some(grant),
             }
         }
-        // So that every core has pieces, and one more can be filled.
-        let together = self.writer.repository().budget().capacity() / 5 * 2;
         if ready.pieces.len() >= PIECES_TOGETHER
             || ready.bytes + self.kind.max_segment() as u64 / 2 > together
         {
             self.start_ready().await?;
         }
         Ok(())
+    }
+
+    /// How many bytes of pieces are to be written in one job.
+    fn bytes_together(&self) -> u64 {
+        let repository = self.writer.repository();
+        let memory = repository.budget().capacity();
+        match self.options.compressor {
+            // A core compresses more slowly than one thread cuts: there is to be a job for each core,
+            // and memory for what is being filled.
+            Some(_) => memory / repository.cpu().threads().max(2) as u64 / 5 * 4,
+            // A core hashes and seals as fast as one thread cuts, the faster the more there is.
+            None => memory / 5 * 3,
+        }
     }
 
     /// Has the pieces that are ready written, beside the caller.

@@ -16,6 +16,7 @@ use super::go_error::go_path_error;
 pub struct FileReader {
     file: File,
     path: PathBuf,
+    length: u64,
     left: Option<u64>,
 }
 
@@ -31,18 +32,24 @@ impl FileReader {
         let flags = i32::try_from(flags.bits()).expect("the two flags are small numbers");
         let opened = File::options().read(true).custom_flags(flags).open(path);
         let file = opened.and_then(|file| {
-            let kind = file.metadata()?.file_type();
+            let found = file.metadata()?;
             // Reading a folder fails by itself, in words that Kopia has too.
-            if kind.is_file() || kind.is_dir() {
-                return Ok(file);
+            if found.is_file() || found.is_dir() {
+                return Ok((file, found.len()));
             }
             Err(io::Error::other("no longer a regular file"))
         });
-        let file = file.map_err(|error| {
+        let (file, length) = file.map_err(|error| {
             let cause = go_path_error("open", path, &error);
             format!("unable to open file: unable to open local file: {cause}")
         })?;
-        Ok(Self { file, path: path.to_owned(), left: None })
+        Ok(Self { file, path: path.to_owned(), length, left: None })
+    }
+
+    /// How long the file was when it was opened, in bytes; 0 for some that the system makes up as
+    /// they are read.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// Restricts the reader to `length` bytes from `offset` on; `None` = to the end.

@@ -103,11 +103,15 @@ impl ReadMemory {
 }
 
 fn read(file: SmallFile, mut place: BytesMut) -> (SmallFile, Read) {
-    let filled = FileReader::open(&file.path).and_then(|mut reader| reader.fill(&mut place));
+    let (size, with_more) = (place.len() - 1, place.len());
+    let filled = FileReader::open(&file.path).and_then(|mut reader| {
+        // One that is as long as it was needs not be asked for more.
+        let is_as_listed = size > 0 && reader.length() == size as u64;
+        reader.fill(&mut place[..if is_as_listed { size } else { with_more }])
+    });
     let read = filled.map(|filled| {
-        let whole = filled < place.len();
         place.truncate(filled);
-        whole.then(|| place.freeze())
+        (filled <= size).then(|| place.freeze())
     });
     (file, read)
 }
