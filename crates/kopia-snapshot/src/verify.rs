@@ -32,8 +32,8 @@ use crate::{
 /// Files that are looked at in one go, for each degree of parallelism: their lists of pieces are
 /// read together.
 const FILE_BATCH: usize = 512;
-/// Contents that are read in one go.
-const READ_BATCH: usize = 20_000;
+/// Contents that are read in one go: the more, the fewer requests, and some 300 bytes of memory each.
+const READ_BATCH: usize = 128 << 10;
 
 /// How a verification is done.
 #[derive(Debug, Clone, PartialEq)]
