@@ -116,6 +116,26 @@ async fn whatever_changes_the_snapshot_is_the_one_that_reading_everything_gives(
 }
 
 #[tokio::test]
+async fn folders_that_have_become_many_times_larger_are_uploaded_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for number in 0..3 {
+        write(root.join(format!("d{number}/f")), noise(number, 100));
+    }
+    let memory = Memory::new().await;
+    taken(&memory, root).await;
+    // More than one survey looks at.
+    for number in 0..10_000 {
+        write(root.join(format!("d1/g{number}")), "");
+    }
+    let (later, heard) = taken(&memory, root).await;
+    let (anew, _) = taken(&Memory::new().await, root).await;
+    assert_eq!(later.root_entry, anew.root_entry);
+    assert_eq!(heard.of("hashing").len(), 10_000);
+    assert_eq!(heard.of("cached"), ["d0/f", "d1/f", "d2/f"]);
+}
+
+#[tokio::test]
 async fn whoever_wants_files_read_again_has_them_read() {
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path());
