@@ -137,7 +137,14 @@ async fn scene() -> (Memory, tempfile::TempDir) {
 async fn bad_weather_costs_time_and_nothing_else() {
     let (memory, folder) = scene().await;
     let mut mishaps = Mishaps::default();
-    for seed in 0..6 {
+    let enough = |Mishaps { lost_requests, lost_answers, torn_lists, .. }: &Mishaps| {
+        *lost_requests > 15 && *lost_answers > 15 && *torn_lists > 2
+    };
+    // Which calls meet with a mishap hangs on how the threads take turns, too.
+    for seed in 0..40 {
+        if seed >= 6 && enough(&mishaps) {
+            break;
+        }
         let blobs = copy(&memory.blobs).await;
         let (promised, errors, seen) = together(&blobs, Weather::stormy(), seed, usize::MAX).await;
         assert!(errors.is_empty(), "seed {seed}: a storm is no reason to give up: {errors:?}");
@@ -149,8 +156,7 @@ async fn bad_weather_costs_time_and_nothing_else() {
         mishaps.torn_lists += seen.torn_lists;
     }
     println!("{mishaps:?}");
-    let Mishaps { lost_requests, lost_answers, torn_lists, .. } = mishaps;
-    assert!(lost_requests > 15 && lost_answers > 15 && torn_lists > 2, "{mishaps:?}");
+    assert!(enough(&mishaps), "{mishaps:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
