@@ -32,7 +32,7 @@ use crate::{
 /// Files that are looked at in one go, for each degree of parallelism: their lists of pieces are
 /// read together.
 const FILE_BATCH: usize = 512;
-/// Contents that are read in one go: the more, the fewer requests, and some 300 bytes of memory each.
+/// Contents that are read in one go, if nothing else is said.
 const READ_BATCH: usize = 128 << 10;
 
 /// How a verification is done.
@@ -44,11 +44,14 @@ pub struct VerifyOptions {
     pub errors_max: usize,
     /// How many hundreds of files are looked at together; threads that read in full.
     pub parallel: usize,
+    /// So many contents are read in one go: the more, the fewer requests, and some 300 bytes of memory
+    /// each.
+    pub read_batch: usize,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { files_percent: 0.0, errors_max: 0, parallel: 8 }
+        Self { files_percent: 0.0, errors_max: 0, parallel: 8, read_batch: READ_BATCH }
     }
 }
 
@@ -272,7 +275,7 @@ impl Run<'_> {
                 self.report.stats.read_bytes += entry.size;
                 self.read_later(&path, entry.object, &contents);
             }
-            if self.to_read.len() >= READ_BATCH {
+            if self.to_read.len() >= self.options.read_batch {
                 self.read_files(stop).await?;
             }
         }

@@ -23,7 +23,7 @@ use super::{
     open::{OpenFolder, Registry},
     previous::{self, PreviousFolder, folders_below},
     rules::FolderRules,
-    run::{Run, dir_entry},
+    run::{Run, dir_entry, join},
     small::{SMALL_BYTES, SmallFile, SmallFiles},
     survey::{Changed, Survey, Surveyed},
 };
@@ -45,11 +45,6 @@ pub(crate) struct Folder {
     pub previous: Vec<Arc<PreviousFolder>>,
     /// The survey that has come through it, if one has.
     pub surveyed: Option<Arc<Surveyed>>,
-}
-
-/// A folder's path joined with a name.
-pub(super) fn join(relative: &str, name: &str) -> String {
-    if relative == "." { name.to_owned() } else { format!("{relative}/{name}") }
 }
 
 /// Uploads `folder` in a task of its own, which `registry` lists while it runs. Of its own because
@@ -118,7 +113,7 @@ async fn fill(
     });
     let (mut helpers, mut small) = (JoinSet::new(), SmallFiles::default());
     let mut rest = opened.entries.into_iter().peekable();
-    while rest.peek().is_some() {
+    while rest.peek().is_some() && !run.is_stopped() {
         let (part, surveyed) = state.survey(&mut rest).await?;
         state.upload_part(part, surveyed.as_ref(), &mut small, &mut helpers).await?;
     }

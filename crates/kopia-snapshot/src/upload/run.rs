@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     UploadOptions,
     events::{UploadEvent, UploadSink},
-    folder::join,
     open::{OpenFolder, Registry},
     previous::{PreviousFolder, same_folder, unchanged},
     rules::Excluded,
@@ -217,6 +216,11 @@ impl Run {
             error_count: get(&all.errors),
         }
     }
+}
+
+/// The path of a folder below the snapshot's root, joined with a name.
+pub(crate) fn join(relative: &str, name: &str) -> String {
+    if relative == "." { name.to_owned() } else { format!("{relative}/{name}") }
 }
 
 /// A directory entry for `entry`, whose bytes are `object`.

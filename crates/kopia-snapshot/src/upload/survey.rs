@@ -24,10 +24,9 @@ use kopia_format::{
 
 use super::{
     events::UploadEvent,
-    folder::join,
     previous::{PreviousFolder, folders_below, same_folder},
     rules::{FolderRules, Opened},
-    run::{Run, dir_entry},
+    run::{Run, dir_entry, join},
 };
 use crate::{
     error::Result,

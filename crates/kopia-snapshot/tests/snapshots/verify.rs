@@ -108,6 +108,22 @@ async fn damage_is_found_by_reading_alone() {
 }
 
 #[tokio::test]
+async fn what_is_found_hangs_not_on_how_much_is_read_in_one_go() {
+    let case = Case::new().await;
+    let pack = case.late_pack().await;
+    case.memory.blobs.damage(&pack, |bytes| bytes[20_000] ^= 1);
+    let at_once = case.verify(&all_files()).await;
+    let one_go = case.memory.calls.count_of(Operation::Get, "p");
+    for read_batch in [0, 1, 3] {
+        case.memory.calls.clear();
+        let report = case.verify(&VerifyOptions { read_batch, ..all_files() }).await;
+        assert_eq!(problems(&report), problems(&at_once), "{read_batch}");
+        assert_eq!(report.stats, at_once.stats, "{read_batch}");
+        assert!(case.memory.calls.count_of(Operation::Get, "p") > one_go, "{read_batch}");
+    }
+}
+
+#[tokio::test]
 async fn a_directory_that_cannot_be_read_is_a_problem_and_no_end() {
     let case = Case::new().await;
     let root = case.roots[1].1.object.content_id();

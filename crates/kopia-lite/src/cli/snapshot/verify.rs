@@ -65,6 +65,7 @@ impl Verify {
             // Kopia's 0 stops at the first; the engine's never stops.
             errors_max: self.max_errors.map_or(0, |most| most.max(1)),
             parallel: self.parallel,
+            ..VerifyOptions::default()
         };
         let progress = Progress::new(app.globals.progress);
         let tell = |stats: &VerifyStats| progress.show(|| line("Processed", stats));
