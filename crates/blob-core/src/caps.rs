@@ -20,6 +20,11 @@ pub enum Tier {
     Expedited,
 }
 
+impl Tier {
+    /// All of them, the cheapest first.
+    pub const ALL: [Self; 3] = [Self::Bulk, Self::Standard, Self::Expedited];
+}
+
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

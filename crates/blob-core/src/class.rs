@@ -73,6 +73,15 @@ impl StorageClass {
     pub fn is_archive(&self) -> bool {
         *self == Self::GLACIER || *self == Self::DEEP_ARCHIVE
     }
+
+    /// May a blob of this class be out of reach without its class telling?
+    ///
+    /// True for `INTELLIGENT_TIERING`, whose blobs sink into archive tiers where the bucket is
+    /// configured for it: only a HEAD tells. Such a blob comes back for good, and a thaw of it has
+    /// no days.
+    pub fn may_sink(&self) -> bool {
+        *self == Self::INTELLIGENT_TIERING
+    }
 }
 
 impl fmt::Display for StorageClass {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, ReadState, Result, StorageClass, ThawOutcome, ThawRequest,
+    Archive, BlobError, BlobId, BlobMeta, ReadState, Result, StorageClass, ThawOutcome, ThawRequest,
 };
 use rusoto_s3::{GlacierJobParameters, RestoreObjectRequest, RestoreRequest, S3};
 
@@ -43,9 +43,9 @@ impl Inner {
         };
         // Blobs in the archive tiers of INTELLIGENT_TIERING come back for good: asking for days is
         // an error there, and only a HEAD tells the class.
-        let tiering = Some(StorageClass::INTELLIGENT_TIERING);
+        let sinks = |meta: BlobMeta| meta.class.is_some_and(|class| class.may_sink());
         if matches!(error, BlobError::InvalidOption { .. })
-            && self.head(id, Op::Thaw).await.is_ok_and(|meta| meta.class == tiering)
+            && self.head(id, Op::Thaw).await.is_ok_and(sinks)
         {
             return self.thaw_once(id, thaw, None).await;
         }

@@ -204,7 +204,7 @@ fn state(
         Some(state) => Some(state),
         None if class.is_archive() => tells.then_some(ReadState::Cold),
         // May be cold in its archive tiers; a class of tomorrow may be anything.
-        None if *class == StorageClass::INTELLIGENT_TIERING || !class.is_known() => None,
+        None if class.may_sink() || !class.is_known() => None,
         None => Some(ReadState::Ready),
     }
 }
