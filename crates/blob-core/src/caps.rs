@@ -44,6 +44,13 @@ pub struct ThawRequest {
     pub days: u16,
 }
 
+impl ThawRequest {
+    /// The days that the copy is billed for at most: its end is rounded up to a midnight (UTC).
+    pub fn billed_days(&self) -> u32 {
+        u32::from(self.days) + 1
+    }
+}
+
 /// What a storage answers to a thaw request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThawOutcome {

@@ -13,18 +13,21 @@ pub mod env;
 pub mod error;
 pub mod id;
 pub mod layers;
+pub mod look_up;
 pub mod memory;
 pub mod meta;
 pub mod policy;
 pub mod put;
 pub mod stack;
 pub mod storage;
+pub mod usage;
 
 pub use caps::{Archive, ThawOutcome, ThawRequest, Tier, Volume, VolumeCapacity};
 pub use class::StorageClass;
 pub use env::{Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use error::{BlobError, Result, Retry};
 pub use id::{BlobId, InvalidBlobId};
+pub use look_up::look_up;
 pub use memory::MemoryStorage;
 pub use meta::{BlobMeta, ReadState, Timestamp};
 pub use policy::{FnPolicy, NoPolicy, PutPolicy};
@@ -34,6 +37,7 @@ pub use put::{
 };
 pub use stack::{Layer, StorageStack};
 pub use storage::{BlobStorage, DynStorage, ReadRange, StorageInfo};
+pub use usage::{Amount, Usage};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,13 +2,21 @@
 //!
 //! - [`PriceTable`]: what is readable, minimum days and sizes, tiers, times and prices of each
 //!   class, with date and source; a user's file may take its place.
-//! - [`Money`]: exact amounts.
+//! - [`Money`], [`Cost`]: exact amounts, and what a [`blob_core::Usage`] costs.
+//! - [`thaw`]: a plan of what to ask for, how long it takes and what it costs; then doing it.
 //!
 //! Nothing here knows a backup format: blobs are names with a length, a class and a state, as a
 //! listing tells them ([`blob_core::BlobMeta`]).
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod cost;
+mod date;
 mod money;
+mod names;
 mod table;
+pub mod thaw;
 
+pub use cost::Cost;
 pub use money::Money;
+pub use names::{parse_tier, tier_name};
 pub use table::{ClassFacts, PriceTable, TableError, TierFacts, Transfer};

@@ -13,6 +13,7 @@ use blob_core::{
 };
 use kopia_format::local_config::{LocalConfig, StorageConnection, ThrottlingLimits};
 use kopia_repo::{CacheOptions, CreateOptions, OpenOptions, RepoError, Repository};
+use s3_backend::S3Storage;
 use secrecy::SecretString;
 use storageconfig::{FILE_NAME, Finding, Level, Loaded};
 
@@ -166,6 +167,10 @@ pub struct Client {
     pub repo: Repository,
     /// The storage without a policy: what reads and writes `.storageconfig` itself.
     pub bare: DynStorage,
+    /// The same without retries, for work that has its own pace.
+    pub unretried: DynStorage,
+    /// The bucket, where the storage is one.
+    pub bucket: Option<S3Storage>,
     /// What the requests cost so far.
     pub metrics: Metrics,
     /// The `.storageconfig`, where the storage keeps one.
@@ -177,6 +182,8 @@ pub struct Client {
 pub struct Stack {
     /// With retries, and without a policy.
     pub bare: DynStorage,
+    /// Without retries, and without a policy.
+    pub unretried: DynStorage,
     /// With everything.
     pub full: DynStorage,
     /// What the requests cost so far.
@@ -226,6 +233,7 @@ impl ClientBuilder {
             true => Retry::new(),
             false => Retry::new().first_contact(FIRST_CONTACT_ATTEMPTS),
         };
+        let unretried = bare.clone().build();
         let bare = bare.layer(retry).build();
         let reads_file = self.backend.has_storage_config;
         let (policy, storage_config) = match &self.policy {
@@ -250,10 +258,13 @@ impl ClientBuilder {
         if reads_file {
             full = full.layer(Hide::named(FILE_NAME));
         }
+        let mut unretried = StorageStack::over(unretried);
         if self.options.read_only {
             full = full.layer(ReadOnly);
+            unretried = unretried.layer(ReadOnly);
         }
-        Ok(Stack { bare, full: full.build(), metrics, storage_config })
+        let (full, unretried) = (full.build(), unretried.build());
+        Ok(Stack { bare, unretried, full, metrics, storage_config })
     }
 
     /// Creates a repository; fails if the storage holds anything but a `.storageconfig`.
@@ -278,7 +289,7 @@ impl ClientBuilder {
     /// # Errors
     /// What the storage or the repository says.
     pub async fn open(&self, password: &SecretString) -> anyhow::Result<Client> {
-        let Stack { bare, full, metrics, storage_config } = self.stack().await?;
+        let Stack { bare, unretried, full, metrics, storage_config } = self.stack().await?;
         let defaults = OpenOptions::default();
         let options = OpenOptions {
             cache: self.options.cache.clone(),
@@ -311,7 +322,8 @@ impl ClientBuilder {
                 }
                 other => other.into(),
             })?;
-        Ok(Client { repo, bare, metrics, storage_config })
+        let bucket = self.backend.bucket.clone();
+        Ok(Client { repo, bare, unretried, bucket, metrics, storage_config })
     }
 }
 

@@ -18,6 +18,10 @@ pub enum Exit {
     Incomplete,
     /// Archived blobs are needed; nothing was written.
     Archived,
+    /// A thaw is still running.
+    Thawing,
+    /// Stopped by a limit of the user: cost, time, requests, or no consent given without a terminal.
+    Limit,
     /// No repository there, or not connected to one.
     NotConnected,
     /// An upgrade is in progress, or another client holds what is needed.
@@ -43,6 +47,8 @@ impl Exit {
             Self::Usage => (2, "usage"),
             Self::Incomplete => (3, "incomplete"),
             Self::Archived => (4, "archived"),
+            Self::Thawing => (5, "thawing"),
+            Self::Limit => (6, "limit"),
             Self::NotConnected => (10, "not-connected"),
             Self::Locked => (11, "locked"),
             Self::Password => (12, "wrong-password"),

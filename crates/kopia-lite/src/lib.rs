@@ -8,6 +8,7 @@ pub mod cli;
 pub mod compose;
 pub mod connect;
 pub mod exit;
+pub mod jobs;
 pub mod memory;
 pub mod ui;
 

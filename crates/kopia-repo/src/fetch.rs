@@ -9,6 +9,7 @@
 //! takes no more, unless somebody else holds the range. These are two budgets, so that whoever holds a range may wait for the
 //! second, which nobody holds who waits for anything.
 
+mod ahead;
 mod each;
 mod range;
 mod stream;

@@ -9,12 +9,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use blob_core::{BlobMeta, ReadState};
-use futures::{StreamExt, TryStreamExt, stream};
+use blob_core::{BlobMeta, ReadState, look_up};
 use kopia_format::{ContentId, index::IndexEntry};
 use serde::{Deserialize, Serialize};
 
-use crate::{Repository, Result, index::refresh::list};
+use crate::{Repository, Result};
 
 /// Two contents with no more between them are fetched together.
 pub const GAP_BYTES_MAX: u64 = 256 << 10;
@@ -27,8 +26,6 @@ const WASTE_PART: u64 = 10;
 pub const RANGE_BYTES_MAX: u64 = 32 << 20;
 /// What is longer is cut into ranges of about this length, of which two fit into the memory.
 const LONG_RANGE_BYTES: u64 = 20 << 20;
-/// Up to so many packs are listed one by one.
-const PACKS_LISTED_SINGLY: usize = 16;
 
 /// Whether a pack can be read now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -85,6 +82,9 @@ pub struct PackReads {
     pub class: Option<String>,
     /// Whether it can be read.
     pub state: PackState,
+    /// When the copy goes away that makes it readable, in seconds since 1970, if one does and the
+    /// storage tells.
+    pub until_secs: Option<i64>,
     /// What to fetch, by offset.
     pub ranges: Vec<RangeRead>,
 }
@@ -145,7 +145,14 @@ impl ReadPlan {
             contents.sort_unstable_by_key(|content| (content.offset, content.id));
             contents.dedup_by_key(|content| (content.offset, content.id));
             let ranges = merged(contents, long, keeps_metadata && pack.starts_with('q'));
-            PackReads { pack, size: None, class: None, state: PackState::Unknown, ranges }
+            PackReads {
+                pack,
+                size: None,
+                class: None,
+                state: PackState::Unknown,
+                until_secs: None,
+                ranges,
+            }
         });
         Self { packs: packs.collect(), missing: Vec::new() }
     }
@@ -188,6 +195,10 @@ impl ReadPlan {
                 (true, Some(ReadState::Thawing)) => PackState::Thawing,
                 (true, _) => PackState::Cold,
                 (false, _) => PackState::Ready,
+            };
+            pack.until_secs = match meta.state {
+                Some(ReadState::Thawed { until }) => until.map(|until| until.secs()),
+                _ => None,
             };
         }
     }
@@ -276,25 +287,14 @@ impl Repository {
         ReadPlan::of_entries_within(entries, long, self.shared().keeps_metadata())
     }
 
-    /// Asks the storage for the state of every pack of `plan`: by one listing for each kind of
-    /// pack, or, if they are few, by one for each.
+    /// Asks the storage for the state of every pack of `plan`, by listings ([`look_up`]).
     ///
     /// # Errors
     /// What listing may give.
     pub async fn settle_plan(&self, plan: &mut ReadPlan) -> Result<()> {
-        let mut prefixes: Vec<String> = plan.packs.iter().map(|pack| pack.pack.clone()).collect();
-        if prefixes.len() > PACKS_LISTED_SINGLY {
-            prefixes.iter_mut().for_each(|name| name.truncate(1));
-            prefixes.sort_unstable();
-            prefixes.dedup();
-        }
-        let lists: Vec<_> = prefixes.iter().map(|prefix| list(self.storage(), prefix)).collect();
-        let listed: Vec<Vec<BlobMeta>> = stream::iter(lists)
-            .buffer_unordered(self.shared().requests_max())
-            .try_collect()
-            .await?;
-        let listed = listed.into_iter().flatten();
-        plan.settle(&listed.map(|meta| (meta.id.as_str().to_owned(), meta)).collect());
+        let names = plan.packs.iter().map(|pack| pack.pack.as_str());
+        let listed = look_up(self.storage(), names, self.shared().requests_max()).await?;
+        plan.settle(&listed);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What a storage was asked for, counted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex},
 };
@@ -11,9 +11,13 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 
 use crate::{
-    Archive, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload, PutOptions, PutReceipt,
-    ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
+    Amount, Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload,
+    PutOptions, PutReceipt, ReadRange, ReadState, Result, StorageClass, ThawOutcome, ThawRequest,
+    Usage, forward,
 };
+
+/// Blobs on a page of a list, as S3 gives them.
+const LIST_PAGE: u64 = 1_000;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +177,30 @@ impl MetricsSnapshot {
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     counts: Arc<Mutex<MetricsSnapshot>>,
+    bill: Arc<Mutex<Bill>>,
+}
+
+/// What is billed so far, and what is known of blobs to attribute it.
+#[derive(Debug, Default)]
+struct Bill {
+    usage: Usage,
+    /// Of the known blobs alone.
+    expected: Usage,
+    known: HashMap<String, (StorageClass, u64)>,
+}
+
+impl Bill {
+    fn of(&self, id: &BlobId) -> (StorageClass, u64) {
+        self.known.get(id.as_str()).cloned().unwrap_or((StorageClass::STANDARD, 0))
+    }
+
+    /// Notes something about a blob.
+    fn note(&mut self, id: &BlobId, note: impl Fn(&mut Usage)) {
+        note(&mut self.usage);
+        if self.known.contains_key(id.as_str()) {
+            note(&mut self.expected);
+        }
+    }
 }
 
 impl Metrics {
@@ -184,6 +212,28 @@ impl Metrics {
     /// The counts now.
     pub fn snapshot(&self) -> MetricsSnapshot {
         self.counts.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// What is billed of it so far. Classes and lengths are those of [`Metrics::expect`].
+    pub fn usage(&self) -> Usage {
+        self.bill.lock().expect("no holder of this lock panics").usage.clone()
+    }
+
+    /// The same of the blobs of [`Metrics::expect`] alone.
+    pub fn expected_usage(&self) -> Usage {
+        self.bill.lock().expect("no holder of this lock panics").expected.clone()
+    }
+
+    /// Says what class and length blobs have, so that what is asked of them is counted under it.
+    /// Takes some 150 bytes of memory each.
+    pub fn expect<'a>(&self, blobs: impl IntoIterator<Item = (&'a str, StorageClass, u64)>) {
+        let mut bill = self.bill.lock().expect("no holder of this lock panics");
+        let known = blobs.into_iter().map(|(id, class, size)| (id.to_owned(), (class, size)));
+        bill.known.extend(known);
+    }
+
+    fn bill(&self, note: impl FnOnce(&mut Bill)) {
+        note(&mut self.bill.lock().expect("no holder of this lock panics"));
     }
 
     fn count(&self, operation: Operation, id: &str, by: Count) {
@@ -233,20 +283,42 @@ impl BlobStorage for MetricsStorage {
     async fn get(&self, id: &BlobId, range: ReadRange) -> Result<Bytes> {
         self.metrics.begun(Operation::Get, id.as_str());
         let result = self.inner.get(id, range).await;
+        if let Some(bytes) = billed(&result, |bytes| bytes.len() as u64) {
+            self.metrics.bill(|bill| {
+                let (class, _) = bill.of(id);
+                let one = Amount { count: 1, bytes };
+                bill.note(id, |usage| usage.gets.entry(class.clone()).or_default().add(one));
+            });
+        }
         self.metrics.ended(Operation::Get, id, result, |bytes| bytes.len() as u64)
     }
 
     async fn head(&self, id: &BlobId) -> Result<BlobMeta> {
         self.metrics.begun(Operation::Head, id.as_str());
         let result = self.inner.head(id).await;
+        if billed(&result, |_| 0).is_some() {
+            self.metrics.bill(|bill| {
+                let class = result.as_ref().ok().and_then(|meta| meta.class.clone());
+                let class = class.unwrap_or_else(|| bill.of(id).0);
+                bill.note(id, |usage| *usage.heads.entry(class.clone()).or_default() += 1);
+            });
+        }
         self.metrics.ended(Operation::Head, id, result, |_| 0)
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMeta>> {
         self.metrics.begun(Operation::List, prefix);
         let listed = self.inner.list(prefix);
+        self.metrics.bill(|bill| bill.usage.lists += 1);
+        let mut blobs = 0_u64;
         listed
             .inspect(move |item| {
+                if item.is_ok() {
+                    blobs += 1;
+                    if blobs > LIST_PAGE && blobs % LIST_PAGE == 1 {
+                        self.metrics.bill(|bill| bill.usage.lists += 1);
+                    }
+                }
                 let by = match item {
                     Ok(_) => Count { listed: 1, ..Count::default() },
                     Err(_) => Count { errors: 1, ..Count::default() },
@@ -260,6 +332,12 @@ impl BlobStorage for MetricsStorage {
         self.metrics.begun(Operation::Put, id.as_str());
         let length = data.len();
         let result = self.inner.put(id, data, options).await;
+        if let Some(bytes) = billed(&result, |_| length) {
+            let class = options.attributes.class.clone().unwrap_or(StorageClass::STANDARD);
+            self.metrics.bill(|bill| {
+                bill.usage.puts.entry(class).or_default().add(Amount { count: 1, bytes });
+            });
+        }
         self.metrics.ended(Operation::Put, id, result, |_| length)
     }
 
@@ -281,12 +359,73 @@ impl Archive for MetricsStorage {
     async fn thaw(&self, id: &BlobId, request: &ThawRequest) -> Result<ThawOutcome> {
         self.metrics.begun(Operation::Thaw, id.as_str());
         let result = super::archive_of(&self.inner)?.thaw(id, request).await;
+        self.metrics.bill(|bill| {
+            let (class, size) = bill.of(id);
+            match result {
+                Ok(ThawOutcome::Started) => bill.note(id, |u| u.thaw(&class, request, size)),
+                Ok(ThawOutcome::Extended) => {
+                    bill.note(id, |usage| usage.extension(&class, request, size));
+                }
+                _ => {}
+            }
+        });
         self.metrics.ended(Operation::Thaw, id, result, |_| 0)
     }
 
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         self.metrics.begun(Operation::ReadState, id.as_str());
         let result = super::archive_of(&self.inner)?.read_state(id).await;
+        if billed(&result, |_| 0).is_some() {
+            self.metrics.bill(|bill| {
+                let (class, _) = bill.of(id);
+                bill.note(id, |usage| *usage.heads.entry(class.clone()).or_default() += 1);
+            });
+        }
         self.metrics.ended(Operation::ReadState, id, result, |_| 0)
+    }
+}
+
+/// The bytes of a request that is billed: one that was answered, with what was asked for or with the
+/// refusal that the asker is to blame for. Failures of the storage and of the way there are not.
+fn billed<T>(result: &Result<T>, bytes: impl Fn(&T) -> u64) -> Option<u64> {
+    match result {
+        Ok(value) => Some(bytes(value)),
+        Err(
+            BlobError::Archived { .. }
+            | BlobError::NotFound { .. }
+            | BlobError::InvalidRange { .. },
+        ) => Some(0),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryStorage, StorageStack, Tier};
+
+    #[tokio::test]
+    async fn what_is_billed_is_counted_by_class() {
+        let (metrics, memory) = (Metrics::new(), MemoryStorage::new());
+        let storage = StorageStack::over(Arc::new(memory.clone())).layer(metrics.clone()).build();
+        let id = BlobId::new("p1").unwrap();
+        storage.put(&id, vec![7; 100].into(), &PutOptions::default()).await.unwrap();
+        memory.set_class(&id, StorageClass::GLACIER);
+        metrics.expect([("p1", StorageClass::GLACIER, 100)]);
+        let refused = storage.get(&id, ReadRange::Full).await;
+        assert!(matches!(refused, Err(BlobError::Archived { .. })));
+        let request = ThawRequest { tier: Tier::Bulk, days: 2 };
+        let archive = storage.archive().unwrap();
+        assert_eq!(archive.thaw(&id, &request).await.unwrap(), ThawOutcome::Started);
+        assert_eq!(archive.thaw(&id, &request).await.unwrap(), ThawOutcome::AlreadyRunning);
+        storage.head(&id).await.unwrap();
+        assert_eq!(storage.list("").count().await, 1);
+        let usage = metrics.usage();
+        let one = |bytes| Amount { count: 1, bytes };
+        assert_eq!(usage.puts[&StorageClass::STANDARD], one(100));
+        assert_eq!(usage.gets[&StorageClass::GLACIER], one(0), "a refusal is billed");
+        assert_eq!(usage.heads[&StorageClass::GLACIER], 1);
+        assert_eq!(usage.thaws[&(StorageClass::GLACIER, Tier::Bulk)], one(100));
+        assert_eq!((usage.copy_byte_days, usage.lists), (300, 1));
     }
 }

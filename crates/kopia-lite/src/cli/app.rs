@@ -119,6 +119,17 @@ impl App {
         }
     }
 
+    /// The time now.
+    pub fn now(&self) -> blob_core::Timestamp {
+        blob_core::Clock::now(&blob_core::SystemClock)
+    }
+
+    /// Entries that a restore plans in one go: some 300 bytes each, a third of the memory at most.
+    pub fn window_entries(&self) -> usize {
+        let entries = usize::try_from(self.globals.memory_limit >> 10).unwrap_or(usize::MAX);
+        entries.clamp(1 << 10, kopia_snapshot::restore::WINDOW_ENTRIES)
+    }
+
     /// Says something on stderr, unless `--log-level` asks for less.
     pub fn info(&self, message: impl std::fmt::Display) {
         if self.globals.log_level <= LogLevel::Info {

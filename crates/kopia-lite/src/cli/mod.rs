@@ -4,6 +4,7 @@ mod app;
 mod argv;
 mod blob;
 mod cache;
+mod consent;
 mod content;
 #[cfg(test)]
 mod fixtures;
@@ -12,11 +13,13 @@ mod index;
 mod list;
 mod manifest;
 mod policy;
-mod repository;
+pub(crate) mod prices;
+pub(crate) mod repository;
 mod restore;
 mod show;
 mod snapshot;
 mod storage_config;
+pub(crate) mod thaw;
 mod times;
 
 use std::ffi::OsString;
@@ -42,7 +45,8 @@ const VERSION: &str =
 const AFTER_HELP: &str = "\
 Exit codes:
   0 done    1 failed    2 wrong usage    3 finished, but something is missing
-  4 archived blobs are needed, nothing was written    10 not connected, or no repository there
+  4 archived blobs are needed, nothing was written    5 a thaw is still running
+  6 stopped by a limit: cost, time, no consent    10 not connected, or no repository there
   11 locked    12 wrong password    13 access denied    20 damage found    130, 143 interrupted";
 
 /// Backs up to and restores from Kopia repositories, on S3 and on filesystems.
@@ -80,6 +84,9 @@ enum Command {
     /// Which storage class blobs are written with: the `.storageconfig` file.
     #[command(subcommand)]
     StorageConfig(storage_config::Command),
+    /// Make archived packs readable for some days: plan, start, wait.
+    #[command(subcommand)]
+    Thaw(thaw::Command),
     /// Advanced: blobs of the storage.
     #[command(subcommand)]
     Blob(blob::Command),
@@ -114,6 +121,7 @@ impl Command {
             Self::Policy(command) => command.only_reads(),
             Self::StorageConfig(command) => command.only_reads(),
             Self::Cache(command) => command.only_reads(),
+            Self::Thaw(command) => command.only_reads(),
             Self::Restore(_) => false,
             Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
             Self::Index(_) | Self::Manifest(_) => true,
@@ -129,6 +137,7 @@ impl Command {
             Self::Show(command) => command.run(app).await,
             Self::Policy(command) => command.run(app).await,
             Self::StorageConfig(command) => command.run(app).await,
+            Self::Thaw(command) => command.run(app).await,
             Self::Blob(command) => command.run(app).await,
             Self::Content(command) => command.run(app).await,
             Self::Index(command) => command.run(app).await,

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use jiff::ZonedDateTime;
 use kopia_repo::Repository;
 use kopia_snapshot::{
-    restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport, WINDOW_ENTRIES},
+    restore::{ArchiveKind, RestoreOptions, RestorePlan, RestoreReport},
     roots::Root,
 };
 use serde_json::json;
@@ -19,6 +19,7 @@ use super::{App, app::Access, snapshot, times};
 use crate::{
     connect::paths,
     exit::Exit,
+    jobs::thaw_restore::{Bill, ThawFlags, ThawRestore},
     ui::{json::JsonFlags, progress::RestoreProgress, size, text},
 };
 
@@ -98,6 +99,8 @@ pub struct Restore {
     /// Fail when an object is the root of snapshots that differ in its attributes.
     #[arg(long, env = "KOPIA_RESTORE_CONSISTENT_ATTRIBUTES")]
     consistent_attributes: bool,
+    #[command(flatten)]
+    thaw: ThawFlags,
     /// Only say what would be restored.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -119,22 +122,50 @@ impl Restore {
         if self.dry_run {
             return self.print_plan(&plan, &target);
         }
+        let is_cold = !plan.cold().is_empty();
+        if is_cold && !self.thaw.is_on() && !self.ignore_errors {
+            return Err(self.thaw.refusal(&plan, &self.paths)?);
+        }
         self.announce(app, &root, &target, archive);
         let started = std::time::Instant::now();
         let progress = Arc::new(RestoreProgress::new(app.globals.progress));
         let sink = progress.clone();
+        let mut bill = None;
         let done = match archive {
-            Some(kind) => {
-                plan.run_archive(&client.repo, &target, kind, &options, sink, &app.stop).await
+            _ if is_cold && self.thaw.is_on() => {
+                let restore = ThawRestore {
+                    app,
+                    client: &client,
+                    flags: &self.thaw,
+                    target: &target,
+                    options: &options,
+                    progress: sink,
+                    argument: self.paths[0].clone(),
+                };
+                restore.run(plan, archive).await.map(|(report, counted)| {
+                    bill = Some(counted);
+                    report
+                })
             }
-            None => plan.run(&client.repo, &target, &options, sink, &app.stop).await,
+            Some(kind) => plan
+                .run_archive(&client.repo, &target, kind, &options, sink, &app.stop)
+                .await
+                .map_err(Into::into),
+            None => {
+                plan.run(&client.repo, &target, &options, sink, &app.stop).await.map_err(Into::into)
+            }
         };
         progress.finish();
         let report = done.context("error restoring")?;
         if self.json.json {
-            self.json.print(&as_json(&self.paths[0], &target, &report, started.elapsed()));
+            let mut value = as_json(&self.paths[0], &target, &report, started.elapsed());
+            if let Some(bill) = &bill {
+                value["bill"] = bill.json(&*self.thaw.table()?);
+            }
+            self.json.print(&value);
         } else {
             print_report(app, &report);
+            bill.iter().flat_map(Bill::lines).for_each(|line| app.info(line));
         }
         Ok(Exit::Done)
     }
@@ -191,8 +222,6 @@ impl Restore {
     }
 
     fn options(&self, app: &App) -> RestoreOptions {
-        // Some 300 bytes each: a third of the memory at most.
-        let window_entries = usize::try_from(app.globals.memory_limit >> 10);
         RestoreOptions {
             overwrite_directories: self.overwrite_directories,
             overwrite_files: self.overwrite_files,
@@ -208,7 +237,7 @@ impl Restore {
             write_sparse_files: self.write_sparse_files,
             flush_files: self.flush_files,
             parallel: self.parallel,
-            window_entries: window_entries.unwrap_or(usize::MAX).clamp(1 << 10, WINDOW_ENTRIES),
+            window_entries: app.window_entries(),
         }
     }
 
@@ -281,6 +310,9 @@ impl Restore {
                 plan.requests
             ));
             cold.iter().for_each(|pack| text::warn(format!("archived: {}", pack.blob)));
+            if !cold.is_empty() {
+                self.thaw.estimate(plan)?.into_iter().for_each(text::note);
+            }
             lost.iter().for_each(|pack| text::warn(format!("missing: {pack}")));
             let failures = plan.failures.iter();
             failures.for_each(|one| text::warn(format!("{}: {}", one.path, one.error)));

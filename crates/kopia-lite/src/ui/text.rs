@@ -48,3 +48,9 @@ pub fn colours(force: bool, forbid: bool) {
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
+
+/// Writes a question to stderr, and no newline.
+pub fn prompt(text: impl Display) {
+    let mut stderr = anstream::stderr().lock();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}

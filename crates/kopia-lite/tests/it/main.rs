@@ -30,3 +30,4 @@ mod s3;
 mod secrets;
 mod snapshot;
 mod storage_config;
+mod thaw;

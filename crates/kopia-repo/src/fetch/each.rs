@@ -15,7 +15,9 @@ use kopia_format::index::IndexEntry;
 use tokio::sync::Semaphore;
 
 use super::{
-    Cutting, FetchFrom, Fetched, RUN_CONTENTS, Sealed, missing, opened_bytes,
+    Cutting, FetchFrom, Fetched, RUN_CONTENTS, Sealed,
+    ahead::{Ahead, Turn, in_turns},
+    missing, opened_bytes,
     range::{Got, Wanted},
     runs,
 };
@@ -72,6 +74,7 @@ impl Repository {
             take,
             slots: Arc::new(Semaphore::new(jobs_max)),
             over: AtomicBool::new(false),
+            ahead: Ahead::default(),
         });
         let ended = tokio::select! {
             error = stop => Err(error),
@@ -95,6 +98,7 @@ struct Jobs<T> {
     slots: Arc<Semaphore>,
     /// Nothing is to be taken any more.
     over: AtomicBool,
+    ahead: Ahead,
 }
 
 impl<T: TakeContents> Jobs<T> {
@@ -103,8 +107,7 @@ impl<T: TakeContents> Jobs<T> {
             let unknown = unknown.iter().copied().map(missing).collect();
             self.hand_over(unknown).await?;
         }
-        let reads = plan.packs.iter().flat_map(|pack| pack.ranges.iter().map(move |r| (pack, r)));
-        stream::iter(reads)
+        stream::iter(in_turns(plan))
             .map(|(pack, range)| {
                 let (jobs, wanted) = (Arc::clone(self), Wanted::of(pack, range));
                 task::owned(async move { jobs.range(wanted).await })
@@ -115,9 +118,16 @@ impl<T: TakeContents> Jobs<T> {
     }
 
     async fn range(self: Arc<Self>, wanted: Wanted) -> Result<(), T::Error> {
+        // With no memory in hand: the first read of the pack may wait for some.
+        let turn = self.ahead.turn(&wanted).await;
+        if let Turn::Refused(error) = &turn {
+            return self.hand_over(wanted.failed(error)).await;
+        }
         let memory = &self.repository.shared().fetching;
         let grant = Arc::new(memory.ranges.acquire(wanted.range.length).await);
-        match self.repository.fetch_range(self.from, &wanted).await {
+        let got = self.repository.fetch_range(self.from, &wanted).await;
+        turn.done(&got);
+        match got {
             Got::Bytes(bytes) => self.open(wanted, bytes, grant).await,
             Got::Each => self.read_each(wanted.entries).await,
             Got::Failed(error) => self.hand_over(wanted.failed(&error)).await,
@@ -131,7 +141,7 @@ impl<T: TakeContents> Jobs<T> {
         bytes: Bytes,
         grant: Arc<Grant>,
     ) -> Result<(), T::Error> {
-        let Wanted { pack, range, entries } = wanted;
+        let Wanted { pack, range, entries, .. } = wanted;
         let again = self.repository.may_be_cached(self.from, &pack);
         let mut cutting = Cutting::of(range, bytes);
         let opens_in_place = cutting.is_own() && !self.repository.shared().codec.has_ecc();

@@ -32,6 +32,8 @@ pub(super) struct Wanted {
     /// Without its contents.
     pub range: RangeRead,
     pub entries: Vec<IndexEntry>,
+    /// Are other ranges of a pack read that could have become cold?
+    pub has_others: bool,
 }
 
 impl Wanted {
@@ -39,7 +41,8 @@ impl Wanted {
         let name: Arc<str> = pack.pack.as_str().into();
         let entries = range.contents.iter().map(|content| content.as_entry(&name)).collect();
         let range = RangeRead { contents: Vec::new(), ..*range };
-        Self { pack: name, range, entries }
+        let has_others = pack.ranges.len() > 1 && name.starts_with('p');
+        Self { pack: name, range, entries, has_others }
     }
 
     /// What befell the whole range, said of each content.

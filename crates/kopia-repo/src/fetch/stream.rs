@@ -9,7 +9,9 @@ use kopia_format::index::IndexEntry;
 use tokio::sync::mpsc;
 
 use super::{
-    FetchFrom, Fetched, missing, opened_bytes,
+    FetchFrom, Fetched,
+    ahead::{Ahead, Turn, in_turns},
+    missing, opened_bytes,
     range::{Got, Wanted},
     runs, slice_of,
 };
@@ -42,14 +44,17 @@ impl Repository {
         from: FetchFrom,
         plan: &'a ReadPlan,
     ) -> impl Stream<Item = Fetched> + Send + 'a {
-        let reads = plan.packs.iter().flat_map(|pack| pack.ranges.iter().map(move |r| (pack, r)));
+        let ahead = Arc::new(Ahead::default());
         let at_once = self.shared().requests_max().max(2);
-        let ranges = stream::iter(reads).map(move |(pack, range)| {
+        let ranges = stream::iter(in_turns(plan)).map(move |(pack, range)| {
             let (repository, wanted) = (self.clone(), Wanted::of(pack, range));
+            let ahead = ahead.clone();
             let (send, receive) = mpsc::channel(BATCHES_WAITING);
             // It reads ahead, polled or not, and ends with the stream.
             let work =
-                task::owned(async move { repository.stream_range(from, wanted, send).await });
+                task::owned(
+                    async move { repository.stream_range(from, wanted, send, &ahead).await },
+                );
             let batches = stream::unfold(receive, async |mut receive| {
                 receive.recv().await.map(|batch| (stream::iter(batch), receive))
             });
@@ -60,9 +65,17 @@ impl Repository {
             .chain(ranges.flatten_unordered(at_once).flatten())
     }
 
-    async fn stream_range(self, from: FetchFrom, wanted: Wanted, send: Opened) {
+    async fn stream_range(self, from: FetchFrom, wanted: Wanted, send: Opened, ahead: &Ahead) {
+        // With no memory in hand: the first read of the pack may wait for some.
+        let turn = ahead.turn(&wanted).await;
+        if let Turn::Refused(error) = &turn {
+            // Nobody may be listening any more: then this task is at its end, too.
+            return drop(send.send(wanted.failed(error)).await);
+        }
         let _grant = self.shared().fetching.ranges.acquire(wanted.range.length).await;
-        match self.fetch_range(from, &wanted).await {
+        let got = self.fetch_range(from, &wanted).await;
+        turn.done(&got);
+        match got {
             Got::Bytes(bytes) => self.stream_opened(from, wanted, &bytes, &send).await,
             Got::Each => self.stream_each(from, wanted.entries, &send).await,
             // Nobody may be listening any more: then this task is at its end, too.
@@ -71,7 +84,7 @@ impl Repository {
     }
 
     async fn stream_opened(&self, from: FetchFrom, wanted: Wanted, bytes: &Bytes, send: &Opened) {
-        let Wanted { pack, range, entries } = wanted;
+        let Wanted { pack, range, entries, .. } = wanted;
         let again = self.may_be_cached(from, &pack);
         let range = Arc::new(range);
         let mut left = Vec::new();

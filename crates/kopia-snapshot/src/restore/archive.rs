@@ -123,7 +123,7 @@ impl RestorePlan {
 impl Window {
     /// Takes the entries out that need a content which can't be read.
     fn leave_out_unreadable(&mut self, plan: &RestorePlan) {
-        let unreadable = self.take_unreadable(plan);
+        let unreadable = self.take_unreadable(&plan.barred_packs());
         let unreadable: HashMap<_, _> =
             unreadable.iter().map(|one| (one.id, &one.trouble)).collect();
         let failures = &mut self.failures;

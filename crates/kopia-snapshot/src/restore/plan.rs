@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use blob_core::Amount;
 use kopia_format::{ContentId, directory::DirEntry};
 use kopia_repo::{PackReads, PackState, ReadPlan, Repository};
 
@@ -22,8 +23,22 @@ pub struct PlannedPack {
     pub class: Option<String>,
     /// Whether it can be read.
     pub state: PackState,
+    /// When the copy goes away that makes it readable, in seconds since 1970, if one does and the
+    /// storage tells.
+    pub until_secs: Option<i64>,
     /// Where the last needed byte ends.
     pub end: u64,
+    /// The reads that will be made of it: requests, and bytes that they fetch.
+    pub reads: Amount,
+    /// The contents that are needed of it, and their bytes in the pack.
+    pub needed: Amount,
+}
+
+impl PlannedPack {
+    /// Must it be thawed first, or is it being thawed?
+    pub fn is_cold(&self) -> bool {
+        matches!(self.state, PackState::Cold | PackState::Thawing)
+    }
 }
 
 /// A pack that has to be thawed first.
@@ -116,18 +131,38 @@ impl RestorePlan {
         self.requests += window.reads.requests();
         for pack in &window.reads.packs {
             let end = pack.ranges.last().map_or(0, |range| range.offset + range.length);
+            let reads = Amount { count: pack.ranges.len() as u64, bytes: pack.bytes() };
+            let mut needed = Amount::default();
+            for content in pack.ranges.iter().flat_map(|range| &range.contents) {
+                needed.add(Amount { count: 1, bytes: content.packed_length.into() });
+            }
             let number = *numbers.entry(pack.pack.clone()).or_insert(self.packs.len());
             match self.packs.get_mut(number) {
-                Some(known) => known.end = known.end.max(end),
+                Some(known) => {
+                    known.end = known.end.max(end);
+                    known.reads.add(reads);
+                    known.needed.add(needed);
+                }
                 None => self.packs.push(PlannedPack {
                     pack: pack.pack.clone(),
                     size: None,
                     class: None,
                     state: PackState::Unknown,
+                    until_secs: None,
                     end,
+                    reads,
+                    needed,
                 }),
             }
         }
+    }
+
+    /// Asks the storage for the state of the packs once more.
+    ///
+    /// # Errors
+    /// What a listing may give.
+    pub async fn look_again(&mut self, repo: &Repository) -> Result<()> {
+        self.settle(repo).await
     }
 
     /// Asks every storage for the packs: one that is gone is to be noticed before anything is
@@ -138,6 +173,7 @@ impl RestorePlan {
             size: None,
             class: None,
             state: PackState::Unknown,
+            until_secs: None,
             ranges: Vec::new(),
         };
         let packs = self.packs.iter().map(unknown).collect();
@@ -145,15 +181,14 @@ impl RestorePlan {
         repo.settle_plan(&mut listed).await?;
         for (pack, listed) in self.packs.iter_mut().zip(listed.packs) {
             (pack.size, pack.class, pack.state) = (listed.size, listed.class, listed.state);
+            pack.until_secs = listed.until_secs;
         }
         Ok(())
     }
 
     /// The packs that have to be thawed first.
     pub fn cold(&self) -> Vec<ColdPack> {
-        let is_cold =
-            |pack: &&PlannedPack| matches!(pack.state, PackState::Cold | PackState::Thawing);
-        let cold = self.packs.iter().filter(is_cold).map(|pack| ColdPack {
+        let cold = self.packs.iter().filter(|pack| pack.is_cold()).map(|pack| ColdPack {
             blob: pack.pack.clone(),
             class: pack.class.clone(),
             size: pack.size,
@@ -178,6 +213,14 @@ impl RestorePlan {
         let cold = self.cold();
         if !cold.is_empty() {
             return Err(SnapshotError::Archived { packs: cold });
+        }
+        self.check_whole(ignore_errors)
+    }
+
+    /// Fails before anything is written when something is lost.
+    pub(super) fn check_whole(&self, ignore_errors: bool) -> Result<()> {
+        if ignore_errors {
+            return Ok(());
         }
         match self.lost() {
             (packs, contents) if packs.is_empty() && contents.is_empty() => Ok(()),

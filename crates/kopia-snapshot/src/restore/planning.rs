@@ -20,6 +20,7 @@ use super::{
     events::RestoreFailure,
     options::RestoreOptions,
     plan::join,
+    stage::Stage,
     window::{PlannedFolder, PlannedLeaf, Window},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub(super) struct Planner<'a> {
     root: Option<DirEntry>,
     /// The folders on the way from the root to where the walk is.
     open: Vec<OpenFolder>,
+    /// Only the files of this stage.
+    stage: Option<&'a Stage>,
 }
 
 /// A folder that the walk is in.
@@ -72,7 +75,12 @@ impl<'a> Planner<'a> {
         options: &'a RestoreOptions,
     ) -> Self {
         let (root, open) = (Some(root.clone()), Vec::new());
-        Self { repo, target, options, directories: Directories::new(repo), root, open }
+        Self { repo, target, options, directories: Directories::new(repo), root, open, stage: None }
+    }
+
+    /// From now on only the files of a stage are planned, and all folders.
+    pub fn in_stage(&mut self, stage: &'a Stage) {
+        self.stage = Some(stage);
     }
 
     /// The next window; `None` when all is planned.
@@ -268,6 +276,22 @@ impl<'a> Planner<'a> {
     /// Plans what has to be fetched for a window, in the order of its entries.
     async fn add_reads(&self, window: &mut Window) -> Result<()> {
         let index = self.repo.index().await?;
+        if let Some(stage) = self.stage {
+            for leaves in [&mut window.files, &mut window.links] {
+                let mut kept = Vec::with_capacity(leaves.len());
+                for leaf in std::mem::take(leaves) {
+                    let mut from = 0;
+                    for piece in leaf.all_pieces() {
+                        let entry = index.find(&piece.content).map_err(SnapshotError::from)?;
+                        from = from.max(entry.map_or(0, |entry| stage.of(&entry.pack)));
+                    }
+                    if stage.takes(&leaf, from) {
+                        kept.push(leaf);
+                    }
+                }
+                *leaves = kept;
+            }
+        }
         let (mut entries, mut missing) = (Vec::new(), Vec::new());
         for piece in window.leaves().flat_map(PlannedLeaf::all_pieces) {
             match index.find(&piece.content).map_err(SnapshotError::from)? {

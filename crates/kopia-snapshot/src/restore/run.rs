@@ -15,6 +15,7 @@ use super::{
     ground::Ground,
     options::RestoreOptions,
     plan::RestorePlan,
+    stage::Stage,
     window::Window,
     writing::{Building, Writing},
 };
@@ -42,23 +43,11 @@ impl RestorePlan {
             return Err(SnapshotError::Stopped);
         }
         sink.event(RestoreEvent::Planned { files: self.files, bytes: self.bytes });
-        let mut report = self.first_report();
-        let ground = if self.folders == 0 { Ground::file(target) } else { Ground::folder(target) };
-        let ground = match ground {
-            Ok(ground) => Arc::new(ground),
-            Err(source) => {
-                let failed = Err(local(target, source));
-                return folders::note(failed, Path::new(""), options, &mut report).map(|()| report);
-            }
+        let report = self.first_report();
+        let building = match self.building(target, options, sink, report, None) {
+            Ok(building) => building,
+            Err(done) => return done,
         };
-        let building = Arc::new(Building {
-            ground,
-            target: target.to_owned(),
-            options: options.clone(),
-            sink,
-            report: Mutex::new(report),
-            barred: Mutex::default(),
-        });
         let only = self.only.take();
         let mut windows = self.windows(repo, only, options);
         while let Some(window) = windows.next().await? {
@@ -71,6 +60,36 @@ impl RestorePlan {
         Ok(report)
     }
 
+    /// What all windows share; or how the restore ends already, if there is no ground to write on.
+    pub(super) fn building(
+        &self,
+        target: &Path,
+        options: &RestoreOptions,
+        sink: Arc<dyn RestoreSink>,
+        mut report: RestoreReport,
+        stage: Option<&Stage>,
+    ) -> Result<Arc<Building>, Result<RestoreReport>> {
+        let ground = if self.folders == 0 { Ground::file(target) } else { Ground::folder(target) };
+        let ground = match ground {
+            Ok(ground) => Arc::new(ground),
+            Err(source) => {
+                let failed = Err(local(target, source));
+                let noted = folders::note(failed, Path::new(""), options, &mut report);
+                return Err(noted.map(|()| report));
+            }
+        };
+        Ok(Arc::new(Building {
+            ground,
+            target: target.to_owned(),
+            options: options.clone(),
+            sink,
+            report: Mutex::new(report),
+            barred: Mutex::default(),
+            postpones: stage.is_some(),
+            left: Mutex::default(),
+        }))
+    }
+
     /// What is known before anything is done. What the windows find is added by them.
     pub(super) fn first_report(&self) -> RestoreReport {
         let packs_read = self.packs.iter().filter(|pack| pack.why_unread().is_none()).count();
@@ -79,14 +98,14 @@ impl RestorePlan {
 
     /// Writes one window. However it ends, nothing is being written any more and no file is half
     /// there.
-    async fn write(
+    pub(super) async fn write(
         &self,
         repo: &Repository,
         mut window: Window,
         building: &Arc<Building>,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let unreadable = window.take_unreadable(self);
+        let unreadable = window.take_unreadable(&building.barred_packs(self));
         let reads = std::mem::take(&mut window.reads);
         {
             let mut report = building.report.lock().expect("no holder of this lock panics");

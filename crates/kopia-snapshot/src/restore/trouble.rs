@@ -40,6 +40,16 @@ impl Trouble {
     }
 }
 
+impl Trouble {
+    /// The archived pack that is to blame, if one is.
+    pub fn archived_pack(&self) -> Option<String> {
+        match self {
+            Self::Repo(error) => error.archived_pack().map(|pack| pack.as_str().to_owned()),
+            Self::Unreadable(..) | Self::Local(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

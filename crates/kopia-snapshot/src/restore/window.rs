@@ -175,22 +175,18 @@ impl Window {
     }
 
     /// Takes what can't be read out of the reads: no request is made for it.
-    pub fn take_unreadable(&mut self, plan: &RestorePlan) -> Vec<Unreadable> {
+    pub fn take_unreadable(&mut self, barred: &HashMap<String, Trouble>) -> Vec<Unreadable> {
         let unknown = |id| Unreadable {
             id,
             trouble: Trouble::Unreadable(format!("content {id} is in no index"), None),
         };
         let missing = std::mem::take(&mut self.reads.missing);
         let mut all: Vec<_> = missing.into_iter().map(unknown).collect();
-        let barred = plan.packs.iter().filter_map(|pack| Some((&*pack.pack, pack.why_unread()?)));
-        let barred: HashMap<&str, String> = barred.collect();
         self.reads.packs.retain(|pack| {
-            let Some(error) = barred.get(&*pack.pack) else { return true };
+            let Some(trouble) = barred.get(&*pack.pack) else { return true };
             let contents = pack.ranges.iter().flat_map(|range| &range.contents);
-            all.extend(contents.map(|content| Unreadable {
-                id: content.id,
-                trouble: Trouble::Unreadable(error.clone(), Some(pack.pack.clone())),
-            }));
+            let unreadable = |id| Unreadable { id, trouble: trouble.clone() };
+            all.extend(contents.map(|content| unreadable(content.id)));
             false
         });
         all
@@ -223,6 +219,17 @@ impl Wishes {
         let from = self.0.partition_point(|wish| wish.content < content);
         let all = &self.0[from..];
         &all[..all.iter().take_while(|wish| wish.content == content).count()]
+    }
+}
+
+impl RestorePlan {
+    /// The packs that are known not to be readable, and why.
+    pub(super) fn barred_packs(&self) -> HashMap<String, Trouble> {
+        let barred = self.packs.iter().filter_map(|pack| {
+            let trouble = Trouble::Unreadable(pack.why_unread()?, Some(pack.pack.clone()));
+            Some((pack.pack.clone(), trouble))
+        });
+        barred.collect()
     }
 }
 

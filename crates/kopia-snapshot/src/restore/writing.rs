@@ -2,10 +2,10 @@
 //! contents.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -23,6 +23,7 @@ use super::{
     ground::{Ground, Near},
     options::RestoreOptions,
     place::{Growing, write_whole},
+    plan::RestorePlan,
     trouble::Trouble,
     window::{Piece, PlannedFolder, PlannedLeaf, Unreadable, Window, Wish, Wishes},
 };
@@ -38,6 +39,18 @@ pub(super) struct Building {
     pub report: Mutex<RestoreReport>,
     /// Folders that could not be made.
     pub barred: Mutex<Vec<PathBuf>>,
+    /// Are files left for later whose packs turn out to be archived?
+    pub postpones: bool,
+    pub left: Mutex<Left>,
+}
+
+/// What archived packs kept from being written.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Files and links, by their paths below the target.
+    pub files: HashSet<PathBuf>,
+    /// Packs that refused to be read: they are not asked again.
+    pub packs: HashMap<String, Trouble>,
 }
 
 impl Building {
@@ -79,6 +92,31 @@ impl Building {
         writing.make_empty_files()?;
         writing.note_unreadable(unreadable)?;
         Ok(writing)
+    }
+
+    /// The packs that are known not to be readable, and why. Of those of the plan only the lost ones,
+    /// where archived ones are waited for.
+    pub fn barred_packs(&self, plan: &RestorePlan) -> HashMap<String, Trouble> {
+        let mut barred = plan.barred_packs();
+        if self.postpones {
+            let cold = plan.packs.iter().filter(|pack| pack.is_cold());
+            cold.for_each(|pack| _ = barred.remove(&pack.pack));
+        }
+        let left = self.left.lock().expect("no holder of this lock panics");
+        barred.extend(left.packs.clone());
+        barred
+    }
+
+    /// Notes the pack that refused to be read, if that is the trouble. Gives whether the entry that
+    /// wanted it is written later.
+    fn leave(&self, path: &Path, trouble: &Trouble) -> bool {
+        let Some(pack) = trouble.archived_pack() else { return false };
+        let mut left = self.left.lock().expect("no holder of this lock panics");
+        left.packs.entry(pack).or_insert_with(|| trouble.clone());
+        if self.postpones {
+            left.files.insert(path.to_owned());
+        }
+        self.postpones
     }
 
     fn report(&self, note: impl FnOnce(&mut RestoreReport)) {
@@ -256,6 +294,14 @@ impl Writing {
             }
             Err(trouble) => {
                 let path = leaf.path();
+                if self.building.leave(&path, &trouble) {
+                    match self.progress.get(item) {
+                        Some(Progress::Long(growing)) => _ = growing.give_up(),
+                        Some(Progress::Short(failed)) => failed.store(true, Relaxed),
+                        None => {}
+                    }
+                    return Ok(());
+                }
                 let (named, error) = (path.to_string_lossy(), trouble.to_string());
                 self.building.sink.event(RestoreEvent::Failed { path: &named, error: &error });
                 if !self.building.options.ignore_errors {

@@ -1,0 +1,230 @@
+//! `thaw start`.
+
+use std::num::NonZeroU32;
+
+use blob_core::Tier;
+use clap::Args;
+use cold_storage::{
+    parse_tier,
+    thaw::{BlobState, Journal, Need, ThawOptions, ThawPlan},
+    tier_name,
+};
+use serde_json::json;
+
+use super::{
+    batch::BatchFlags,
+    show::{Shown, at},
+    wanted::{Found, Needed, Wanted},
+};
+use crate::{
+    cli::{
+        App,
+        app::Access,
+        prices::{CostFlags, PriceFlags, cost_json},
+    },
+    compose::Client,
+    exit::{Exit, Failure},
+    jobs::thaw::{self, Thawing, folder},
+    ui::{json::JsonFlags, text},
+};
+
+/// Ask for readable copies of the archived packs that a restore needs.
+#[derive(Debug, Args)]
+pub struct Start {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// How fast: bulk, standard, or expedited where the class has it.
+    #[arg(long, value_name = "TIER", default_value = "standard", value_parser = tier)]
+    tier: Tier,
+    /// Take this tier where the other one has no capacity.
+    #[arg(long, value_name = "TIER", value_parser = tier)]
+    fallback_tier: Option<Tier>,
+    /// For how many days the copies are kept.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    days: u16,
+    /// Keep copies that are there already for as long, too.
+    #[arg(long)]
+    extend: bool,
+    /// Ask once more, faster, for copies that are being made.
+    #[arg(long)]
+    upgrade_tier: bool,
+    /// Requests a second, at most; S3 takes 1000 for an account.
+    #[arg(long, value_name = "N", default_value = "300")]
+    rate: NonZeroU32,
+    /// Requests at once.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    parallel: usize,
+    #[command(flatten)]
+    batch: BatchFlags,
+    #[command(flatten)]
+    prices: PriceFlags,
+    #[command(flatten)]
+    cost: CostFlags,
+    /// Only say what would be asked for.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    json: JsonFlags,
+}
+
+/// A tier by name.
+pub fn tier(name: &str) -> Result<Tier, String> {
+    parse_tier(name).ok_or_else(|| "must be bulk, standard or expedited".to_owned())
+}
+
+impl Start {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let table = self.prices.table()?;
+        let client = app.open(Access::Read).await?;
+        let found = app.unless_stopped(self.found(app, &client)).await?;
+        let options = ThawOptions {
+            tier: self.tier,
+            days: self.days,
+            now: app.now(),
+            extend: self.extend,
+            upgrade: self.upgrade_tier.then(|| self.days_of_first(app)).transpose()?,
+        };
+        let plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
+        let shown = Shown::of(&plan, &found.needs, found.needed, &options, &self.prices, &table);
+        if self.dry_run {
+            match self.json.json {
+                true => self.json.print(&shown.json(found.roots)),
+                false => shown.print(),
+            }
+            return Ok(Exit::Done);
+        }
+        shown.lines().into_iter().for_each(|line| app.info(line));
+        let lost = plan.items.iter().filter(|item| item.state == BlobState::Missing);
+        let lost = lost.inspect(|item| app.warn(format!("{} does not exist", item.blob))).count();
+        let asked = plan.requests().count();
+        let cost = plan.cost(&table, self.prices.transfer());
+        if asked == 0 {
+            app.info(match plan.cold().next() {
+                Some(_) => "Nothing to ask for: what is archived is being thawed already.",
+                None => "Nothing to ask for: all can be read.",
+            });
+        } else {
+            let what = format!(
+                "A {} thaw of {asked} packs for {} days, with the restore after it,",
+                tier_name(self.tier),
+                self.days
+            );
+            self.cost.agree(app, cost.total(), &what).await?;
+        }
+        if self.batch.batch && asked > 0 {
+            return self
+                .batch
+                .run(app, &client, plan, cost, &self.wanted.arguments(), self.json)
+                .await;
+        }
+        let thawing = Thawing {
+            app,
+            client: &client,
+            table: &table,
+            transfer: self.prices.transfer(),
+            per_second: self.rate.get(),
+            at_once: self.parallel,
+            fallback: self.fallback_tier,
+        };
+        let mut done = thawing.start(plan, self.wanted.arguments()).await?;
+        if let Some(error) = done.error.take() {
+            return Err(error);
+        }
+        self.print(app, &done, &table);
+        match (done.run.failed.len() + lost, done.run.left) {
+            (_, 1..) => {
+                let left = done.run.left;
+                let message = format!(
+                    "stopped; {left} packs were not asked for: the same command goes on with them"
+                );
+                Err(Failure::new(app.interrupted().unwrap_or(Exit::Failed), message).into())
+            }
+            (1.., 0) => Ok(Exit::Incomplete),
+            (0, 0) => Ok(Exit::Done),
+        }
+    }
+
+    /// What is to be thawed: roots, blobs, or the blobs of an earlier thaw, whose ID is the root.
+    async fn found(&self, app: &App, client: &Client) -> anyhow::Result<Found> {
+        let [id] = self.wanted.roots.as_slice() else {
+            return self.wanted.find(app, client).await;
+        };
+        if !id.starts_with("t-") {
+            return self.wanted.find(app, client).await;
+        }
+        let noted = Journal::read(&folder(app), id)?;
+        let storage = client.repo.storage();
+        let names = noted.header.plan.items.iter().map(|item| item.blob.as_str());
+        let metas = blob_core::look_up(storage, names, storage.info().concurrency).await?;
+        let mut needed = Needed::default();
+        let needs = noted.header.plan.items.iter().map(|item| {
+            let mut need = match metas.get(&item.blob) {
+                Some(meta) => Need::whole(meta),
+                None => Need {
+                    blob: item.blob.clone(),
+                    size: item.size,
+                    class: item.storage_class.clone(),
+                    state: BlobState::Missing,
+                    until: None,
+                    reads: blob_core::Amount::default(),
+                },
+            };
+            need.reads = blob_core::Amount { count: item.gets, bytes: item.get_bytes };
+            needed.packs.add(blob_core::Amount { count: 1, bytes: need.size });
+            needed.contents.bytes += item.get_bytes;
+            need
+        });
+        let needs = needs.collect();
+        Ok(Found { roots: Vec::new(), needs, needed })
+    }
+
+    /// The days that a running thaw was asked for: only with the same can it be made faster.
+    fn days_of_first(&self, app: &App) -> anyhow::Result<u16> {
+        let ids = Journal::ids(&folder(app))?;
+        let newest = ids.last().map(|id| Journal::read(&folder(app), id)).transpose()?;
+        Ok(newest.map_or(self.days, |noted| noted.header.plan.days))
+    }
+
+    fn print(&self, app: &App, done: &thaw::Started, table: &cold_storage::PriceTable) {
+        let run = &done.run;
+        if self.json.json {
+            let failed = run
+                .failed
+                .iter()
+                .map(|one| json!({"blob": one.blob, "error": one.error.to_string()}));
+            self.json.print(&json!({
+                "thawID": done.id,
+                "state": if done.plan.cold().next().is_some() { "thawing" } else { "thawed" },
+                "tier": tier_name(done.plan.tier),
+                "days": done.plan.days,
+                "requested": run.started + run.already_running + run.extended + run.readable,
+                "accepted": run.started + run.extended,
+                "alreadyThawing": run.already_running
+                    + done.plan.states().get(&BlobState::Thawing).map_or(0, |it| it.count),
+                "alreadyThawed": run.readable
+                    + done.plan.states().get(&BlobState::Thawed).map_or(0, |it| it.count),
+                "failed": failed.collect::<Vec<_>>(),
+                "startTime": kopia_format::time::GoTime::from_unix_nanos(done.plan.made_seconds * 1_000_000_000),
+                "expectedEndTime": kopia_format::time::GoTime::from_unix_nanos(
+                    done.expected_end().saturating_mul(1_000_000_000)),
+                "cost": cost_json(&done.cost, table),
+            }));
+            return;
+        }
+        text::line(format!("Thaw {}", done.id));
+        let asked = run.started + run.extended;
+        if asked > 0 {
+            app.info(format!("Asked for {} packs, {} of them anew.", asked, run.started));
+        }
+        for failed in &run.failed {
+            app.warn(format!("{}: {}", failed.blob, failed.error));
+        }
+        if done.plan.cold().next().is_some() {
+            app.info(format!(
+                "Readable by about {}. To wait: kopia-lite thaw wait {}",
+                at(app, done.expected_end()),
+                done.id
+            ));
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Work that joins plans of several crates.
+
+pub mod thaw;
+pub mod thaw_restore;

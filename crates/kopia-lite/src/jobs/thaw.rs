@@ -1,0 +1,189 @@
+//! Carrying out the plan of a thaw: a journal, the requests, another tier where one is exhausted.
+
+use std::{path::PathBuf, sync::Arc};
+
+use blob_core::{OsEntropy, StorageClass, SystemClock, Tier};
+use cold_storage::{
+    Cost, PriceTable, Transfer,
+    thaw::{self, Header, Journal, RunOptions, Step, ThawError, ThawPlan, ThawRun},
+    tier_name,
+};
+
+use crate::{
+    cli::App,
+    compose::Client,
+    exit::{Exit, Failure},
+    ui::progress::Progress,
+};
+
+/// Where the journals of a connection lie.
+pub fn folder(app: &App) -> PathBuf {
+    let mut name = app.config_file.clone().into_os_string();
+    name.push(".thaws");
+    name.into()
+}
+
+/// What it takes to ask for thaws.
+#[derive(Debug)]
+pub struct Thawing<'a> {
+    /// The surroundings.
+    pub app: &'a App,
+    /// The repository.
+    pub client: &'a Client,
+    /// The prices.
+    pub table: &'a PriceTable,
+    /// Where the bytes go afterwards.
+    pub transfer: Transfer,
+    /// Requests a second, at most.
+    pub per_second: u32,
+    /// Requests at once, at most.
+    pub at_once: usize,
+    /// The tier to take where the other one has no capacity.
+    pub fallback: Option<Tier>,
+}
+
+/// A thaw that was begun.
+#[derive(Debug)]
+pub struct Started {
+    /// Its ID.
+    pub id: String,
+    /// What was planned.
+    pub plan: ThawPlan,
+    /// What that was to cost.
+    pub cost: Cost,
+    /// What came of it.
+    pub run: ThawRun,
+    /// Why not all was asked for, if something stood against it.
+    pub error: Option<anyhow::Error>,
+}
+
+impl Started {
+    /// When all can typically be read, in seconds since 1970.
+    pub fn expected_end(&self) -> i64 {
+        let wait = i64::try_from(self.plan.expected_seconds).unwrap_or(i64::MAX / 2);
+        self.plan.made_seconds.saturating_add(wait)
+    }
+}
+
+impl Thawing<'_> {
+    /// Asks for what `plan` says, and notes it in a journal.
+    ///
+    /// # Errors
+    /// There can be no journal. What the storage says is in [`Started::error`].
+    pub async fn start(&self, plan: ThawPlan, arguments: Vec<String>) -> anyhow::Result<Started> {
+        let id = thaw::new_id(self.app.now(), &OsEntropy);
+        let cost = plan.cost(self.table, self.transfer);
+        let header = Header {
+            thaw_id: id.clone(),
+            storage: self.client.bare.info().name.clone(),
+            arguments,
+            job: None,
+            cost,
+            plan: plan.clone(),
+        };
+        let mut journal = Journal::create(&folder(self.app), &header)?;
+        self.expect(&plan);
+        let (mut run, mut error) = self.ask(&plan, &mut journal).await;
+        if error.is_none() && run.is_exhausted() {
+            match self.fallback.filter(|tier| *tier != plan.tier) {
+                Some(tier) => {
+                    let other = on_another_tier(&plan, &run.exhausted, tier);
+                    run.exhausted.clear();
+                    let (more, failed) = self.ask(&other, &mut journal).await;
+                    run = joined(run, more);
+                    error = failed;
+                }
+                None => error = Some(exhausted(&plan, &run, self.table)),
+            }
+        }
+        Ok(Started { id, plan, cost, run, error })
+    }
+
+    /// Tells the counters what the blobs are, so that what is asked of them is counted as it is
+    /// billed.
+    pub fn expect(&self, plan: &ThawPlan) {
+        self.client.metrics.expect(plan.items.iter().map(|item| {
+            let class = item.storage_class.clone().unwrap_or(StorageClass::STANDARD);
+            (item.blob.as_str(), class, item.size)
+        }));
+    }
+
+    async fn ask(
+        &self,
+        plan: &ThawPlan,
+        journal: &mut Journal,
+    ) -> (ThawRun, Option<anyhow::Error>) {
+        let total = plan.requests().count();
+        let options = RunOptions {
+            per_second: self.per_second,
+            at_once: self.at_once,
+            clock: Arc::new(SystemClock),
+        };
+        let progress = Progress::new(self.app.globals.progress);
+        let mut asked = 0;
+        let storage = &self.client.unretried;
+        let ran = thaw::run(plan, storage, &options, &self.app.stop, |one| {
+            asked += 1;
+            progress.show(|| format!("{asked} of {total} packs were asked for"));
+            journal.note(&one)
+        });
+        let ran = ran.await;
+        progress.finish();
+        match ran {
+            Ok(run) => (run, None),
+            Err(error) => {
+                let (asked, message) = (asked, error.to_string());
+                let run = match error {
+                    ThawError::Storage { source, run } => (*run, anyhow::Error::from(source)),
+                    ThawError::Journal { source, run } => (*run, anyhow::Error::from(source)),
+                    _ => (ThawRun::default(), anyhow::anyhow!(message)),
+                };
+                let text = format!(
+                    "{asked} of {total} packs were asked for; the same command goes on with the rest"
+                );
+                (run.0, Some(run.1.context(text)))
+            }
+        }
+    }
+}
+
+/// The plan for some of the blobs of another one, on another tier.
+fn on_another_tier(plan: &ThawPlan, blobs: &[String], tier: Tier) -> ThawPlan {
+    let blobs: std::collections::HashSet<&str> = blobs.iter().map(String::as_str).collect();
+    let items = plan.items.iter().filter(|item| blobs.contains(item.blob.as_str()));
+    ThawPlan { tier, items: items.cloned().collect(), ..plan.clone() }
+}
+
+fn joined(mut one: ThawRun, other: ThawRun) -> ThawRun {
+    one.started += other.started;
+    one.already_running += other.already_running;
+    one.extended += other.extended;
+    one.readable += other.readable;
+    one.failed.extend(other.failed);
+    one.exhausted = other.exhausted;
+    one.left = other.left;
+    one
+}
+
+/// The tier has no capacity: an error of its own, since another tier is another price.
+fn exhausted(plan: &ThawPlan, run: &ThawRun, table: &PriceTable) -> anyhow::Error {
+    let tier = tier_name(plan.tier);
+    let classes = plan.items.iter().filter(|item| matches!(item.step, Step::Start(_)));
+    let class = classes.filter_map(|item| item.storage_class.as_ref()).next();
+    let facts = class.map(|class| table.class_or_standard(class));
+    let others = facts.into_iter().flat_map(|facts| facts.tiers());
+    let others: Vec<_> = others
+        .filter(|(other, _)| *other != plan.tier)
+        .map(|(other, _)| tier_name(other))
+        .collect();
+    let message = format!(
+        "the {tier} tier has no capacity now for {} packs ({} were asked for); try later, or take \
+         another one: --fallback-tier={}",
+        run.exhausted.len(),
+        run.started,
+        others.last().copied().unwrap_or("standard")
+    );
+    Failure::new(Exit::Failed, message)
+        .with_details(serde_json::json!({"tier": tier, "packs": run.exhausted}))
+        .into()
+}
