@@ -64,6 +64,19 @@ impl Inner {
             (BlobError::Archived { class, state, .. }, _) => {
                 Err(self.archived(id, class, state).await)
             }
+            // Some storages call a read of a cold object a lack of rights: a HEAD tells the two
+            // apart. Without the right to that, it is what it seems.
+            (error @ BlobError::AccessDenied { .. }, _) => {
+                match self.head_once(id, Op::Get).await {
+                    Ok(meta) => match meta.state {
+                        Some(state) if !state.is_readable() => {
+                            Err(BlobError::Archived { id: id.clone(), class: meta.class, state })
+                        }
+                        _ => Err(error),
+                    },
+                    Err(_) => Err(error),
+                }
+            }
             (error, _) => Err(error),
         }
     }
@@ -75,7 +88,7 @@ impl Inner {
         class: Option<blob_core::StorageClass>,
         state: ReadState,
     ) -> BlobError {
-        match self.head(id, Op::Get).await {
+        match self.head_once(id, Op::Get).await {
             Ok(meta) => match meta.state.unwrap_or(state) {
                 state if state.is_readable() => self
                     .about(Op::Get, Some(id))

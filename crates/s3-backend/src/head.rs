@@ -23,7 +23,8 @@ impl Inner {
         }
     }
 
-    async fn head_once(
+    /// One HEAD; what a refused one means is not asked.
+    pub(crate) async fn head_once(
         &self,
         id: &BlobId,
         op: Op,

@@ -21,7 +21,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const RISES_AFTER: u32 = 50;
 /// A tier that has no capacity is asked again so often, after such a pause.
 const TIER_TRIES: u32 = 3;
-const TIER_PAUSE: Duration = Duration::from_secs(20);
+const TIER_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a plan is carried out.
 #[derive(Debug, Clone)]

@@ -132,7 +132,8 @@ impl Restore {
         let sink = progress.clone();
         let mut bill = None;
         let done = match archive {
-            _ if is_cold && self.thaw.is_on() => {
+            // Even where all can be read now: a copy may go away meanwhile.
+            _ if self.thaw.is_on() && client.repo.storage().archive().is_some() => {
                 let restore = ThawRestore {
                     app,
                     client: &client,

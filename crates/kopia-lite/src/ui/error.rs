@@ -158,6 +158,9 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
              renews them"
                 .to_owned(),
         ),
+        Some(BlobError::AccessDenied { op: "thaw", .. }) => {
+            Some("; it takes the right s3:RestoreObject".to_owned())
+        }
         Some(BlobError::ClockSkew { .. }) => Some("; set the clock of this machine".to_owned()),
         _ => match cause.downcast_ref::<SnapshotError>() {
             Some(SnapshotError::Manifest { id, .. }) => {

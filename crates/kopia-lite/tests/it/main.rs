@@ -31,3 +31,4 @@ mod secrets;
 mod snapshot;
 mod storage_config;
 mod thaw;
+mod thaw_faults;

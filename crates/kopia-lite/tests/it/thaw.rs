@@ -13,7 +13,7 @@ use crate::env::{Run, S3Env, files, noise};
 const DAY: u64 = 24 * 60 * 60;
 
 /// A repository with three snapshots' worth of packs in an archive; gives source and newest ID.
-fn frozen(class: &str) -> (S3Env, String, String) {
+pub fn frozen(class: &str) -> (S3Env, String, String) {
     let s3 = S3Env::new();
     s3.create("");
     let source = s3.plant();
@@ -27,24 +27,24 @@ fn frozen(class: &str) -> (S3Env, String, String) {
     (s3, source, id)
 }
 
-fn freeze(s3: &S3Env, class: &str) {
+pub fn freeze(s3: &S3Env, class: &str) {
     for key in packs(s3) {
         assert!(s3.server.objects().set_class(&key, class));
     }
     s3.server.requests().clear();
 }
 
-fn packs(s3: &S3Env) -> Vec<String> {
+pub fn packs(s3: &S3Env) -> Vec<String> {
     s3.server.objects().keys("r/p")
 }
 
 /// Starts a command line that goes on by itself.
-fn begun(s3: &S3Env, line: &str) -> Child {
+pub fn begun(s3: &S3Env, line: &str) -> Child {
     let mut command = s3.command(line.split_whitespace());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn ended(child: Child) -> Run {
+pub fn ended(child: Child) -> Run {
     let output = child.wait_with_output().unwrap();
     Run {
         code: output.status.code().unwrap_or(-1),
@@ -54,7 +54,7 @@ fn ended(child: Child) -> Run {
 }
 
 /// Waits until `done`; half a minute is long.
-fn until(what: &str, done: impl Fn() -> bool) {
+pub fn until(what: &str, done: impl Fn() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(started.elapsed() < Duration::from_secs(30), "{what} did not happen");
@@ -63,7 +63,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 /// Packs for which a copy was asked. (A request counts when it arrives, which is too early.)
-fn thaws(s3: &S3Env) -> usize {
+pub fn thaws(s3: &S3Env) -> usize {
     let objects = s3.server.objects();
     packs(s3).iter().filter(|key| objects.get(key).unwrap().restore.is_some()).count()
 }
