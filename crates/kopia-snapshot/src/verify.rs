@@ -15,6 +15,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use blob_core::StorageClass;
 use futures::{FutureExt, TryStreamExt};
 use kopia_format::{
     ContentId, ObjectId,
@@ -90,9 +91,23 @@ pub struct VerifyStats {
     pub expected_total_bytes: u64,
 }
 
+/// How deep the packs were checked that hold what snapshots name; each is counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackDepths {
+    /// Packs that the listing has, long enough, and of which nothing was read.
+    pub listed: u64,
+    /// Those of them that are archived: they can't be read now.
+    pub archived: u64,
+    /// Packs of which contents were read, opened and hashed.
+    pub read: u64,
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyReport {
+    /// How deep the packs were checked.
+    pub packs: PackDepths,
     /// How much was looked at.
     pub stats: VerifyStats,
     /// What is wrong.
@@ -131,15 +146,29 @@ pub async fn verify(
     }
     run.walk(roots, stop).await?;
     run.read_files(stop).await?;
+    run.report.packs = run.depths();
     Ok(run.report)
 }
 
-async fn list_packs(repo: &Repository) -> Result<HashMap<String, u64>> {
+/// A pack, and how deep it was checked.
+struct Seen {
+    size: u64,
+    /// Is it archived, and in which class?
+    is_cold: bool,
+    class: Option<StorageClass>,
+    is_used: bool,
+    is_read: bool,
+}
+
+async fn list_packs(repo: &Repository) -> Result<HashMap<String, Seen>> {
     let mut packs = HashMap::new();
     for prefix in ["p", "q"] {
         let mut listing = repo.storage().list(prefix);
         while let Some(meta) = listing.try_next().await.map_err(RepoError::from)? {
-            packs.insert(meta.id.as_str().to_owned(), meta.size);
+            let (size, is_cold) = (meta.size, meta.is_cold());
+            let class = meta.class.filter(|_| is_cold);
+            let seen = Seen { size, is_cold, class, is_used: false, is_read: false };
+            packs.insert(meta.id.as_str().to_owned(), seen);
         }
     }
     Ok(packs)
@@ -148,7 +177,7 @@ async fn list_packs(repo: &Repository) -> Result<HashMap<String, u64>> {
 struct Run<'a> {
     repo: &'a Repository,
     index: Arc<IndexView>,
-    packs: HashMap<String, u64>,
+    packs: HashMap<String, Seen>,
     options: &'a VerifyOptions,
     progress: &'a (dyn Fn(&VerifyStats) + Send + Sync),
     seen: HashSet<ObjectId>,
@@ -316,7 +345,11 @@ impl Run<'_> {
 
     /// Is a content in the index, and its pack in the listing and long enough? If not, the pack to
     /// blame, and what is wrong.
-    fn look_for(&self, id: &ContentId, object: ObjectId) -> Result<(), (Option<String>, String)> {
+    fn look_for(
+        &mut self,
+        id: &ContentId,
+        object: ObjectId,
+    ) -> Result<(), (Option<String>, String)> {
         let found = match self.index.find(id) {
             Ok(Some(found)) => found,
             Ok(None) | Err(_) => {
@@ -325,16 +358,34 @@ impl Run<'_> {
         };
         let pack = found.pack.to_string();
         let end = u64::from(found.offset) + u64::from(found.packed_length);
-        let trouble = match self.packs.get(&pack) {
+        let trouble = match self.packs.get_mut(&pack) {
             None => format!("object {object} is backed by missing blob {pack}"),
-            Some(size) if *size < end => {
+            Some(Seen { size, .. }) if *size < end => {
                 format!(
                     "object {object} is backed by blob {pack}, which is cut: {size} bytes of {end}"
                 )
             }
-            Some(_) => return Ok(()),
+            Some(seen) => {
+                seen.is_used = true;
+                return Ok(());
+            }
         };
         Err((Some(pack), trouble))
+    }
+
+    fn depths(&self) -> PackDepths {
+        let mut depths = PackDepths::default();
+        for seen in self.packs.values() {
+            match seen {
+                Seen { is_read: true, .. } => depths.read += 1,
+                Seen { is_used: true, is_cold, .. } => {
+                    depths.listed += 1;
+                    depths.archived += u64::from(*is_cold);
+                }
+                _ => {}
+            }
+        }
+        depths
     }
 
     fn read_later(&mut self, path: &str, object: ObjectId, contents: &[ContentId]) {
@@ -362,8 +413,29 @@ impl Run<'_> {
             return Ok(());
         }
         let mut entries = Vec::with_capacity(wanted.len());
+        let mut archived = Vec::new();
         for id in wanted.keys() {
-            entries.extend(self.index.find(id)?);
+            let Some(entry) = self.index.find(id)? else { continue };
+            match self.packs.get_mut(&*entry.pack) {
+                // Said by the listing: no read is made to be refused.
+                Some(Seen { is_cold: true, class, .. }) => {
+                    archived.push((*id, entry.pack, class.clone()));
+                }
+                Some(seen) => {
+                    seen.is_read = true;
+                    entries.push(entry);
+                }
+                None => entries.push(entry),
+            }
+        }
+        for (id, pack, class) in archived {
+            let Some((path, object)) = wanted.get(&id).cloned() else { continue };
+            let class = class.map_or(String::new(), |class| format!(" ({class})"));
+            let message =
+                format!("object {object} can't be read now: its pack {pack} is archived{class}");
+            if let Some(problem) = self.note(&path, object, Some(pack.to_string()), message) {
+                problem.archived = true;
+            }
         }
         entries.sort_unstable_by(|a, b| (&a.pack, a.offset).cmp(&(&b.pack, b.offset)));
         let plan = self.repo.plan_entries(entries);

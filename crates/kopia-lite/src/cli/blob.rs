@@ -106,9 +106,10 @@ pub struct Show {
 impl Show {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
-        for id in &self.ids {
-            let id = blob_core::BlobId::new(id)?;
-            let bytes = client.repo.storage().get(&id, blob_core::ReadRange::Full).await?;
+        let ids = self.ids.iter().map(blob_core::BlobId::new).collect::<Result<Vec<_>, _>>()?;
+        refuse_cold(client.repo.storage(), &ids).await?;
+        for id in &ids {
+            let bytes = client.repo.storage().get(id, blob_core::ReadRange::Full).await?;
             let is_sealed = id.as_str().starts_with(['_', 'n', 'm', 'l', 's'])
                 || ["xn", "xs", "xr"].iter().any(|prefix| id.starts_with(prefix));
             let plain = match self.decrypt && is_sealed {
@@ -125,6 +126,25 @@ impl Show {
             text::raw(&indented);
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Refuses archived packs before one of them is asked for its bytes.
+async fn refuse_cold(
+    storage: &blob_core::DynStorage,
+    ids: &[blob_core::BlobId],
+) -> anyhow::Result<()> {
+    let packs = ids.iter().filter(|id| id.starts_with("p")).map(blob_core::BlobId::as_str);
+    if storage.archive().is_none() || packs.clone().next().is_none() {
+        return Ok(());
+    }
+    let found = blob_core::look_up(storage, packs, storage.info().concurrency).await?;
+    match found.into_values().find(blob_core::BlobMeta::is_cold) {
+        None => Ok(()),
+        Some(meta) => {
+            let state = meta.state.unwrap_or(blob_core::ReadState::Cold);
+            Err(blob_core::BlobError::Archived { id: meta.id, class: meta.class, state }.into())
+        }
     }
 }
 

@@ -66,6 +66,15 @@ fn all_else_works_while_packs_are_cold() {
     assert!(text.contains("GLACIER"), "{text}");
     let run = s3.line("content verify --full --json");
     assert!(run.code == 0 && run.stderr.contains("are archived and were not read"), "{run:?}");
+    let json = s3.json("snapshot verify --depth=list --json");
+    assert_eq!((&json["packs"]["listed"], &json["packs"]["read"]), (&4.into(), &0.into()));
+    assert_eq!(json["packs"]["archived"], 1, "{json}");
+    let run = s3.line("snapshot verify --depth=read");
+    assert_eq!(run.code, 4, "{run:?}");
+    assert!(
+        run.stderr.contains("Packs: 3 read, 1 checked by a listing alone, 1 of them"),
+        "{run:?}"
+    );
     // What needs no cold pack can be restored: the new file lies in a warm one.
     let newest = s3.newest();
     s3.ok(&format!("restore {newest}/new.bin {}", s3.text("new.bin")));

@@ -11,6 +11,7 @@ mod cache;
 mod classes;
 mod client;
 mod cold;
+mod cold_walk;
 mod connection;
 mod contents;
 mod denied;

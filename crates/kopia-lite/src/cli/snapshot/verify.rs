@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kopia_format::{
     directory::{DirEntry, EntryKind},
     snapshot::SnapshotManifest,
@@ -22,11 +22,24 @@ use crate::{
     ui::{json::JsonFlags, progress::Progress, size, text},
 };
 
+/// How deep packs are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Depth {
+    /// By a listing.
+    List,
+    /// By reading.
+    Read,
+}
+
 /// Check that what snapshots name is there and can be read.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Snapshot IDs; none = every snapshot.
     ids: Vec<String>,
+    /// How deep: list = packs exist and are long enough; read = all that is not archived is read,
+    /// too. Neither thaws.
+    #[arg(long, value_enum, conflicts_with = "verify_files_percent")]
+    depth: Option<Depth>,
     /// Read so many of a hundred files in full.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     verify_files_percent: f64,
@@ -61,7 +74,10 @@ impl Verify {
         let client = app.open(Access::Verify).await?;
         let roots = app.unless_stopped(self.roots(app, &client.repo)).await?;
         let options = VerifyOptions {
-            files_percent: self.verify_files_percent,
+            files_percent: match self.depth {
+                Some(Depth::Read) => 100.0,
+                Some(Depth::List) | None => self.verify_files_percent,
+            },
             // Kopia's 0 stops at the first; the engine's never stops.
             errors_max: self.max_errors.map_or(0, |most| most.max(1)),
             parallel: self.parallel,
@@ -108,7 +124,8 @@ impl Verify {
     fn print(&self, app: &App, report: &VerifyReport) {
         let count = report.problems.len();
         if self.json.json {
-            let mut value = json!({"stats": report.stats, "errorCount": count});
+            let mut value =
+                json!({"stats": report.stats, "packs": report.packs, "errorCount": count});
             if count > 0 {
                 let all = report.problems.iter().map(|p| Value::from(p.message.clone()));
                 value["errorStrings"] = all.collect();
@@ -133,6 +150,15 @@ impl Verify {
             paths.iter().for_each(|path| text::warn(format!("  {path}")));
         }
         app.info(line("Finished processing", &report.stats));
+        let packs = &report.packs;
+        let archived = match packs.archived {
+            0 => String::new(),
+            archived => format!(", {archived} of them archived"),
+        };
+        app.info(format!(
+            "Packs: {} read, {} checked by a listing alone{archived}.",
+            packs.read, packs.listed
+        ));
         if count > 0 {
             text::note(format!("ERROR encountered {count} errors"));
         }

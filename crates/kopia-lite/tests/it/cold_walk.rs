@@ -1,0 +1,165 @@
+//! Every command while every pack is in an archive: those that need no file data work, and no
+//! command reads a pack.
+//!
+//! The commands are those of the definition: a new one that is not said here what it needs fails the
+//! test.
+
+use crate::env::{S3Env, noise};
+
+/// What a command needs.
+enum Call {
+    /// No file data: it works, with this exit code. The line may name `$ID`, `$SRC`, `$ROOT` and the
+    /// like.
+    Free(&'static str),
+    /// File data: it is refused with the code for archived blobs, before it reads a pack.
+    Data(&'static str),
+}
+
+use Call::{Data, Free};
+
+/// A call of the command at this place in the tree.
+fn call(command: &str) -> Option<Call> {
+    Some(match command {
+        "repository create s3" => Free("repository create s3 $FLAGS2"),
+        "repository create filesystem" => Free("repository create filesystem --path=$NEW"),
+        "repository connect s3" => Free("repository connect s3 $FLAGS $OWN"),
+        "repository connect filesystem" => Free("repository connect filesystem --path=$NEW $OWN"),
+        "repository disconnect" => Free("repository disconnect"),
+        "repository status" => Free("repository status"),
+        "snapshot create" => Free("snapshot create $SRC"),
+        "snapshot list" => Free("snapshot list --all --storage-stats"),
+        "snapshot restore" => Data("snapshot restore $ID $OUT"),
+        "snapshot delete" => Free("snapshot delete $OLD --delete"),
+        "snapshot expire" => Free("snapshot expire --all --delete"),
+        "snapshot verify" => Free("snapshot verify"),
+        "snapshot pin" => Free("snapshot pin $ID --add=keep"),
+        "restore" => Data("restore $ID $OUT"),
+        "list" => Free("list -lr $ID"),
+        "show" => Data("show $ID/a.txt"),
+        "policy show" => Free("policy show --global"),
+        "policy list" => Free("policy list"),
+        "policy set" => Free("policy set --global --keep-daily=14"),
+        "policy delete" => Free("policy delete $SRC"),
+        "storage-config show" => Free("storage-config show"),
+        "storage-config check" => Free("storage-config check"),
+        "storage-config set" => Free("storage-config set --add p=DEEP_ARCHIVE"),
+        "storage-config explain" => Free("storage-config explain"),
+        "thaw plan" => Free("thaw plan $ID"),
+        "thaw start" => Free("thaw start $ID --dry-run"),
+        "thaw status" => Free("thaw status"),
+        "thaw wait" => Free("thaw list"),
+        "thaw list" => Free("thaw list"),
+        "blob list" => Free("blob list"),
+        "blob show" => Data("blob show $PACK"),
+        "blob stats" => Free("blob stats"),
+        "content list" => Free("content list -l"),
+        "content stats" => Free("content stats"),
+        "content verify" => Free("content verify"),
+        "index list" => Free("index list"),
+        "manifest list" => Free("manifest list"),
+        "manifest show" => Free("manifest show $ID"),
+        "cache info" => Free("cache info"),
+        "cache clear" => Free("cache clear"),
+        _ => return None,
+    })
+}
+
+/// Every command that does something, by its words.
+fn commands() -> Vec<String> {
+    fn walk(command: &clap::Command, words: &str, all: &mut Vec<String>) {
+        let below: Vec<_> =
+            command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
+        if below.is_empty() {
+            all.push(words.trim().to_owned());
+        }
+        for sub in below {
+            walk(sub, &format!("{words} {}", sub.get_name()), all);
+        }
+    }
+    let mut all = Vec::new();
+    walk(&kopia_lite::cli::definition(), "", &mut all);
+    all
+}
+
+/// A repository of which every pack is in an archive.
+struct Frozen {
+    s3: S3Env,
+    words: Vec<(&'static str, String)>,
+}
+
+impl Frozen {
+    fn new() -> Self {
+        let s3 = S3Env::new();
+        s3.create("");
+        let source = s3.plant();
+        s3.ok(&format!("snapshot create {source}"));
+        let old = s3.newest();
+        s3.write("src/late.bin", noise(9, 40_000));
+        s3.ok(&format!("snapshot create {source}"));
+        s3.ok(&format!("policy set {source} --keep-daily=3"));
+        let id = s3.newest();
+        s3.ok(&format!("thaw start {id}")); // nothing is archived yet, so nothing is asked for
+        let packs = s3.server.objects().keys("r/p");
+        packs.iter().for_each(|key| _ = s3.server.objects().set_class(key, "DEEP_ARCHIVE"));
+        // What is new is written, too.
+        s3.write("src/new.bin", noise(10, 40_000));
+        s3.ok("cache clear");
+        s3.server.requests().clear();
+        let words = vec![
+            ("$FLAGS2", s3.flags().replace("--prefix=r/", "--prefix=other/")),
+            ("$FLAGS", s3.flags()),
+            ("$OWN", "--override-hostname=h --override-username=u".to_owned()),
+            ("$NEW", s3.text("new-repository")),
+            ("$SRC", source),
+            ("$ID", id),
+            ("$OLD", old),
+            ("$OUT", s3.text("out")),
+            ("$PACK", packs[0]["r/".len()..].to_owned()),
+        ];
+        Self { s3, words }
+    }
+
+    fn line(&self, line: &str) -> String {
+        let put = |line: String, (word, value): &(&str, String)| line.replace(word, value);
+        self.words.iter().fold(line.to_owned(), put)
+    }
+}
+
+#[test]
+fn every_command_is_known_and_none_reads_a_cold_pack() {
+    for command in commands() {
+        let Some(call) = call(&command) else {
+            panic!("{command} is new: say above whether it needs file data, and how it is called");
+        };
+        let frozen = Frozen::new();
+        let (line, code) = match call {
+            Free(line) => (line, 0),
+            Data(line) => (line, 4),
+        };
+        if command == "repository connect filesystem" {
+            frozen.s3.ok(&frozen.line("repository create filesystem --path=$NEW"));
+        }
+        let run = frozen.s3.line(&frozen.line(line));
+        assert_eq!(run.code, code, "{command}: {run:#?}");
+        let requests = frozen.s3.server.requests();
+        assert_eq!(requests.gets("r/p"), 0, "{command} reads a pack");
+        assert!(!frozen.s3.path("out").exists(), "{command} wrote something");
+    }
+}
+
+#[test]
+fn reading_what_is_cold_is_refused_without_a_read_wherever_it_is_asked_for() {
+    let frozen = Frozen::new();
+    for (line, code) in [
+        ("snapshot verify --verify-files-percent=100", 4),
+        ("content verify --full", 0),
+        ("restore $ID/sub $OUT", 4),
+        ("restore $ID $OUT.zip", 4),
+        ("restore $ID $OUT --dry-run", 4),
+        ("show $ID/sub/b.bin", 4),
+    ] {
+        let run = frozen.s3.line(&frozen.line(line));
+        assert_eq!(run.code, code, "{line}: {run:#?}");
+        assert_eq!(frozen.s3.server.requests().gets("r/p"), 0, "{line} reads a pack");
+    }
+}
