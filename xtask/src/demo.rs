@@ -1,7 +1,10 @@
-//! `cargo xtask demo`: the whole of it once, on an S3 server of our own.
+//! `cargo xtask demo`: the whole of it once, on an S3 server of our own. The second act, with
+//! archived packs, is in `demo/cold.rs`.
 //!
 //! Nothing is shown that was not checked: classes are read from the server, not from the client,
 //! and the restored tree is compared with the source byte for byte.
+
+mod cold;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +53,9 @@ pub fn run(sh: &Shell, flags: &flags::Demo) -> anyhow::Result<()> {
     steps.run("list the snapshots", || demo.list())?;
     steps.run("classes, as the server stored them", || demo.classes())?;
     steps.run("restore and compare", || demo.restore())?;
+    steps.run("move the packs to DEEP_ARCHIVE", || demo.freeze())?;
+    steps.run("a restore is refused, with time and price", || demo.refuse())?;
+    steps.run("thaw 48 hours and restore, in one command", || demo.thaw_and_restore())?;
     print!("{}", steps.table());
     Ok(())
 }

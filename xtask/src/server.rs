@@ -33,6 +33,9 @@ pub struct Object {
     pub key: String,
     pub size: u64,
     pub storage_class: String,
+    /// When the copy can be read that a thaw makes, if one was asked for.
+    #[serde(default)]
+    pub restore_ready: Option<String>,
 }
 
 /// What was asked of the server, by kind of request, in bytes of payload.
@@ -120,6 +123,17 @@ impl Server {
     /// What was asked of it since it started, or since it was told to forget.
     pub fn traffic(&self) -> anyhow::Result<Traffic> {
         Traffic::read(&self.call("GET", "/_testkit/requests")?)
+    }
+
+    /// Moves every object under `prefix` to a class, as a lifecycle rule does.
+    pub fn move_to_class(&self, prefix: &str, class: &str) -> anyhow::Result<()> {
+        let path = format!("/_testkit/class?class={class}&prefix={prefix}");
+        self.call("POST", &path).map(|_| ())
+    }
+
+    /// Moves its clock on.
+    pub fn advance_clock(&self, seconds: u64) -> anyhow::Result<()> {
+        self.call("POST", &format!("/_testkit/clock?advance={seconds}")).map(|_| ())
     }
 
     /// Counts from nought again.

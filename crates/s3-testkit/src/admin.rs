@@ -10,6 +10,7 @@
 //!   are gone since;
 //! - `DELETE /_testkit/requests`: forgets the requests;
 //! - `GET|POST /_testkit/clock[?advance=SECONDS]`: tells the clock's offset, and moves it;
+//! - `POST /_testkit/class?class=C[&prefix=P]`: moves objects to a class, as a lifecycle rule does;
 //! - `POST /_testkit/faults?error=CODE&status=503[&on=put][&keys=P][&times=N][&skip=N]`: orders an
 //!   error; `effect=drop`, `lost-answer`, `cut-body&after=N`, `stall&ms=N` instead of `error`;
 //! - `DELETE /_testkit/faults`: forgets the faults.
@@ -43,6 +44,7 @@ pub(crate) fn answer(shared: &Shared, method: &Method, uri: &Uri) -> Option<Resp
         }
         ("clock", &Method::GET) => Ok(clock(shared)),
         ("clock", &Method::POST) => advance(shared, &query),
+        ("class", &Method::POST) => move_to_class(shared, &query),
         ("faults", &Method::POST) => order_fault(shared, &query),
         ("faults", &Method::DELETE) => {
             shared.faults.clear();
@@ -136,6 +138,13 @@ fn advance(shared: &Shared, query: &Query<'_>) -> Answered {
     let secs = number(query, "advance", 0)?;
     shared.clock.advance(Duration::from_secs(secs));
     Ok(clock(shared))
+}
+
+fn move_to_class(shared: &Shared, query: &Query<'_>) -> Answered {
+    let class = query.get("class").ok_or_else(|| bad("class= is missing"))?;
+    let keys = shared.objects.keys(&query.get("prefix").unwrap_or_default());
+    let moved = keys.iter().filter(|key| shared.objects.set_class(key, &class)).count();
+    Ok(json!({ "moved": moved }))
 }
 
 fn order_fault(shared: &Shared, query: &Query<'_>) -> Answered {
