@@ -123,6 +123,8 @@ pub(crate) struct Bucket {
     pub uploads_started: u64,
     /// The lifecycle document as it was put.
     pub lifecycle: Option<Bytes>,
+    /// Is it configured so that objects of Intelligent-Tiering sink into archive tiers?
+    pub has_archive_tiers: bool,
 }
 
 /// All buckets. Cheap to clone: all clones see the same objects.
@@ -268,8 +270,10 @@ impl Objects {
         })
     }
 
-    /// Lets an Intelligent-Tiering object sink into an archive tier, or rise from it.
+    /// Lets an Intelligent-Tiering object sink into an archive tier, or rise from it. The bucket is
+    /// one where objects may, from then on.
     pub fn set_archive_access(&self, key: &str, tier: Option<ArchiveAccess>) -> bool {
+        self.with(|bucket, _| bucket.has_archive_tiers |= tier.is_some());
         self.change(key, |object, _| (object.restore, object.archive_access) = (None, tier))
     }
 

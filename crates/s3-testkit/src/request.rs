@@ -167,7 +167,7 @@ impl<'a> Query<'a> {
 }
 
 fn kind_of_bucket_request(method: &Method, query: &Query<'_>, bucket: &str) -> Kind {
-    const ABOUT_BUCKET: [&str; 9] = [
+    const ABOUT_BUCKET: [&str; 10] = [
         "location",
         "versioning",
         "lifecycle",
@@ -177,6 +177,7 @@ fn kind_of_bucket_request(method: &Method, query: &Query<'_>, bucket: &str) -> K
         "tagging",
         "encryption",
         "uploads",
+        "intelligent-tiering",
     ];
     match *method {
         _ if bucket.is_empty() => Kind::Bucket,

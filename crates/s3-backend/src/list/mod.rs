@@ -5,6 +5,7 @@
 //! answer must say whether it is the last one; an empty body is never an empty listing.
 
 mod page;
+mod tiering;
 
 use std::sync::{
     Arc,
@@ -31,6 +32,8 @@ pub(crate) struct Learned {
     no_restore_status: AtomicBool,
     /// It has told the restore status of some object.
     tells_restore_status: AtomicBool,
+    /// Whether blobs may sink into archive tiers.
+    sinking: tiering::Sinking,
 }
 
 /// Why there is no document: what the storage answered, if it did, and what that means.
@@ -63,6 +66,10 @@ impl Inner {
                 }
                 Some(next) => Next::After(next),
             };
+            let may_sink = |entry: &Entry| entry.class.as_deref().is_some_and(sinks);
+            if page.entries.iter().any(may_sink) {
+                self.learn_sinking().await;
+            }
             let metas = self.metas(page.entries)?;
             Ok(Some((stream::iter(metas).map(Ok), next)))
         })
@@ -185,7 +192,8 @@ impl Inner {
             };
             let Ok(id) = BlobId::new(id) else { continue };
             let class = entry.class.filter(|class| !class.is_empty()).map(StorageClass::new);
-            let state = state(class.as_ref(), entry.restore, tells);
+            let may_sink = self.list_learned.sinking.may_be();
+            let state = state(class.as_ref(), entry.restore, tells, may_sink);
             let (size, modified) = (entry.size, entry.modified);
             metas.push(BlobMeta { id, size, modified, class, state });
         }
@@ -193,18 +201,23 @@ impl Inner {
     }
 }
 
+fn sinks(class: &str) -> bool {
+    StorageClass::new(class).may_sink()
+}
+
 /// What a listing tells of a blob's readability; `None` where only a HEAD does.
 fn state(
     class: Option<&StorageClass>,
     restore: Option<ReadState>,
     tells: bool,
+    may_sink: bool,
 ) -> Option<ReadState> {
     let class = class?;
     match restore {
         Some(state) => Some(state),
         None if class.is_archive() => tells.then_some(ReadState::Cold),
         // May be cold in its archive tiers; a class of tomorrow may be anything.
-        None if class.may_sink() || !class.is_known() => None,
+        None if class.may_sink() && may_sink || !class.is_known() => None,
         None => Some(ReadState::Ready),
     }
 }
@@ -215,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_state_is_told_only_where_it_is_known() {
-        let of = |class: &StorageClass, restore, tells| state(Some(class), restore, tells);
+        let of = |class: &StorageClass, restore, tells| state(Some(class), restore, tells, true);
         let glacier = &StorageClass::GLACIER;
         assert_eq!(of(glacier, None, true), Some(ReadState::Cold));
         assert_eq!(of(glacier, None, false), None);
@@ -223,6 +236,8 @@ mod tests {
         assert_eq!(of(&StorageClass::STANDARD, None, false), Some(ReadState::Ready));
         assert_eq!(of(&StorageClass::INTELLIGENT_TIERING, None, true), None);
         assert_eq!(of(&StorageClass::new("OF_TOMORROW"), None, true), None);
-        assert_eq!(state(None, None, true), None);
+        assert_eq!(state(None, None, true, true), None);
+        let tiering = Some(&StorageClass::INTELLIGENT_TIERING);
+        assert_eq!(state(tiering, None, true, false), Some(ReadState::Ready), "none sinks here");
     }
 }

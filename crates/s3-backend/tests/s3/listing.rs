@@ -2,7 +2,7 @@
 
 use blob_core::{BlobError, ReadState, StorageClass};
 use s3_backend::S3Options;
-use s3_testkit::{Fault, Kind, TestServerOptions};
+use s3_testkit::{ArchiveAccess, Fault, Kind, TestServerOptions};
 
 use crate::support::{list, names, open, options, put, server, server_with, storage};
 
@@ -75,7 +75,19 @@ async fn every_blob_is_listed_with_size_time_class_and_state() {
     ];
     assert_eq!(told, expected);
     assert_eq!(metas[0].state, Some(ReadState::Ready));
-    assert_eq!(metas[3].state, None, "only a HEAD tells of its archive tiers");
+    assert_eq!(metas[3].state, Some(ReadState::Ready), "the bucket has no archive tiers");
+    // Where it has, or does not say, only a HEAD tells.
+    server.objects().set_archive_access("d", Some(ArchiveAccess::Archive));
+    let metas = list(&storage(&server), "").await.unwrap();
+    assert_eq!(metas[3].state, None);
+    server.objects().set_archive_access("d", None);
+    server.faults().push(Fault::access_denied().on(Kind::Bucket).times(1));
+    let other = storage(&server);
+    server.requests().clear();
+    for _ in 0..2 {
+        assert_eq!(list(&other, "").await.unwrap()[3].state, None);
+    }
+    assert_eq!(server.requests().count(Kind::Bucket, ""), 1, "it is asked once");
     let age = std::time::SystemTime::now().duration_since(metas[0].modified.into());
     assert!(age.unwrap().as_secs() < 60);
 }

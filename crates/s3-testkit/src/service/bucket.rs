@@ -55,4 +55,24 @@ impl Service {
         let status = is_versioned.then(enabled);
         Ok(S3Response::new(GetBucketVersioningOutput { status, ..Default::default() }))
     }
+
+    /// One configuration where objects may sink into archive tiers, else none.
+    pub(super) fn tierings(
+        &self,
+        input: &ListBucketIntelligentTieringConfigurationsInput,
+    ) -> S3Result<S3Response<ListBucketIntelligentTieringConfigurationsOutput>> {
+        let sinks = self.with_bucket(&input.bucket, |bucket, _| Ok(bucket.has_archive_tiers))?;
+        let tier = IntelligentTieringAccessTier::from_static("ARCHIVE_ACCESS");
+        let configuration = || IntelligentTieringConfiguration {
+            filter: None,
+            id: "archive".into(),
+            status: IntelligentTieringStatus::from_static("Enabled"),
+            tierings: vec![Tiering { access_tier: tier, days: 90 }],
+        };
+        Ok(S3Response::new(ListBucketIntelligentTieringConfigurationsOutput {
+            intelligent_tiering_configuration_list: sinks.then(|| vec![configuration()]),
+            is_truncated: Some(false),
+            ..Default::default()
+        }))
+    }
 }

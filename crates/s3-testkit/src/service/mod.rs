@@ -158,6 +158,13 @@ impl S3 for Service {
         self.bucket_versioning(&request.input)
     }
 
+    async fn list_bucket_intelligent_tiering_configurations(
+        &self,
+        request: S3Request<ListBucketIntelligentTieringConfigurationsInput>,
+    ) -> S3Result<S3Response<ListBucketIntelligentTieringConfigurationsOutput>> {
+        self.tierings(&request.input)
+    }
+
     async fn put_object(
         &self,
         request: S3Request<PutObjectInput>,
