@@ -111,9 +111,12 @@ impl StorageConfig {
 }
 
 impl Entry {
-    /// What the entry's extra keys send, by their names; tags as `tagging`, percent-encoded.
+    /// What the entry's extra keys ask for, by their names; tags as `tagging`, percent-encoded.
     pub fn options(&self) -> BTreeMap<&'static str, String> {
-        options(&self.extras.attributes)
+        let mut all = options(&self.extras.attributes);
+        let least = self.extras.minimum_bytes;
+        all.extend(least.map(|bytes| ("minimumBytes", bytes.to_string())));
+        all
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{Entry, Finding, Level, Position, classes::is_header_value};
 
 /// Every extra key.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 16] = [
     "serverSideEncryption",
     "sseKmsKeyId",
     "sseKmsEncryptionContext",
@@ -26,6 +26,7 @@ pub(crate) const NAMES: [&str; 15] = [
     "objectLockLegalHold",
     "checksumAlgorithm",
     "acl",
+    "minimumBytes",
     // Known so that they can be refused: a customer's key would lie in a readable file.
     "sseCustomerKey",
     "sseCustomerAlgorithm",
@@ -65,6 +66,9 @@ pub(crate) fn name_but_for_case(key: &str) -> Option<&'static str> {
 pub(crate) struct Extras {
     pub attributes: PutAttributes,
     pub problems: Vec<ExtraProblem>,
+    /// Shorter blobs are written without the entry's class: what maintenance will join with others
+    /// soon should not be frozen. Nothing is sent for it.
+    pub minimum_bytes: Option<u64>,
     /// There is at least one, right or wrong.
     pub any: bool,
 }
@@ -300,6 +304,9 @@ impl Reading {
             }
         }
         self.out.attributes.acl = acl.map(str::to_owned);
+        let wanted = "a whole number of bytes, 1 or more";
+        let least = self.get("minimumBytes", wanted, |value| value.as_u64().filter(|n| *n > 0));
+        self.out.minimum_bytes = least;
     }
 }
 
@@ -320,8 +327,9 @@ mod tests {
             "sseKmsEncryptionContext":{"repo":"home"},"tags":{"team":"backup","kind":"pack"},
             "metadata":{"Owner":"me"},"cacheControl":"no-store","objectLockMode":"COMPLIANCE",
             "objectLockRetainDays":30,"objectLockLegalHold":false,"checksumAlgorithm":"CRC64NVME",
-            "acl":"bucket-owner-full-control""#,
+            "acl":"bucket-owner-full-control","minimumBytes":12582912"#,
         );
+        assert_eq!(all.minimum_bytes, Some(12 << 20));
         assert_eq!(all.problems, []);
         let attributes = PutAttributes {
             encryption: Some(Encryption::Kms {

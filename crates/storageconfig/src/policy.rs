@@ -5,9 +5,9 @@ use blob_core::{BlobId, PutAttributes, PutPolicy, StorageClass};
 use crate::{Entry, StorageConfig, classes::is_header_value};
 
 impl PutPolicy for StorageConfig {
-    fn attributes(&self, id: &BlobId, _: u64) -> PutAttributes {
-        self.matching(id.as_str())
-            .map_or_else(PutAttributes::default, |(index, entry)| entry.attributes(index))
+    fn attributes(&self, id: &BlobId, length: u64) -> PutAttributes {
+        let found = self.matching(id.as_str());
+        found.map_or_else(PutAttributes::default, |(index, entry)| entry.attributes(index, length))
     }
 }
 
@@ -32,10 +32,12 @@ impl StorageConfig {
 }
 
 impl Entry {
-    /// What blobs that this entry, number `index`, matches are written with.
-    fn attributes(&self, index: usize) -> PutAttributes {
+    /// What a blob of `length` bytes that this entry, number `index`, matches is written with.
+    fn attributes(&self, index: usize, length: u64) -> PutAttributes {
         let mut attributes = self.extras.attributes.clone();
-        attributes.class = Some(&self.class).filter(|c| !c.is_empty()).map(StorageClass::new);
+        let is_long = self.extras.minimum_bytes.is_none_or(|least| length >= least);
+        let class = Some(&self.class).filter(|class| is_long && !class.is_empty());
+        attributes.class = class.map(StorageClass::new);
         attributes.refusal = if !is_header_value(&self.class) {
             Some(format!(
                 "{}, entry {index}: the class {:?} can't be sent",
@@ -74,6 +76,28 @@ mod tests {
         let kopia = ask(&config.ignoring_extra_keys(), "p1");
         assert_eq!((kopia.refusal, kopia.acl), (None, None));
         assert_eq!(kopia.class, Some(StorageClass::GLACIER_IR));
+    }
+
+    #[test]
+    fn a_short_blob_is_written_without_the_class_and_with_all_else() {
+        let config = StorageConfig::parse(
+            br#"{"blobOptions":[{"prefix":"p","storageClass":"DEEP_ARCHIVE","minimumBytes":100,
+                "cacheControl":"no-store"},{"storageClass":"STANDARD_IA"}]}"#,
+        )
+        .unwrap();
+        let of = |length| config.attributes(&BlobId::new("p1").unwrap(), length);
+        assert_eq!(of(100).class, Some(StorageClass::DEEP_ARCHIVE));
+        assert_eq!((of(99).class, of(99).cache_control), (None, Some("no-store".into())));
+        let kopia = config.clone().ignoring_extra_keys();
+        assert_eq!(
+            ask(&kopia, "p1").class,
+            Some(StorageClass::DEEP_ARCHIVE),
+            "Kopia has no such key"
+        );
+        let bad =
+            br#"{"blobOptions":[{"prefix":"p","storageClass":"GLACIER","minimumBytes":"9"}]}"#;
+        let refusal = ask(&StorageConfig::parse(bad).unwrap(), "p1").refusal.unwrap();
+        assert!(refusal.contains("minimumBytes must be a whole number of bytes"), "{refusal}");
     }
 
     #[test]
