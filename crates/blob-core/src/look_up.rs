@@ -88,8 +88,8 @@ async fn listed(
 /// The prefixes to list, none of which is the beginning of another.
 fn prefixes(names: &HashSet<&str>) -> Vec<String> {
     let letters = match names.len() {
-        0..=LISTED_SINGLY => usize::MAX,
-        ..LISTED_IN_PARTS => 1,
+        few if few <= LISTED_SINGLY => usize::MAX,
+        many if many < LISTED_IN_PARTS => 1,
         _ => 2,
     };
     let cut = |name: &&str| name.chars().take(letters).collect::<String>();
