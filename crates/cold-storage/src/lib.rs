@@ -3,10 +3,14 @@
 //! - [`PriceTable`]: what is readable, minimum days and sizes, tiers, times and prices of each
 //!   class, with date and source; a user's file may take its place.
 //! - [`Money`]: exact amounts.
+//! - [`lifecycle`]: rules of a bucket that move blobs by age and size.
 //!
 //! Nothing here knows a backup format: blobs are names with a length, a class and a state, as a
-//! listing tells them ([`blob_core::BlobMeta`]).
+//! listing tells them ([`blob_core::BlobMeta`]). Only [`lifecycle`] knows how names begin.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod lifecycle;
 mod money;
 mod table;
 
