@@ -4,11 +4,13 @@ mod app;
 mod argv;
 mod blob;
 mod cache;
+mod consent;
 mod content;
 #[cfg(test)]
 mod fixtures;
 mod globals;
 mod index;
+mod lifecycle;
 mod list;
 mod manifest;
 mod policy;

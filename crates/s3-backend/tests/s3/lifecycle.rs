@@ -40,12 +40,23 @@ async fn errors_are_those_of_the_table() {
     let elsewhere = open(S3Options { bucket: "nowhere".into(), ..options(&server) });
     let error = elsewhere.lifecycle().await.unwrap_err();
     assert!(matches!(error, BlobError::NoStorage { .. }), "no bucket is not no rules: {error:?}");
-    server.inject(Fault::AccessDenied).once();
+    server.faults().push(Fault::access_denied());
     let error = storage(&server).lifecycle().await.unwrap_err();
-    assert!(matches!(error, BlobError::AccessDenied { .. }), "{error:?}");
-    server.inject(Fault::SlowDown).once();
+    assert!(matches!(error, BlobError::AccessDenied { op: "lifecycle rules", .. }), "{error:?}");
+    server.faults().push(Fault::slow_down());
     let error = storage(&server).set_lifecycle(&rules(DOCUMENT, None)).await.unwrap_err();
     assert_ne!(error.retry(), Retry::Never, "{error:?}");
+    server.faults().push(Fault::error(400, "MalformedXML"));
+    let error = storage(&server).set_lifecycle(&rules(DOCUMENT, None)).await.unwrap_err();
+    assert!(matches!(error, BlobError::InvalidOption { .. }), "{error:?}");
+    // An error with a good status, and half a document, are no rules.
+    server.objects().set_lifecycle(Some(DOCUMENT.into()));
+    for fault in [Fault::error_in_ok("SlowDown"), Fault::empty_ok(), Fault::short_body(40)] {
+        server.faults().push(fault);
+        let error = storage(&server).lifecycle().await.unwrap_err();
+        assert_ne!(error.retry(), Retry::Never, "{error:?}");
+    }
+    server.objects().set_lifecycle(None);
     assert_eq!(server.objects().lifecycle(), None);
     let past = S3Options { point_in_time: Some("2030-01-01T00:00:00Z".into()), ..options(&server) };
     let error = open(past).set_lifecycle(&rules(DOCUMENT, None)).await.unwrap_err();
