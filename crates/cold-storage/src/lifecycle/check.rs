@@ -212,8 +212,12 @@ impl Checking<'_> {
 
     fn check_delete(&mut self, when: &When) {
         let when = after(when);
-        let outside =
-            format!("let it begin with something else than {:?}", self.repository.owner.prefix());
+        let outside = match self.repository.owner.prefix() {
+            "" => {
+                "give the repository a prefix of its own, or the rule one that no blob has".into()
+            }
+            prefix => format!("let it begin with something else than {prefix:?}"),
+        };
         let needed = self.kinds(|kind| kind.is_needed);
         if needed.is_empty() {
             let logs = self.kinds(|_| true);
@@ -333,8 +337,10 @@ impl Checking<'_> {
                  stops there"
             );
             let fix = match self.repository.short_pack {
-                Some(short) => format!("add <ObjectSizeGreaterThan>{}", short.saturating_sub(1)),
-                None => "add <ObjectSizeGreaterThan> with 60 % of the maximum pack size".to_owned(),
+                Some(short) => over(short),
+                None => {
+                    "narrow it by ObjectSizeGreaterThan, 60 % of the maximum pack size".to_owned()
+                }
             };
             self.say(Level::Warning, "short-packs", message, &fix);
         }
@@ -393,10 +399,13 @@ impl Checking<'_> {
         if least < min_bytes {
             let message =
                 format!("moves packs to {class} that are billed as {min_bytes} bytes each");
-            let fix = format!("add <ObjectSizeGreaterThan>{}", min_bytes.saturating_sub(1));
-            self.say(Level::Note, "under-128-kb", message, &fix);
+            self.say(Level::Note, "under-128-kb", message, &over(min_bytes));
         }
     }
+}
+
+fn over(size: u64) -> String {
+    format!("narrow it by ObjectSizeGreaterThan {}", size.saturating_sub(1))
 }
 
 /// `after 14 days`, `on 2030-01-01`.

@@ -222,7 +222,7 @@ mod tests {
     fn plan(prefix: &str, min_size: u64, reach: Reach) -> Document {
         let class = StorageClass::DEEP_ARCHIVE;
         let plan = Plan::new(Owner::new(prefix), class, 14, min_size, reach).unwrap();
-        Document::empty().unwrap().with(&plan).unwrap()
+        Document::empty().with(&plan).unwrap()
     }
 
     #[test]

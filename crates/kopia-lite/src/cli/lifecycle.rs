@@ -36,6 +36,8 @@ use crate::{
 const MAINTENANCE_DAYS: u64 = 1;
 /// How often a request is made that fails for a passing reason.
 const ATTEMPTS: u32 = 5;
+/// The longest wait that a storage may ask for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The verbs of `storage-config lifecycle`.
 #[derive(Debug, Subcommand)]
@@ -139,7 +141,7 @@ fn tags_of(config: &StorageConfig) -> Vec<Tag> {
 fn document_of(rules: Option<&Lifecycle>) -> anyhow::Result<Document> {
     Ok(match rules {
         Some(rules) => Document::parse(&rules.document)?,
-        None => Document::empty()?,
+        None => Document::empty(),
     })
 }
 
@@ -158,6 +160,7 @@ async fn patiently<T>(call: impl AsyncFn() -> Result<T, BlobError>) -> Result<T,
             Err(error) => match error.retry() {
                 Retry::Never => return Err(error),
                 Retry::Backoff => tokio::time::sleep(pause).await,
+                Retry::After(asked) if asked > PATIENCE => return Err(error),
                 Retry::After(asked) => tokio::time::sleep(asked.max(pause)).await,
             },
             done => return done,
@@ -452,15 +455,8 @@ impl Install {
             let message = "the connection is read-only; nothing was changed";
             return Err(Failure::new(Exit::Failed, message).into());
         }
-        let mut bucket = Bucket::open(app).await?;
-        let after = match self.remove {
-            true => bucket.document.without(&bucket.repository.owner)?,
-            false => {
-                let plan = self.wanted.plan(app, &mut bucket).await?;
-                bucket.document.with(&plan)?
-            }
-        };
-        let proposal = Proposal::of(&bucket, after);
+        // Until it is written, nothing is changed that a signal could leave half done.
+        let (bucket, proposal) = app.unless_stopped(self.propose(app)).await?;
         if !self.json.json {
             proposal.print(&bucket)?;
             proposal.findings.iter().for_each(|finding| text::warn(line(finding)));
@@ -482,6 +478,19 @@ impl Install {
             app.info("No change.");
         }
         Ok(Exit::Done)
+    }
+
+    async fn propose(&self, app: &App) -> anyhow::Result<(Bucket, Proposal)> {
+        let mut bucket = Bucket::open(app).await?;
+        let after = match self.remove {
+            true => bucket.document.without(&bucket.repository.owner)?,
+            false => {
+                let plan = self.wanted.plan(app, &mut bucket).await?;
+                bucket.document.with(&plan)?
+            }
+        };
+        let proposal = Proposal::of(&bucket, after);
+        Ok((bucket, proposal))
     }
 }
 

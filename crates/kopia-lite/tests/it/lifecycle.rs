@@ -47,7 +47,10 @@ fn install_adds_one_rule_and_keeps_every_other_byte() {
     let out = s3.ok(&format!("{INSTALL} --yes"));
     assert_eq!(out, shown);
     let lines: Vec<_> = out.lines().collect();
-    assert_eq!(lines[..2], ["  rule \"theirs\" stays as it is", "  rule \"old form\" stays as it is"]);
+    assert_eq!(
+        lines[..2],
+        ["  rule \"theirs\" stays as it is", "  rule \"old form\" stays as it is"]
+    );
     assert!(lines.contains(&"+     <StorageClass>DEEP_ARCHIVE</StorageClass>"), "{out}");
     assert!(lines[2..].iter().all(|line| line.starts_with("+ ")), "{out}");
     let wanted = FOREIGN.replace("\n</Life", &format!("\n\t{OURS}\n</Life"));
@@ -105,7 +108,10 @@ fn a_rule_that_expires_blobs_is_an_error_and_stops_install() {
     let expire = rule("tidy", "", "<Expiration><Days>30</Days></Expiration>");
     let s3 = with_rules(&expire);
     let text = s3.ok("storage-config lifecycle show");
-    assert!(text.contains("rule \"tidy\" (enabled): all objects\n  deletes them after 30 days"), "{text}");
+    assert!(
+        text.contains("rule \"tidy\" (enabled): all objects\n  deletes them after 30 days"),
+        "{text}"
+    );
     assert!(text.contains("  error deletes-blobs: rule \"tidy\" deletes p, q, x"), "{text}");
     let diff = s3.line("storage-config lifecycle diff --to DEEP_ARCHIVE");
     assert!(diff.code == 1 && diff.stdout.contains("error cuts-copies"), "{diff:#?}");
@@ -227,7 +233,8 @@ fn a_change_at_the_same_time_is_noticed() {
 #[test]
 fn a_passing_error_is_tried_again() {
     let s3 = with_rules(FOREIGN);
-    for fault in [Fault::slow_down(), Fault::drop_connection(), Fault::error_in_ok("InternalError")] {
+    for fault in [Fault::slow_down(), Fault::drop_connection(), Fault::error_in_ok("InternalError")]
+    {
         s3.server.faults().push(fault.on(Kind::Bucket).times(2));
         let shown: Value = s3.json("storage-config lifecycle show --json");
         assert_eq!(shown["rules"].as_array().unwrap().len(), 2);
