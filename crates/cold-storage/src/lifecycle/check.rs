@@ -345,10 +345,11 @@ impl Checking<'_> {
             self.say(Level::Warning, "short-packs", message, &fix);
         }
         let maintenance = self.repository.maintenance_days;
-        if let Some(days) = when.days.filter(|days| *days <= maintenance) {
+        if when.days.is_some_and(|days| days <= maintenance) {
+            let after = after(when);
             let message = format!(
-                "moves packs to {class} after {days} days: full maintenance, each {maintenance} \
-                 days, may not have seen them yet"
+                "moves packs to {class} {after}: full maintenance, which runs every \
+                 {maintenance} day(s), may not have seen them yet"
             );
             let fix = format!("wait {} days at least", maintenance.saturating_add(1));
             self.say(Level::Warning, "too-young", message, &fix);
