@@ -4,13 +4,15 @@
 //!   class, with date and source; a user's file may take its place.
 //! - [`Money`], [`Cost`]: exact amounts, and what a [`blob_core::Usage`] costs.
 //! - [`thaw`]: a plan of what to ask for, how long it takes and what it costs; then doing it.
+//! - [`lifecycle`]: rules of a bucket that move blobs by age and size.
 //!
 //! Nothing here knows a backup format: blobs are names with a length, a class and a state, as a
-//! listing tells them ([`blob_core::BlobMeta`]).
+//! listing tells them ([`blob_core::BlobMeta`]). Only [`lifecycle`] knows how names begin.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cost;
 mod date;
+pub mod lifecycle;
 mod money;
 mod names;
 mod table;

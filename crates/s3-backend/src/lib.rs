@@ -41,6 +41,7 @@ pub mod credentials;
 mod errors;
 mod get;
 mod head;
+mod lifecycle;
 mod list;
 mod net;
 mod options;
@@ -51,6 +52,7 @@ mod time;
 mod wire;
 
 pub use credentials::{Credentials, ProvideCredentials, Secret};
+pub use lifecycle::{Lifecycle, MINIMUM_HEADER};
 pub use net::Timeouts;
 pub use options::{Addressing, S3Options, ThrottlingLimits};
 pub use storage::{S3Builder, S3Storage};

@@ -125,6 +125,8 @@ pub(crate) struct Bucket {
     pub lifecycle: Option<Bytes>,
     /// Is it configured so that objects of Intelligent-Tiering sink into archive tiers?
     pub has_archive_tiers: bool,
+    /// Which objects its rules do not move, as the header of that PUT said.
+    pub lifecycle_minimum: Option<String>,
 }
 
 /// All buckets. Cheap to clone: all clones see the same objects.
@@ -313,9 +315,20 @@ impl Objects {
         self.with(|bucket, _| bucket.lifecycle.clone())
     }
 
-    /// Sets the lifecycle document; its rules are never run.
+    /// The value of `x-amz-transition-default-minimum-object-size` that was put with it, if any.
+    #[must_use]
+    pub fn lifecycle_minimum(&self) -> Option<String> {
+        self.with(|bucket, _| bucket.lifecycle_minimum.clone())
+    }
+
+    /// Sets the lifecycle document, as if it were put without that header; its rules are never run.
     pub fn set_lifecycle(&self, document: Option<Bytes>) {
-        self.with_made(|bucket, _| bucket.lifecycle = document);
+        self.with_made(|bucket, _| (bucket.lifecycle, bucket.lifecycle_minimum) = (document, None));
+    }
+
+    /// Sets the value of `x-amz-transition-default-minimum-object-size`.
+    pub fn set_lifecycle_minimum(&self, value: &str) {
+        self.with_made(|bucket, _| bucket.lifecycle_minimum = Some(value.to_owned()));
     }
 }
 

@@ -10,6 +10,7 @@ mod content;
 mod fixtures;
 mod globals;
 mod index;
+mod lifecycle;
 mod list;
 mod manifest;
 mod policy;

@@ -1,4 +1,4 @@
-//! `storage-config`: show, check, set, explain.
+//! `storage-config`: show, check, set, explain; [`lifecycle`] is a file of its own.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use storageconfig::{BlobKind, Edit, Explanation, FILE_NAME, Loaded, Report, StorageConfig};
 
-use super::{App, repository::flags::S3Flags};
+use super::{App, lifecycle, repository::flags::S3Flags};
 use crate::{
     compose::{ClientBuilder, ClientOptions},
     connect::{
@@ -30,12 +30,19 @@ pub enum Command {
     Set(Box<Set>),
     /// Say which entry decides about a blob, and why.
     Explain(Explain),
+    /// Rules of the bucket that move blobs to another class later, by age and size.
+    #[command(subcommand)]
+    Lifecycle(lifecycle::Command),
 }
 
 impl Command {
     /// May the verb be cut anywhere?
     pub fn only_reads(&self) -> bool {
-        !matches!(self, Self::Set(_))
+        match self {
+            Self::Set(_) => false,
+            Self::Lifecycle(command) => command.only_reads(),
+            Self::Show(_) | Self::Check(_) | Self::Explain(_) => true,
+        }
     }
 
     /// Runs the verb.
@@ -45,6 +52,7 @@ impl Command {
             Self::Check(check) => check.run(app).await,
             Self::Set(set) => set.run(app).await,
             Self::Explain(explain) => explain.run(app).await,
+            Self::Lifecycle(command) => command.run(app).await,
         }
     }
 }
@@ -56,7 +64,7 @@ async fn storage(app: &App) -> anyhow::Result<DynStorage> {
     bare(backend, ClientOptions { connected: true, ..ClientOptions::default() }).await
 }
 
-async fn bare(backend: Backend, options: ClientOptions) -> anyhow::Result<DynStorage> {
+pub(super) async fn bare(backend: Backend, options: ClientOptions) -> anyhow::Result<DynStorage> {
     if !backend.has_storage_config {
         bail!("{} keeps no {FILE_NAME}: only S3 does", backend.storage.info().name);
     }
@@ -296,7 +304,7 @@ fn needs_bucket(arg: clap::Arg) -> clap::Arg {
 }
 
 /// Prints the lines that go and the lines that come.
-fn print_difference(before: &[u8], after: &[u8]) {
+pub(super) fn print_difference(before: &[u8], after: &[u8]) {
     let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
     let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
     let same_start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();

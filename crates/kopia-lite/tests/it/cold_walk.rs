@@ -44,6 +44,11 @@ fn call(command: &str) -> Option<Call> {
         "storage-config check" => Free("storage-config check"),
         "storage-config set" => Free("storage-config set --add p=DEEP_ARCHIVE"),
         "storage-config explain" => Free("storage-config explain"),
+        "storage-config lifecycle show" => Free("storage-config lifecycle show"),
+        "storage-config lifecycle diff" => Free("storage-config lifecycle diff --to=DEEP_ARCHIVE"),
+        "storage-config lifecycle install" => {
+            Free("storage-config lifecycle install --to=DEEP_ARCHIVE --yes")
+        }
         "thaw plan" => Free("thaw plan $ID"),
         "thaw start" => Free("thaw start $ID --dry-run"),
         "thaw status" => Free("thaw status"),

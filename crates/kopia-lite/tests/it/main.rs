@@ -22,6 +22,7 @@ mod grammar;
 mod interrupt;
 mod keyring;
 mod kill;
+mod lifecycle;
 mod memory;
 mod policy;
 mod ransom;

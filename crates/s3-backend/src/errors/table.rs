@@ -14,6 +14,8 @@ pub(crate) enum Op {
     Put,
     Delete,
     Thaw,
+    /// The bucket's lifecycle rules, read or written.
+    Lifecycle,
 }
 
 impl Op {
@@ -26,6 +28,7 @@ impl Op {
             Self::Put => "put",
             Self::Delete => "delete",
             Self::Thaw => "thaw",
+            Self::Lifecycle => "lifecycle rules",
         }
     }
 }
@@ -59,9 +62,10 @@ pub(crate) enum Meaning {
 /// Any status, any code, any operation.
 const STATUS_ANY: u16 = 0;
 const CODE_ANY: &str = "*";
-const OP_ANY: &[Op] = &[Op::Get, Op::Head, Op::List, Op::Put, Op::Delete, Op::Thaw];
+const OP_ANY: &[Op] = &[Op::Get, Op::Head, Op::List, Op::Put, Op::Delete, Op::Thaw, Op::Lifecycle];
 const PUT: &[Op] = &[Op::Put];
 const THAW: &[Op] = &[Op::Thaw];
+const LIFECYCLE: &[Op] = &[Op::Lifecycle];
 const OF_BLOB: &[Op] = &[Op::Get, Op::Head, Op::Delete, Op::Thaw];
 
 type Row = (u16, &'static str, &'static [Op], Meaning);
@@ -89,6 +93,12 @@ const TABLE: &[Row] = &[
     (STATUS_ANY, "GlacierExpeditedRetrievalNotAvailable", OP_ANY, Meaning::TierUnavailable),
     (400, "InvalidArgument", THAW, Meaning::Option("the thaw's tier or days")),
     (400, "MalformedXML", THAW, Meaning::Option("the thaw's tier or days")),
+
+    // The bucket's lifecycle rules.
+    (400, "MalformedXML", LIFECYCLE, Meaning::Option("a lifecycle rule")),
+    (400, "InvalidArgument", LIFECYCLE, Meaning::Option("a lifecycle rule")),
+    (400, "InvalidRequest", LIFECYCLE, Meaning::Option("a lifecycle rule")),
+    (STATUS_ANY, "InvalidStorageClass", LIFECYCLE, Meaning::Option("a lifecycle rule")),
 
     // Who asks.
     (STATUS_ANY, "InvalidAccessKeyId", OP_ANY, Meaning::Credentials),
@@ -226,6 +236,9 @@ mod tests {
             (Get, 502, "", M::Transient),
             (Get, 500, "InternalError", M::Transient),
             (Put, 501, "NotImplemented", M::Unsupported),
+            (Lifecycle, 400, "MalformedXML", M::Option("a lifecycle rule")),
+            (Lifecycle, 404, "NoSuchBucket", M::NoStorage),
+            (Lifecycle, 403, "AccessDenied", M::Denied),
             (Put, 418, "", M::Other),
         ];
         for (op, status, code, expected) in cases {

@@ -37,7 +37,7 @@ pub(crate) struct Learned {
 }
 
 /// Why there is no document: what the storage answered, if it did, and what that means.
-type Refused = (Option<Arc<Answer>>, BlobError);
+pub(crate) type Refused = (Option<Arc<Answer>>, BlobError);
 
 /// Where a listing is.
 enum Next {
@@ -82,14 +82,15 @@ impl Inner {
         let mut token = None;
         loop {
             let page = self.page("", token.as_deref()).await?;
-            if page.folder.is_some() || page.next.is_none() || page.next == token {
-                return Ok(page.folder);
+            if !page.folders.is_empty() || page.next.is_none() || page.next == token {
+                return Ok(page.folders.into_iter().next());
             }
             token = page.next;
         }
     }
 
-    async fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page> {
+    /// One page of what begins so.
+    pub(crate) async fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page> {
         let token = token.map(|token| ("continuation-token", token));
         let asked = [("list-type", "2")].into_iter().chain(token).collect();
         self.read_page(prefix, asked, page::parse).await
@@ -154,16 +155,17 @@ impl Inner {
         for (name, value) in asked {
             request.add_param(*name, *value);
         }
-        self.whole_body(&Arc::new(exchange), request).await
+        self.whole_body(Op::List, &Arc::new(exchange), request).await
     }
 
     /// Sends a request about the bucket itself; gives the document that it is answered with.
     pub(crate) async fn whole_body(
         &self,
+        op: Op,
         exchange: &Arc<Exchange>,
         request: SignedRequest,
     ) -> std::result::Result<Bytes, Refused> {
-        let about = self.about(Op::List, None);
+        let about = self.about(op, None);
         let sent = self.wire.raw(exchange).sign_and_dispatch(request).await;
         let failed =
             |error: &dyn std::fmt::Display| (exchange.answer(), about.error(exchange, error));

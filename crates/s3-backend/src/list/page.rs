@@ -29,8 +29,8 @@ pub struct Entry {
 #[derive(Debug, Default, PartialEq)]
 pub struct Page {
     pub entries: Vec<Entry>,
-    /// The first of the folders below, by its whole key with the slash at its end.
-    pub folder: Option<String>,
+    /// The folders below, by their whole keys with the slash at the end.
+    pub folders: Vec<String>,
     /// How to ask for the next page; `None` = this is the last.
     pub next: Option<String>,
 }
@@ -71,7 +71,7 @@ struct Reading {
     object: BTreeMap<String, String>,
     restore: BTreeMap<String, String>,
     objects: Vec<Object>,
-    folder: Option<String>,
+    folders: Vec<String>,
 }
 
 struct Object {
@@ -127,9 +127,7 @@ impl Reading {
             ([], _) => {
                 self.fields.insert(name, text);
             }
-            (["CommonPrefixes"], "Prefix") => {
-                self.folder.get_or_insert(text);
-            }
+            (["CommonPrefixes"], "Prefix") => self.folders.push(text),
             (["Contents" | "Version" | "DeleteMarker"], _) => {
                 self.object.insert(name, text);
             }
@@ -180,11 +178,11 @@ impl Reading {
         let next = if more { Some(self.next("NextContinuationToken")?) } else { None };
         let entries = self.objects.into_iter().map(|object| object.into_entry(encoded));
         let entries = entries.collect::<Result<_, _>>()?;
-        let folder = match self.folder {
-            Some(folder) if encoded => Some(decode(&folder)?),
-            folder => folder,
+        let folders = match encoded {
+            true => self.folders.iter().map(|folder| decode(folder)).collect::<Result<_, _>>()?,
+            false => self.folders,
         };
-        Ok(Page { entries, folder, next })
+        Ok(Page { entries, folders, next })
     }
 }
 
@@ -278,8 +276,8 @@ mod tests {
             ..Entry::default()
         };
         let second = Entry { key: "pre/p2".into(), modified, ..Entry::default() };
-        let (folder, next) = (Some("pre/sub/".into()), Some("t+/=".into()));
-        assert_eq!(page, Page { entries: vec![first, second], folder, next });
+        let (folders, next) = (vec!["pre/sub/".into()], Some("t+/=".into()));
+        assert_eq!(page, Page { entries: vec![first, second], folders, next });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rusoto_core::signature::SignedRequest;
 use tokio::sync::OnceCell;
 
 use crate::{
+    errors::Op,
     storage::Inner,
     wire::{Exchange, Expect, Node, Nodes},
 };
@@ -43,7 +44,9 @@ impl Inner {
             if let Some(token) = &token {
                 request.add_param("continuation-token", token);
             }
-            let Ok(body) = self.whole_body(&exchange, request).await else { return true };
+            let Ok(body) = self.whole_body(Op::List, &exchange, request).await else {
+                return true;
+            };
             match parse(&body) {
                 None => return true,
                 Some(Page { archives: true, .. }) => return true,

@@ -11,6 +11,7 @@ mod connection;
 mod credentials;
 mod garbled;
 mod keys;
+mod lifecycle;
 mod listing;
 mod lost_answers;
 mod past;

@@ -224,7 +224,15 @@ async fn a_lifecycle_document_comes_back_byte_for_byte() {
     assert_eq!(client.call(put()).await.error(), (400, "InvalidRequest".into()));
     let md5 = BASE64.encode(Md5::digest(document));
     assert_eq!(client.call(put().header("content-md5", &md5)).await.status, 200);
-    assert_eq!(client.get("?lifecycle").await.text(), document);
+    let got = client.get("?lifecycle").await;
+    assert_eq!(got.text(), document);
+    let minimum = "x-amz-transition-default-minimum-object-size";
+    assert_eq!(got.header(minimum), Some("all_storage_classes_128K"));
+    let with = put().header("content-md5", &md5).header(minimum, "varies_by_storage_class");
+    assert_eq!(client.call(with).await.status, 200);
+    assert_eq!(client.get("?lifecycle").await.header(minimum), Some("varies_by_storage_class"));
+    assert_eq!(client.call(put().header("content-md5", &md5)).await.status, 200);
+    assert_eq!(client.server.objects().lifecycle_minimum(), None, "each PUT says it anew");
     assert_eq!(client.delete("?lifecycle").await.status, 204);
     assert_eq!(client.server.objects().lifecycle(), None);
 }
