@@ -48,6 +48,9 @@ xflags::xflags! {
             optional --only only: String
             /// Leave the scenarios on the S3 server out.
             optional --no-s3
+            /// Only this: archived packs on another S3 server that knows them, such as moto, at
+            /// HOST:PORT without TLS.
+            optional --endpoint endpoint: String
             /// Keep the folder with everything in it, and say where it is.
             optional --keep
         }

@@ -4,7 +4,9 @@
 //! and restores it, both snapshot the same trees and must come to the same root objects, both write
 //! at once, each is killed in the middle of snapshots, both verify, each takes over the other's connection file, and last and alone Kopia
 //! maintains it and kopia-lite reads it again. A course is a format, a storage and who creates.
+//! With `--endpoint` it is about archived packs alone, on a server that is not ours.
 
+mod cold;
 mod course;
 mod forest;
 
@@ -33,6 +35,9 @@ pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
     let ours = Client::new("kopia-lite", &kopia_lite, scratch.path().join("kopia-lite"))?;
     println!("Kopia:      {}", kopia.version);
     println!("kopia-lite: {}", ours.version);
+    if let Some(endpoint) = flags.endpoint {
+        return cold::run(&kopia, &ours, &endpoint, scratch.path());
+    }
     let server = match flags.no_s3 {
         true => None,
         false => {
