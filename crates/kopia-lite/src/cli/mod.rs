@@ -12,10 +12,12 @@ mod index;
 mod list;
 mod manifest;
 mod policy;
+mod prices;
 mod repository;
 mod restore;
 mod show;
 mod snapshot;
+mod storage_class;
 mod storage_config;
 mod times;
 
@@ -80,6 +82,9 @@ enum Command {
     /// Which storage class blobs are written with: the `.storageconfig` file.
     #[command(subcommand)]
     StorageConfig(storage_config::Command),
+    /// Look at storage classes: what each holds, costs and takes to thaw.
+    #[command(subcommand)]
+    StorageClass(storage_class::Command),
     /// Advanced: blobs of the storage.
     #[command(subcommand)]
     Blob(blob::Command),
@@ -116,7 +121,7 @@ impl Command {
             Self::Cache(command) => command.only_reads(),
             Self::Restore(_) => false,
             Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
-            Self::Index(_) | Self::Manifest(_) => true,
+            Self::Index(_) | Self::Manifest(_) | Self::StorageClass(_) => true,
         }
     }
 
@@ -129,6 +134,7 @@ impl Command {
             Self::Show(command) => command.run(app).await,
             Self::Policy(command) => command.run(app).await,
             Self::StorageConfig(command) => command.run(app).await,
+            Self::StorageClass(command) => command.run(),
             Self::Blob(command) => command.run(app).await,
             Self::Content(command) => command.run(app).await,
             Self::Index(command) => command.run(app).await,

@@ -29,4 +29,5 @@ mod restore;
 mod s3;
 mod secrets;
 mod snapshot;
+mod storage_class;
 mod storage_config;
