@@ -3,10 +3,14 @@
 //! - [`PriceTable`]: what is readable, minimum days and sizes, tiers, times and prices of each
 //!   class, with date and source; a user's file may take its place.
 //! - [`Money`]: exact amounts.
+//! - [`batch`]: thaws by S3 Batch Operations.
 //!
 //! Nothing here knows a backup format: blobs are names with a length, a class and a state, as a
 //! listing tells them ([`blob_core::BlobMeta`]).
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod batch;
 mod money;
 mod table;
 
