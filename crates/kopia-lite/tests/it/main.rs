@@ -6,6 +6,7 @@
 
 mod bad_blobs;
 mod bad_storage;
+mod batch;
 mod blobs;
 mod cache;
 mod classes;

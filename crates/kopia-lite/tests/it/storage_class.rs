@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use blob_core::{Archive, BlobId, ThawRequest, Tier};
-use s3_backend::{S3Options, S3Storage};
 use s3_testkit::Kind;
 use serde_json::json;
 
@@ -107,16 +106,7 @@ fn with_cold_packs() -> (S3Env, [String; 3]) {
 
 /// Asks for a readable copy by other means.
 fn thaw(s3: &S3Env, id: &str, tier: Tier) {
-    let storage = S3Storage::open(S3Options {
-        bucket: s3.server.bucket().into(),
-        prefix: "r/".into(),
-        endpoint: s3.server.addr().to_string(),
-        access_key_id: "test".into(),
-        secret_access_key: "test-secret-key".to_owned().into(),
-        do_not_use_tls: true,
-        ..S3Options::default()
-    });
-    let (storage, id) = (storage.unwrap(), BlobId::new(id).unwrap());
+    let (storage, id) = (s3.storage("r/"), BlobId::new(id).unwrap());
     let request = ThawRequest { tier, days: 7 };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(storage.thaw(&id, &request)).unwrap();
