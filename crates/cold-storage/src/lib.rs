@@ -5,11 +5,13 @@
 //! - [`Money`], [`Cost`]: exact amounts, and what a [`blob_core::Usage`] costs.
 //! - [`thaw`]: a plan of what to ask for, how long it takes and what it costs; then doing it.
 //! - [`lifecycle`]: rules of a bucket that move blobs by age and size.
+//! - [`batch`]: the same by a job of S3 Batch Operations.
 //!
 //! Nothing here knows a backup format: blobs are names with a length, a class and a state, as a
 //! listing tells them ([`blob_core::BlobMeta`]). Only [`lifecycle`] knows how names begin.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod batch;
 mod cost;
 mod date;
 pub mod lifecycle;

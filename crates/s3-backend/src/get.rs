@@ -101,7 +101,11 @@ impl Inner {
 }
 
 /// All bytes of a body.
-async fn collect(mut body: ByteStream, length: Option<u64>, about: &About<'_>) -> Result<Bytes> {
+pub(crate) async fn collect(
+    mut body: ByteStream,
+    length: Option<u64>,
+    about: &About<'_>,
+) -> Result<Bytes> {
     let reserve = usize::try_from(length.unwrap_or(0).min(RESERVE_BYTES_MAX)).unwrap_or(0);
     let mut all = BytesMut::with_capacity(reserve);
     while let Some(part) = body.next().await {

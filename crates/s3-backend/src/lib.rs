@@ -36,6 +36,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod archive;
+mod batch;
 mod checksum;
 pub mod credentials;
 mod errors;

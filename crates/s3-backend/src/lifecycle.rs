@@ -61,7 +61,8 @@ impl S3Storage {
         self.inner.require_present(Op::Lifecycle)?;
         let request = self.inner.lifecycle_request("DELETE");
         let exchange = Arc::new(Exchange::new(Expect::Nothing));
-        let sent = self.inner.whole_body(Op::Lifecycle, &exchange, request).await;
+        let sent =
+            self.inner.whole_body(&exchange, request, self.inner.about(Op::Lifecycle, None)).await;
         sent.map(drop).map_err(|(_, error)| error)
     }
 
@@ -106,13 +107,14 @@ impl Inner {
     async fn lifecycle(&self) -> Result<Option<Lifecycle>> {
         let exchange = Arc::new(Exchange::new(Expect::Listing));
         let request = self.lifecycle_request("GET");
-        let document = match self.whole_body(Op::Lifecycle, &exchange, request).await {
-            Ok(document) => document,
-            Err((Some(answer), _)) if answer.code() == "NoSuchLifecycleConfiguration" => {
-                return Ok(None);
-            }
-            Err((_, error)) => return Err(error),
-        };
+        let document =
+            match self.whole_body(&exchange, request, self.about(Op::Lifecycle, None)).await {
+                Ok(document) => document,
+                Err((Some(answer), _)) if answer.code() == "NoSuchLifecycleConfiguration" => {
+                    return Ok(None);
+                }
+                Err((_, error)) => return Err(error),
+            };
         let about = self.about(Op::Lifecycle, None);
         match text_fields(&document) {
             Ok((root, fields)) if root == "Error" => {
@@ -141,7 +143,8 @@ impl Inner {
             exchange = exchange.header(MINIMUM_HEADER, minimum.clone());
         }
         let request = self.lifecycle_request("PUT");
-        let sent = self.whole_body(Op::Lifecycle, &Arc::new(exchange), request).await;
+        let sent =
+            self.whole_body(&Arc::new(exchange), request, self.about(Op::Lifecycle, None)).await;
         sent.map(drop).map_err(|(_, error)| error)
     }
 }

@@ -188,8 +188,10 @@ impl Inner {
         let region = self.wire.rusoto_region();
         let mut request = SignedRequest::new("GET", "s3", &region, &format!("/{}", self.bucket()));
         request.add_param("versioning", "");
-        let body = self.whole_body(Op::List, &exchange, request).await;
-        let body = body.map_err(|(_, error)| error)?;
+        let body = self
+            .whole_body(&exchange, request, self.about(Op::List, None))
+            .await
+            .map_err(|(_, error)| error)?;
         let about = self.about(Op::List, None);
         let (root, fields) = text_fields(&body).map_err(|reason| {
             about.transient(format!("the state of versioning can't be read: {reason}"))

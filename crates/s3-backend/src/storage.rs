@@ -53,6 +53,7 @@ pub struct S3Builder {
     sources: Vec<Arc<dyn ProvideCredentials>>,
     environment: Environment,
     clock: Arc<dyn Clock>,
+    control_endpoint: Option<String>,
 }
 
 impl fmt::Debug for S3Builder {
@@ -110,6 +111,15 @@ impl S3Builder {
         self
     }
 
+    /// Where S3 Control answers, which has the jobs of Batch Operations: a URL. Without this it is
+    /// the URL in `AWS_ENDPOINT_URL_S3_CONTROL`, else AWS' host for the account and region, and for
+    /// other endpoints the endpoint itself.
+    #[must_use]
+    pub fn control_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.control_endpoint = Some(url.into());
+        self
+    }
+
     /// The clock that lock periods are counted from.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -131,6 +141,11 @@ impl S3Builder {
             self.addressing,
         )
         .map_err(|(option, reason)| invalid(option, reason))?;
+        let told = self.control_endpoint.or_else(|| environment("AWS_ENDPOINT_URL_S3_CONTROL"));
+        let place = match told.filter(|url| !url.is_empty()) {
+            Some(url) => place.with_control(&url).map_err(|(what, why)| invalid(what, why))?,
+            None => place,
+        };
         let region = crate::wire::BucketRegion::of(&options.region, &place, || {
             ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| environment(name))
         });
@@ -219,6 +234,7 @@ impl S3Storage {
             sources: Vec::new(),
             environment: Arc::new(|name| std::env::var(name).ok()),
             clock: Arc::new(SystemClock),
+            control_endpoint: None,
         }
     }
 }

@@ -170,7 +170,7 @@ impl Gate {
             Kind::List => Action::List,
             Kind::Restore => Action::Restore,
             Kind::Retain => Action::Retain,
-            Kind::DeleteMany | Kind::Bucket | Kind::Other => return Ok(()),
+            Kind::DeleteMany | Kind::Bucket | Kind::Batch | Kind::Other => return Ok(()),
         };
         if self.0.denials.denies(action, &target.key) { Err(access_denied()) } else { Ok(()) }
     }

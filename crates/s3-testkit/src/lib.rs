@@ -6,6 +6,7 @@
 //!
 //! - [`objects`]: objects in memory, with class, thaw, lock and all headers they were put with;
 //! - [`classes`]: archive classes that are cold until a RestoreObject is done by the [`clock`];
+//! - jobs of Batch Operations that thaw what a manifest lists, below `/v20180820/jobs`;
 //! - [`faults`]: errors, lost answers, cut bodies and lists, ordered per kind of request and key;
 //! - [`log`]: every request, to assert how often what was asked;
 //! - [`Issuer`]: temporary keys, as containers, instances, roles and Identity Center get them.
@@ -29,6 +30,7 @@ pub mod classes;
 pub mod clock;
 pub mod faults;
 mod issuer;
+mod jobs;
 pub mod log;
 pub mod objects;
 mod options;
@@ -37,6 +39,7 @@ mod server;
 mod service;
 mod text;
 mod tls;
+mod tree;
 mod versions;
 mod wire;
 
@@ -45,6 +48,7 @@ pub use classes::{ArchiveAccess, Restoring, Tier};
 pub use clock::Clock;
 pub use faults::{Effect, Fault, Faults};
 pub use issuer::Issuer;
+pub use jobs::JOB_PREPARES;
 pub use log::{RequestLog, RequestRecord};
 pub use objects::{ObjectLock, Objects, StoredObject};
 pub use options::{Credentials, TestServerOptions, TlsIdentity};

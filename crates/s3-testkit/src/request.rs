@@ -33,6 +33,8 @@ pub enum Kind {
     Multipart,
     /// Requests about the bucket itself, and the list of buckets.
     Bucket,
+    /// CreateJob and DescribeJob of Batch Operations; the key is `jobs` or `jobs/ID`.
+    Batch,
     /// Everything else.
     Other,
 }
@@ -53,6 +55,7 @@ impl Kind {
             Self::Retain => "retain",
             Self::Multipart => "multipart",
             Self::Bucket => "bucket",
+            Self::Batch => "batch",
             Self::Other => "other",
         }
     }
@@ -60,7 +63,7 @@ impl Kind {
     /// The kind of this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        const ALL: [Kind; 12] = [
+        const ALL: [Kind; 13] = [
             Kind::Get,
             Kind::Head,
             Kind::Put,
@@ -72,11 +75,15 @@ impl Kind {
             Kind::Retain,
             Kind::Multipart,
             Kind::Bucket,
+            Kind::Batch,
             Kind::Other,
         ];
         ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
+
+/// Where a bucket's name would be, requests of S3 Control have the version of their API.
+const CONTROL: &str = "v20180820";
 
 /// Kind, bucket and key of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +112,10 @@ impl Target {
         };
         let query = Query::new(uri.query().unwrap_or(""));
         let key = percent_decode(key, false);
-        let kind = if key.is_empty() {
+        let is_job = bucket == CONTROL && (key == "jobs" || key.starts_with("jobs/"));
+        let kind = if is_job {
+            Kind::Batch
+        } else if key.is_empty() {
             kind_of_bucket_request(method, &query, &bucket)
         } else {
             kind_of_object_request(method, &query, headers)
@@ -248,6 +258,9 @@ mod tests {
         assert_eq!(kind("PUT", "/b/k?retention"), Kind::Retain);
         assert_eq!(kind("PUT", "/b/k?partNumber=1&uploadId=u"), Kind::Multipart);
         assert_eq!(kind("PUT", "/b/k"), Kind::Put);
+        assert_eq!(kind("POST", "/v20180820/jobs"), Kind::Batch);
+        assert_eq!(kind("GET", "/v20180820/jobs/1"), Kind::Batch);
+        assert_eq!(kind("GET", "/v20180820/k"), Kind::Get);
         let copy = target("PUT", "/b/k", &[("x-amz-copy-source", "b/j")]);
         assert_eq!(copy.kind, Kind::Copy);
         assert_eq!(Kind::parse("delete-many"), Some(Kind::DeleteMany));

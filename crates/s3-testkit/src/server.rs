@@ -17,6 +17,7 @@ use crate::access::{Action, Denials, Gate, KeyRing};
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::issuer::Issuer;
+use crate::jobs::Jobs;
 use crate::log::RequestLog;
 use crate::objects::Objects;
 use crate::options::{Credentials, TestServerOptions};
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub faults: Faults,
     pub denials: Denials,
     pub keys: KeyRing,
+    pub jobs: Jobs,
     /// How many ETags were made that are no MD5.
     pub etags_made: AtomicU64,
 }
@@ -222,6 +224,7 @@ impl Shared {
             log: RequestLog::default(),
             faults: Faults::default(),
             denials: Denials::default(),
+            jobs: Jobs::default(),
             options,
         }
     }

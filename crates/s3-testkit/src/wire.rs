@@ -25,6 +25,7 @@ use crate::faults::Effect;
 use crate::log::RequestRecord;
 use crate::request::Target;
 use crate::server::Shared;
+use crate::service::Service;
 use crate::text::xml_escape;
 
 type Answer = Response<Body>;
@@ -60,6 +61,7 @@ async fn answer(
     if !shared.options.latency.is_zero() {
         tokio::time::sleep(shared.options.latency).await;
     }
+    Service(shared.clone()).settle_jobs();
     let about = About { method: request.method().clone(), path: request.uri().path().to_owned() };
     request.extensions_mut().insert(target);
     let mut answer = play(effect, s3, request, &about).await?;

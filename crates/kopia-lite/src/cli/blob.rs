@@ -1,11 +1,15 @@
 //! `blob`: list, show, stats.
 
+mod groups;
+
+use blob_core::{BlobMeta, Clock, ReadState, StorageClass, SystemClock};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
+use groups::{By, Groups};
 use kopia_format::time::GoTime;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{App, app::Access};
+use super::{App, app::Access, prices::TableFlag};
 use crate::{
     exit::Exit,
     ui::{histogram::Histogram, json::JsonFlags, size, text},
@@ -53,6 +57,12 @@ pub struct List {
     /// Only packs, sessions and the like: no indexes, logs or format blobs.
     #[arg(long)]
     data_only: bool,
+    /// Only blobs of these storage classes.
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    storage_class: Vec<String>,
+    /// Only blobs that can't be read now: archived, whether or not a thaw runs.
+    #[arg(long)]
+    archived: bool,
     #[command(flatten)]
     json: JsonFlags,
 }
@@ -63,13 +73,20 @@ impl List {
         let mut all = client.repo.storage().list(&self.prefix);
         let mut listed = Vec::new();
         while let Some(meta) = all.try_next().await? {
-            if !self.includes(meta.id.as_str(), meta.size) {
+            if !self.includes(meta.id.as_str(), meta.size) || !self.includes_class(&meta) {
                 continue;
             }
             let time = GoTime::from_unix_nanos(meta.modified.nanos());
             if self.json.json {
                 let id = meta.id.as_str();
-                listed.push(json!({"id": id, "length": meta.size, "timestamp": time}));
+                let mut told = json!({"id": id, "length": meta.size, "timestamp": time});
+                if let Some(class) = &meta.class {
+                    told["storageClass"] = json!(class.as_str());
+                }
+                if let Some(restore) = restore(&meta) {
+                    told["restore"] = restore;
+                }
+                listed.push(told);
             } else {
                 let when = app.zone.format(time);
                 text::line(format!("{:<70} {:>10} {when}", meta.id, meta.size));
@@ -90,6 +107,27 @@ impl List {
             && size >= self.min_size
             && (self.max_size == 0 || size <= self.max_size)
     }
+
+    fn includes_class(&self, meta: &BlobMeta) -> bool {
+        let class = meta.class.as_ref().map(StorageClass::as_str);
+        let is_wanted = |wanted: &String| class == Some(wanted.as_str());
+        (self.storage_class.is_empty() || self.storage_class.iter().any(is_wanted))
+            && (!self.archived || meta.is_cold())
+    }
+}
+
+/// How an archived blob can be read, as the listing tells. A storage that tells only classes has it
+/// archived, thawed or not.
+fn restore(meta: &BlobMeta) -> Option<Value> {
+    Some(match meta.state {
+        Some(ReadState::Thawing) => json!({"state": "thawing"}),
+        Some(ReadState::Thawed { until: None }) => json!({"state": "thawed"}),
+        Some(ReadState::Thawed { until: Some(until) }) => {
+            json!({"state": "thawed", "until": GoTime::from_unix_nanos(until.nanos())})
+        }
+        _ if meta.is_cold() => json!({"state": "archived"}),
+        _ => return None,
+    })
 }
 
 /// Write the bytes of blobs to stdout.
@@ -157,12 +195,20 @@ pub struct Stats {
     /// Only blobs whose ID begins so.
     #[arg(long, default_value = "")]
     prefix: String,
+    /// Count by kind, class or age, with what a month of each costs.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    by: Vec<By>,
+    #[command(flatten)]
+    prices: TableFlag,
     #[command(flatten)]
     json: JsonFlags,
 }
 
 impl Stats {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        if !self.by.is_empty() {
+            return self.run_by(app).await;
+        }
         let client = app.open(Access::Read).await?;
         let mut histogram = Histogram::default();
         let mut all = client.repo.storage().list(&self.prefix);
@@ -180,6 +226,28 @@ impl Stats {
         if let Some(average) = bytes.checked_div(count) {
             text::line(format!("Average: {}", show(average)));
             text::line(histogram.render(show));
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn run_by(self, app: &App) -> anyhow::Result<Exit> {
+        let table = self.prices.table()?;
+        let client = app.open(Access::Read).await?;
+        let mut groups = Groups::new(&self.by, &table, SystemClock.now());
+        let mut all = client.repo.storage().list(&self.prefix);
+        while let Some(meta) = all.try_next().await? {
+            groups.add(&meta);
+        }
+        for class in groups.unpriced() {
+            app.warn(format!(
+                "the price table ({}) has no class {class}; its blobs are counted without a price",
+                table.source
+            ));
+        }
+        if self.json.json {
+            self.json.print(&groups.json());
+        } else {
+            groups.print(|bytes| if self.raw { bytes.to_string() } else { size::bytes(bytes) });
         }
         Ok(Exit::Done)
     }

@@ -19,6 +19,7 @@ pub(crate) mod repository;
 mod restore;
 mod show;
 mod snapshot;
+mod storage_class;
 mod storage_config;
 pub(crate) mod thaw;
 mod times;
@@ -88,6 +89,9 @@ enum Command {
     /// Make archived packs readable for some days: plan, start, wait.
     #[command(subcommand)]
     Thaw(thaw::Command),
+    /// Look at storage classes: what each holds, costs and takes to thaw.
+    #[command(subcommand)]
+    StorageClass(storage_class::Command),
     /// Advanced: blobs of the storage.
     #[command(subcommand)]
     Blob(blob::Command),
@@ -125,7 +129,7 @@ impl Command {
             Self::Thaw(command) => command.only_reads(),
             Self::Restore(_) => false,
             Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
-            Self::Index(_) | Self::Manifest(_) => true,
+            Self::Index(_) | Self::Manifest(_) | Self::StorageClass(_) => true,
         }
     }
 
@@ -139,6 +143,7 @@ impl Command {
             Self::Policy(command) => command.run(app).await,
             Self::StorageConfig(command) => command.run(app).await,
             Self::Thaw(command) => command.run(app).await,
+            Self::StorageClass(command) => command.run(),
             Self::Blob(command) => command.run(app).await,
             Self::Content(command) => command.run(app).await,
             Self::Index(command) => command.run(app).await,

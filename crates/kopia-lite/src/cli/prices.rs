@@ -23,13 +23,13 @@ enum Destination {
 
 /// Whose prices.
 #[derive(Debug, Clone, Args)]
-pub struct TableFlags {
+pub struct TableFlag {
     /// A file with the prices of another region or provider, in the form of the built-in one.
     #[arg(long, value_name = "FILE")]
-    price_table: Option<PathBuf>,
+    pub price_table: Option<PathBuf>,
 }
 
-impl TableFlags {
+impl TableFlag {
     /// The table.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl TableFlags {
 #[derive(Debug, Clone, Args)]
 pub struct PriceFlags {
     #[command(flatten)]
-    table: TableFlags,
+    table: TableFlag,
     /// Where the bytes go that are read: it decides most of the price.
     #[arg(long, value_enum, value_name = "WHERE", default_value = "internet")]
     transfer: Destination,
@@ -59,7 +59,7 @@ impl PriceFlags {
     /// The table.
     ///
     /// # Errors
-    /// As [`TableFlags::table`].
+    /// As [`TableFlag::table`].
     pub fn table(&self) -> anyhow::Result<Cow<'static, PriceTable>> {
         self.table.table()
     }
@@ -148,5 +148,23 @@ pub fn span(seconds: u64) -> String {
         1..90 => format!("{seconds} s"),
         90..5_400 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h", seconds.div_ceil(3_600)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_takes_the_place_of_the_built_in_table() {
+        let built_in = TableFlag { price_table: None };
+        assert_eq!(built_in.table().unwrap().source, "built in");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prices.json");
+        let flag = TableFlag { price_table: Some(file.clone()) };
+        assert!(flag.table().is_err());
+        fs_err::write(&file, "{}").unwrap();
+        let error = format!("{:#}", flag.table().unwrap_err());
+        assert!(error.contains("prices.json: the price table can't be read"), "{error}");
     }
 }

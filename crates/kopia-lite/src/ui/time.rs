@@ -57,6 +57,17 @@ pub fn truncated(duration: std::time::Duration) -> String {
     }
 }
 
+/// A length of time in the greatest unit that it fills: `5 min`, `12 h`. Days are hours up to two of
+/// them, as the times of a thaw are told.
+pub fn about(secs: u64) -> String {
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..5_400 => format!("{} min", (secs + 30) / 60),
+        5_400..259_200 => format!("{} h", (secs + 1_800) / 3_600),
+        _ => format!("{} days", (secs + 43_200) / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +86,11 @@ mod tests {
     fn durations_are_cut_to_seconds() {
         let text = |millis| truncated(std::time::Duration::from_millis(millis));
         assert_eq!([text(999), text(1500), text(3_725_000)], ["0s", "1s", "1h2m5s"]);
+    }
+
+    #[test]
+    fn lengths_are_told_in_a_unit_that_fits() {
+        let all = [59, 302, 18_000, 172_800, 604_800].map(about);
+        assert_eq!(all, ["59 s", "5 min", "5 h", "48 h", "7 days"]);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use s3_backend::{S3Options, S3Storage};
 use s3_testkit::{TestServer, TestServerOptions, TlsIdentity};
 use serde_json::Value;
 
@@ -245,6 +246,20 @@ impl S3Env {
         let flags = self.flags();
         let own = "--override-hostname=h --override-username=u";
         self.ok(&format!("repository create s3 {flags} {own} {more}"))
+    }
+
+    /// The bucket below a prefix, for what is done by other means.
+    pub fn storage(&self, prefix: &str) -> S3Storage {
+        let options = S3Options {
+            bucket: self.server.bucket().into(),
+            prefix: prefix.into(),
+            endpoint: self.server.addr().to_string(),
+            access_key_id: "test".into(),
+            secret_access_key: "test-secret-key".into(),
+            do_not_use_tls: true,
+            ..S3Options::default()
+        };
+        S3Storage::builder(options).environment(|_| None).open().unwrap()
     }
 
     /// Uploads a `.storageconfig` by other means.

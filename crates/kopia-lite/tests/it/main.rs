@@ -6,6 +6,7 @@
 
 mod bad_blobs;
 mod bad_storage;
+mod batch;
 mod blobs;
 mod cache;
 mod classes;
@@ -31,6 +32,7 @@ mod restore;
 mod s3;
 mod secrets;
 mod snapshot;
+mod storage_class;
 mod storage_config;
 mod thaw;
 mod thaw_faults;

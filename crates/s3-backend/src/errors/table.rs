@@ -16,6 +16,8 @@ pub(crate) enum Op {
     Thaw,
     /// The bucket's lifecycle rules, read or written.
     Lifecycle,
+    /// A request about jobs of Batch Operations.
+    Batch,
 }
 
 impl Op {
@@ -29,6 +31,7 @@ impl Op {
             Self::Delete => "delete",
             Self::Thaw => "thaw",
             Self::Lifecycle => "lifecycle rules",
+            Self::Batch => "batch job",
         }
     }
 }
@@ -62,16 +65,29 @@ pub(crate) enum Meaning {
 /// Any status, any code, any operation.
 const STATUS_ANY: u16 = 0;
 const CODE_ANY: &str = "*";
-const OP_ANY: &[Op] = &[Op::Get, Op::Head, Op::List, Op::Put, Op::Delete, Op::Thaw, Op::Lifecycle];
+const OP_ANY: &[Op] =
+    &[Op::Get, Op::Head, Op::List, Op::Put, Op::Delete, Op::Thaw, Op::Lifecycle, Op::Batch];
 const PUT: &[Op] = &[Op::Put];
 const THAW: &[Op] = &[Op::Thaw];
 const LIFECYCLE: &[Op] = &[Op::Lifecycle];
+const BATCH: &[Op] = &[Op::Batch];
 const OF_BLOB: &[Op] = &[Op::Get, Op::Head, Op::Delete, Op::Thaw];
 
 type Row = (u16, &'static str, &'static [Op], Meaning);
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
+    // Jobs: who does not have them takes their path for a bucket's name.
+    (STATUS_ANY, "NoSuchBucket", BATCH, Meaning::Unsupported),
+    (405, CODE_ANY, BATCH, Meaning::Unsupported),
+    (404, CODE_ANY, BATCH, Meaning::Other),
+    (400, "InvalidRequest", BATCH, Meaning::Option("the batch job")),
+    (400, "BadRequestException", BATCH, Meaning::Option("the batch job")),
+    (400, "IdempotencyException", BATCH, Meaning::Option("the batch job's token")),
+    (400, "MalformedXML", BATCH, Meaning::Option("the batch job")),
+    (STATUS_ANY, "TooManyRequestsException", BATCH, Meaning::Throttled),
+    (STATUS_ANY, "InternalServiceException", BATCH, Meaning::Transient),
+
     // What is there, and what is not.
     (STATUS_ANY, "NoSuchKey", OP_ANY, Meaning::NotFound),
     (STATUS_ANY, "NoSuchVersion", OP_ANY, Meaning::NotFound),
@@ -240,6 +256,12 @@ mod tests {
             (Lifecycle, 404, "NoSuchBucket", M::NoStorage),
             (Lifecycle, 403, "AccessDenied", M::Denied),
             (Put, 418, "", M::Other),
+            (Batch, 403, "AccessDenied", M::Denied),
+            (Batch, 400, "InvalidRequest", M::Option("the batch job")),
+            (Batch, 404, "NoSuchJob", M::Other),
+            (Batch, 404, "NoSuchBucket", M::Unsupported),
+            (Batch, 501, "NotImplemented", M::Unsupported),
+            (Batch, 400, "TooManyRequestsException", M::Throttled),
         ];
         for (op, status, code, expected) in cases {
             assert_eq!(of(op, status, code), expected, "{op:?} {status} {code:?}");

@@ -20,7 +20,7 @@ use page::{Page, Unreadable};
 use rusoto_core::signature::SignedRequest;
 
 use crate::{
-    errors::Op,
+    errors::{About, Op},
     storage::Inner,
     wire::{Answer, Exchange, Expect},
 };
@@ -155,17 +155,16 @@ impl Inner {
         for (name, value) in asked {
             request.add_param(*name, *value);
         }
-        self.whole_body(Op::List, &Arc::new(exchange), request).await
+        self.whole_body(&Arc::new(exchange), request, self.about(Op::List, None)).await
     }
 
-    /// Sends a request about the bucket itself; gives the document that it is answered with.
+    /// Sends a request about no single blob; gives the document that it is answered with.
     pub(crate) async fn whole_body(
         &self,
-        op: Op,
         exchange: &Arc<Exchange>,
         request: SignedRequest,
+        about: About<'_>,
     ) -> std::result::Result<Bytes, Refused> {
-        let about = self.about(op, None);
         let sent = self.wire.raw(exchange).sign_and_dispatch(request).await;
         let failed =
             |error: &dyn std::fmt::Display| (exchange.answer(), about.error(exchange, error));

@@ -44,7 +44,8 @@ impl Inner {
             if let Some(token) = &token {
                 request.add_param("continuation-token", token);
             }
-            let Ok(body) = self.whole_body(Op::List, &exchange, request).await else {
+            let Ok(body) = self.whole_body(&exchange, request, self.about(Op::List, None)).await
+            else {
                 return true;
             };
             match parse(&body) {

@@ -46,13 +46,15 @@ pub(crate) struct Exchange {
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Option<Payload>,
     pub(super) expect: Expect,
+    /// It goes to S3 Control, for this account, and not to the bucket.
+    pub(super) control: Option<String>,
     seen: Mutex<Option<Result<Arc<Answer>, Failure>>>,
 }
 
 impl Exchange {
     /// A request with nothing added.
     pub fn new(expect: Expect) -> Self {
-        Self { headers: Vec::new(), body: None, expect, seen: Mutex::new(None) }
+        Self { headers: Vec::new(), body: None, expect, control: None, seen: Mutex::new(None) }
     }
 
     /// With a header that rusoto's request type lacks.
@@ -66,6 +68,13 @@ impl Exchange {
     #[must_use]
     pub fn body(mut self, body: Payload) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// To S3 Control, for this account. The request's path is then the whole path.
+    #[must_use]
+    pub fn control(mut self, account: String) -> Self {
+        self.control = Some(account);
         self
     }
 

@@ -30,7 +30,7 @@ pub(crate) use exchange::{Exchange, Expect, Failure};
 pub(crate) use place::{BucketRegion, Place};
 use redirect::Redirect;
 use sign::Template;
-pub(crate) use xml::{Node, Nodes, text_fields};
+pub(crate) use xml::{Node, Nodes, error_fields, text_fields};
 
 use crate::{credentials::Sources, net::Net};
 
@@ -91,14 +91,18 @@ impl Wire {
         let (mut redirects, mut renewed, mut detour) = (0, false, None);
         loop {
             let region = self.region();
-            let target = self.place.target(&region, detour.as_deref());
+            let target = match &template.control {
+                Some(account) => self.place.control(&region.name, account),
+                None => self.place.target(&region, detour.as_deref()),
+            };
             let request = template.sign(&target, &region.name, credentials.as_ref())?;
             let answer = self.net.send(request).await?;
             if answer.status().is_success() {
                 return self.accept(answer, expect).await;
             }
             let refusal = answer::refusal(answer, self.net.timeouts().stall).await?;
-            if redirects < REDIRECTS_MAX
+            if template.control.is_none()
+                && redirects < REDIRECTS_MAX
                 && let Some(way) = redirect::of(refusal.answer(), &self.place, &region.name)
             {
                 redirects += 1;

@@ -25,6 +25,8 @@ pub(crate) struct Place {
     virtual_host: bool,
     /// The parts of AWS' host names around the region.
     aws: Option<AwsHost>,
+    /// Where S3 Control is, if it was told: scheme and host.
+    control: Option<(&'static str, String)>,
 }
 
 /// Where one request goes.
@@ -79,7 +81,25 @@ impl Place {
                 known && is_dns_safe(bucket) && !(tls && bucket.contains('.'))
             }
         };
-        Ok(Self { bucket: bucket.to_owned(), host, tls, virtual_host, aws })
+        Ok(Self { bucket: bucket.to_owned(), host, tls, virtual_host, aws, control: None })
+    }
+
+    /// With S3 Control at this URL, `https://host:port`, and not where AWS has it.
+    ///
+    /// # Errors
+    /// Which option is wrong, and why.
+    pub fn with_control(mut self, url: &str) -> Result<Self, (&'static str, String)> {
+        let rest = |scheme: &'static str| {
+            let rest = url.strip_prefix(scheme)?.strip_prefix("://")?;
+            Some((scheme, rest.strip_suffix('/').unwrap_or(rest).to_ascii_lowercase()))
+        };
+        let told = rest("https").or_else(|| rest("http"));
+        let is_host = |host: &str| !host.contains(['/', '@']) && host.parse::<Authority>().is_ok();
+        self.control = told.filter(|(_, host)| is_host(host));
+        match self.control {
+            Some(_) => Ok(self),
+            None => Err(("the endpoint of S3 Control", format!("{url:?} is not https://host"))),
+        }
     }
 
     /// The bucket's name.
@@ -125,6 +145,22 @@ impl Place {
         } else {
             Target { scheme, host, path: format!("/{}", self.bucket) }
         }
+    }
+
+    /// Where a request to S3 Control goes. Who is not AWS has it beside the buckets, if at all.
+    pub(super) fn control(&self, region: &str, account: &str) -> Target {
+        let (scheme, host) = match (&self.control, &self.aws) {
+            (Some((scheme, host)), _) => (*scheme, host.clone()),
+            (None, Some(AwsHost { before, after, .. })) => {
+                let service = match before.strip_prefix("s3-fips") {
+                    Some(rest) => format!("s3-control-fips{rest}"),
+                    None => before.replacen("s3", "s3-control", 1),
+                };
+                (self.scheme(), format!("{account}.{service}{region}{after}"))
+            }
+            (None, None) => (self.scheme(), self.host.clone()),
+        };
+        Target { scheme, host, path: String::new() }
     }
 
     /// May a request that was meant for the endpoint be sent to this host?
@@ -235,6 +271,32 @@ mod tests {
         assert_eq!(refused("a/b", "e"), "bucket");
         for endpoint in ["", "https://e", "e/path", "user@e", "a b"] {
             assert_eq!(refused("abc", endpoint), "endpoint", "{endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn s3_control_has_a_host_of_its_own_at_aws_only() {
+        let host = |endpoint: &str, tls| {
+            let place = Place::new("abc", endpoint, tls, Addressing::Auto).unwrap();
+            let Target { scheme, host, path } = place.control("eu-west-1", "111122223333");
+            format!("{scheme}://{host}{path}")
+        };
+        let aws = "https://111122223333.s3-control.eu-west-1.amazonaws.com";
+        assert_eq!(host("s3.amazonaws.com", true), aws);
+        assert_eq!(host("s3.us-west-2.amazonaws.com", true), aws);
+        let cn = "https://111122223333.s3-control.eu-west-1.amazonaws.com.cn";
+        assert_eq!(host("s3.cn-north-1.amazonaws.com.cn", true), cn);
+        let dual = "https://111122223333.s3-control.dualstack.eu-west-1.amazonaws.com";
+        assert_eq!(host("s3.dualstack.eu-west-1.amazonaws.com", true), dual);
+        let fips = "https://111122223333.s3-control-fips.eu-west-1.amazonaws.com";
+        assert_eq!(host("s3-fips.us-east-1.amazonaws.com", true), fips);
+        assert_eq!(host("127.0.0.1:9000", false), "http://127.0.0.1:9000");
+        let place = Place::new("abc", "s3.amazonaws.com", true, Addressing::Auto).unwrap();
+        let told = place.clone().with_control("http://localhost:1/").unwrap();
+        let Target { scheme, host, .. } = told.control("eu-west-1", "111122223333");
+        assert_eq!((scheme, host.as_str()), ("http", "localhost:1"));
+        for wrong in ["localhost", "ftp://h", "https://", "https://h/p", "https://u@h"] {
+            assert!(place.clone().with_control(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -25,8 +25,10 @@ const AGENT: &str = concat!("s3-backend/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub(super) struct Template {
     method: Method,
-    /// After the bucket: `/key`, or empty for the bucket itself.
+    /// After the bucket: `/key`, or empty for the bucket itself. To S3 Control the whole path.
     path: String,
+    /// The account, of a request to S3 Control.
+    pub(super) control: Option<String>,
     params: Params,
     headers: BTreeMap<String, Vec<Vec<u8>>>,
     body: Payload,
@@ -60,12 +62,16 @@ impl Template {
             values.iter_mut().for_each(|value| *value = fold(value));
         }
         let bucket = format!("/{}", place.bucket());
-        let path = request.path.strip_prefix(&bucket).map(str::to_owned);
+        let path = match &exchange.control {
+            Some(_) => Some(request.path.as_str()),
+            None => request.path.strip_prefix(&bucket),
+        };
         let path = path.ok_or_else(|| unsendable("path", "it is outside of the bucket"))?;
+        let (path, control) = (path.to_owned(), exchange.control.clone());
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|error| unsendable("method", error))?;
         let (params, headers) = (request.params, request.headers);
-        Ok(Self { method, path, params, headers, body, always_hash })
+        Ok(Self { method, path, control, params, headers, body, always_hash })
     }
 
     /// The request for one attempt.

@@ -98,42 +98,52 @@ pub(super) fn root(document: &[u8]) -> Result<String, String> {
 }
 
 /// The children of `<Error>` that hold text; `None` if the document is none of that kind. What was
-/// read before the document broke off counts.
-pub(super) fn error_fields(document: &[u8]) -> Option<BTreeMap<String, String>> {
-    let children = Children::of(document);
-    let is_error = children.root.as_deref() == Some("Error") && !children.texts.is_empty();
+/// read before the document broke off counts. S3 Control wraps it in `<ErrorResponse>`.
+pub(crate) fn error_fields(document: &[u8]) -> Option<BTreeMap<String, String>> {
+    let children = match Children::of(document, 1) {
+        Children { root: Some(root), .. } if root == "ErrorResponse" => Children::of(document, 2),
+        children => children,
+    };
+    let is_error = children.above.as_deref() == Some("Error") && !children.texts.is_empty();
     is_error.then_some(children.texts)
 }
 
 /// The root's name and the texts of its children, of a whole document.
 pub(crate) fn text_fields(document: &[u8]) -> Result<(String, BTreeMap<String, String>), String> {
-    let Children { root, texts, end } = Children::of(document);
+    let Children { root, texts, end, .. } = Children::of(document, 1);
     end?;
     Ok((root.ok_or("it has no root element")?, texts))
 }
 
-/// What stands directly below the root.
+/// What stands at one depth: directly below the root, or one deeper.
 struct Children {
     root: Option<String>,
+    /// The first element that children could be of.
+    above: Option<String>,
     texts: BTreeMap<String, String>,
     /// Why the document broke off.
     end: Result<(), String>,
 }
 
 impl Children {
-    fn of(document: &[u8]) -> Self {
-        let mut found = Self { root: None, texts: BTreeMap::new(), end: Ok(()) };
+    fn of(document: &[u8], depth: usize) -> Self {
+        let (root, above) = (None, None);
+        let mut found = Self { root, above, texts: BTreeMap::new(), end: Ok(()) };
         let (mut path, mut text) = (Vec::new(), String::new());
         for node in Nodes::new(document) {
             match node {
                 Ok(Node::Open(name)) => {
                     found.root.get_or_insert_with(|| name.clone());
+                    if path.len() + 1 == depth {
+                        found.above.get_or_insert_with(|| name.clone());
+                    }
                     path.push(name);
                     text.clear();
                 }
                 Ok(Node::Text(part)) => text.push_str(&part),
                 Ok(Node::Close) => {
-                    if let (2, Some(name)) = (path.len(), path.pop()) {
+                    let is_child = path.len() == depth + 1;
+                    if let (true, Some(name)) = (is_child, path.pop()) {
                         found.texts.insert(name, std::mem::take(&mut text));
                     }
                 }
@@ -198,6 +208,11 @@ mod tests {
             <Code>NoSuchKey</Code><Message>a &amp; b</Message><Deep><X>1</X></Deep></Error>"#;
         let fields = error_fields(body).unwrap();
         assert_eq!((fields["Code"].as_str(), fields["Message"].as_str()), ("NoSuchKey", "a & b"));
+        let wrapped =
+            b"<ErrorResponse><Error><Code>AccessDenied</Code></Error><RequestId>r</RequestId>";
+        let fields = error_fields(wrapped).unwrap();
+        assert_eq!((fields["Code"].as_str(), fields.len()), ("AccessDenied", 1));
+        assert_eq!(error_fields(b"<ErrorResponse><X><Code>1</Code></X></ErrorResponse>"), None);
         assert_eq!(error_fields(b"<html><Code>x</Code></html>"), None);
         assert_eq!(error_fields(b"Bad gateway"), None);
         assert_eq!(error_fields(b""), None);

@@ -5,6 +5,7 @@
 
 mod archive;
 mod attributes;
+mod batch;
 mod canned;
 mod conformance;
 mod connection;

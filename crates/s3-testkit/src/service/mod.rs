@@ -4,6 +4,7 @@
 //! is kept and given back as it was sent, so that a test sees what its client really asked for.
 
 mod attributes;
+mod batch;
 mod bucket;
 mod copy;
 mod delete;

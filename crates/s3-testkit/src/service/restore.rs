@@ -26,18 +26,29 @@ impl Service {
         input: RestoreObjectInput,
     ) -> S3Result<S3Response<RestoreObjectOutput>> {
         let request = input.restore_request.unwrap_or_default();
+        let (bucket, key, version) = (&input.bucket, &input.key, input.version_id.as_deref());
+        let status = self.restore_object(bucket, key, version, &request)?;
+        Ok(with_status(RestoreObjectOutput::default(), status))
+    }
+
+    /// Asks for a readable copy, for a client or for a job.
+    pub(super) fn restore_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        request: &RestoreRequest,
+    ) -> S3Result<StatusCode> {
         let at_midnight = self.0.options.expire_at_midnight;
-        let status = self.with_bucket(&input.bucket, |bucket, now| {
-            let (key, version) = (&input.key, input.version_id.as_deref());
+        self.with_bucket(bucket, |bucket, now| {
             let found = bucket.find(key, version);
             let object = found.map_err(|why| self.no_object(key, version, why))?;
             object.settle(now);
-            let asked = understand(object, &request)?;
+            let asked = understand(object, request)?;
             let (thaw, status) = decide(object, &asked, now, at_midnight)?;
             object.restore = Some(thaw);
             Ok(status)
-        })?;
-        Ok(with_status(RestoreObjectOutput::default(), status))
+        })
     }
 }
 

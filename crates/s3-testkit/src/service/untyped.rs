@@ -1,5 +1,5 @@
 //! Requests about a bucket that pass by s3s's types, because those would change the document:
-//! `?lifecycle` and `?versions`.
+//! `?lifecycle` and `?versions`; and requests of S3 Control, which s3s has no types for.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use s3s::{Body, S3Request, S3Response, S3Result};
 
 use super::Service;
 use crate::access::access_denied;
-use crate::request::{Query, Target};
+use crate::request::{Kind, Query, Target};
 use crate::server::Shared;
 
 /// Serves them.
@@ -25,6 +25,9 @@ impl S3Route for Untyped {
         extensions: &mut Extensions,
     ) -> bool {
         let target: Option<&Target> = extensions.get();
+        if target.is_some_and(|target| target.kind == Kind::Batch) {
+            return true;
+        }
         let is_bucket = target.is_some_and(|t| t.is_of_bucket() && !t.bucket.is_empty());
         let query = Query::new(uri.query().unwrap_or(""));
         let is_versions = method == Method::GET && query.get("versions").is_some();
@@ -37,9 +40,15 @@ impl S3Route for Untyped {
     }
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
-        let bucket = request.extensions.get().map(|t: &Target| t.bucket.clone());
-        let bucket = bucket.unwrap_or_default();
+        let target: Option<Target> = request.extensions.get().cloned();
         let service = Service(self.0.clone());
+        let bucket = match target {
+            Some(Target { kind: Kind::Batch, key, .. }) => {
+                return service.batch_request(&key, request).await;
+            }
+            Some(target) => target.bucket,
+            None => String::new(),
+        };
         let query = Query::new(request.uri.query().unwrap_or(""));
         match query.get("versions") {
             Some(_) if request.method == Method::GET => service.list_versions(&bucket, &query),
