@@ -76,6 +76,8 @@ pub struct BatchJob {
     pub account: String,
     /// Its ID.
     pub id: String,
+    /// What the keys of its report begin with.
+    pub report: String,
 }
 
 /// A line for an answer.

@@ -49,6 +49,8 @@ fn call(command: &str) -> Option<Call> {
         "storage-config lifecycle install" => {
             Free("storage-config lifecycle install --to=DEEP_ARCHIVE --yes")
         }
+        "storage-class list" => Free("storage-class list"),
+        "storage-class show" => Free("storage-class show DEEP_ARCHIVE"),
         "thaw plan" => Free("thaw plan $ID"),
         "thaw start" => Free("thaw start $ID --dry-run"),
         "thaw status" => Free("thaw status"),

@@ -35,4 +35,5 @@ mod snapshot;
 mod storage_class;
 mod storage_config;
 mod thaw;
+mod thaw_batch;
 mod thaw_faults;

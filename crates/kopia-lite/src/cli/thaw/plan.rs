@@ -1,10 +1,11 @@
 //! `thaw plan`.
 
+use anyhow::Context;
 use blob_core::Tier;
 use clap::Args;
 use cold_storage::thaw::{ThawOptions, ThawPlan};
 
-use super::{show::Shown, start::tier, wanted::Wanted};
+use super::{batch::manifest_of, show::Shown, start::tier, wanted::Wanted};
 use crate::{
     cli::{App, app::Access, prices::PriceFlags},
     exit::Exit,
@@ -27,6 +28,9 @@ pub struct Plan {
     /// Print the IDs of the packs that have to be thawed, one a line.
     #[arg(long, conflicts_with = "json")]
     ids_only: bool,
+    /// Write the list of these packs for S3 Batch Operations to this file.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<std::path::PathBuf>,
     #[command(flatten)]
     json: JsonFlags,
 }
@@ -44,6 +48,10 @@ impl Plan {
             upgrade: None,
         };
         let plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
+        if let Some(file) = &self.manifest {
+            let bucket = client.bucket.as_ref().context("only S3 has Batch Operations")?;
+            fs_err::write(file, manifest_of(bucket, &plan)?.bytes())?;
+        }
         if self.ids_only {
             plan.requests().for_each(|(item, _)| text::line(&item.blob));
             return Ok(Exit::Done);

@@ -109,7 +109,11 @@ impl Start {
                 tier_name(self.tier),
                 self.days
             );
-            self.cost.agree(app, cost.total(), &what).await?;
+            let job = match self.batch.batch {
+                true => table.batch_job(asked as u64),
+                false => cold_storage::Money::ZERO,
+            };
+            self.cost.agree(app, cost.total() + job, &what).await?;
         }
         if self.batch.batch && asked > 0 {
             return self

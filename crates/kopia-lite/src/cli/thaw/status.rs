@@ -12,7 +12,10 @@ use cold_storage::{
 use kopia_format::time::GoTime;
 use serde_json::{Value, json};
 
-use super::show::{at, state_name};
+use super::{
+    batch::JobProgress,
+    show::{at, state_name},
+};
 use crate::{
     cli::{
         App,
@@ -79,20 +82,39 @@ fn noted(app: &App, id: Option<&str>) -> anyhow::Result<Noted> {
     }
 }
 
-/// Looks at the blobs of a thaw.
-async fn look(client: &Client, noted: &Noted) -> anyhow::Result<Progress> {
-    let storage = client.repo.storage();
-    let blobs = || noted.header.plan.items.iter().map(|item| item.blob.as_str());
-    let found = look_up(storage, blobs(), storage.info().concurrency).await?;
-    Ok(Progress::of(blobs(), &found))
+/// How far a thaw is.
+struct Seen {
+    blobs: Progress,
+    /// The job that asks for them, if one does.
+    job: Option<JobProgress>,
 }
 
-/// One word for a thaw.
-fn state_of(progress: &Progress) -> &'static str {
-    match (progress.thawing(), progress.archived() + progress.count(BlobState::Missing)) {
-        (1.., _) => "thawing",
-        (0, 0) => "thawed",
-        (0, 1..) => "incomplete",
+impl Seen {
+    /// Looks at the blobs of a thaw, and at its job.
+    async fn look(client: &Client, noted: &Noted) -> anyhow::Result<Self> {
+        let storage = client.repo.storage();
+        let blobs = || noted.header.plan.items.iter().map(|item| item.blob.as_str());
+        // First the job: what it asks for after that shows at the next look.
+        let job = match &noted.header.job {
+            Some(job) => Some(JobProgress::of(client, job).await?),
+            None => None,
+        };
+        let found = look_up(storage, blobs(), storage.info().concurrency).await?;
+        Ok(Self { blobs: Progress::of(blobs(), &found), job })
+    }
+
+    fn is_running(&self) -> bool {
+        self.blobs.thawing() > 0 || self.job.as_ref().is_some_and(JobProgress::is_running)
+    }
+
+    /// One word for it.
+    fn state(&self) -> &'static str {
+        let cold = self.blobs.archived() + self.blobs.count(BlobState::Missing);
+        match (self.is_running(), cold) {
+            (true, _) => "thawing",
+            (false, 0) => "thawed",
+            (false, 1..) => "incomplete",
+        }
     }
 }
 
@@ -100,12 +122,12 @@ impl Status {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let noted = noted(app, self.id.as_deref())?;
         let client = app.open(Access::Read).await?;
-        let progress = look(&client, &noted).await?;
+        let seen = Seen::look(&client, &noted).await?;
         match self.json.json {
-            true => self.json.print(&json(&noted, Some(&progress))),
-            false => print(app, &noted, &progress),
+            true => self.json.print(&json(&noted, Some(&seen))),
+            false => print(app, &noted, &seen),
         }
-        Ok(if progress.thawing() > 0 { Exit::Thawing } else { Exit::Done })
+        Ok(if seen.is_running() { Exit::Thawing } else { Exit::Done })
     }
 }
 
@@ -116,12 +138,13 @@ impl Wait {
         let shown = progress::Progress::new(app.globals.progress);
         let started = std::time::Instant::now();
         let mut looks = 0;
-        let (progress, exit) = loop {
-            let progress = look(&client, &noted).await?;
+        let (seen, exit) = loop {
+            let seen = Seen::look(&client, &noted).await?;
             looks += 1;
-            if progress.thawing() == 0 {
-                break (progress, Exit::Done);
+            if !seen.is_running() {
+                break (seen, Exit::Done);
             }
+            let progress = &seen.blobs;
             shown.show(|| {
                 format!(
                     "{} packs are readable, {} are thawing",
@@ -135,21 +158,25 @@ impl Wait {
             if let Some(timeout) = self.timeout {
                 let rest = timeout.saturating_sub(started.elapsed());
                 if rest.is_zero() {
-                    break (progress, Exit::Thawing);
+                    break (seen, Exit::Thawing);
                 }
                 pause = pause.min(rest);
             }
             if self.max_requests.is_some_and(|max| looks >= max) {
-                break (progress, Exit::Limit);
+                break (seen, Exit::Limit);
             }
             SystemClock.sleep(pause).await;
         };
         shown.finish();
         match self.json.json {
-            true => self.json.print(&json(&noted, Some(&progress))),
-            false => print(app, &noted, &progress),
+            true => self.json.print(&json(&noted, Some(&seen))),
+            false => print(app, &noted, &seen),
         }
-        let not_thawed = progress.archived() + progress.count(BlobState::Missing);
+        if exit == Exit::Done && seen.job.as_ref().is_some_and(JobProgress::has_failed) {
+            let message = "the job has failed; what it had asked for by then is being thawed";
+            return Err(Failure::new(Exit::Failed, message).into());
+        }
+        let not_thawed = seen.blobs.archived() + seen.blobs.count(BlobState::Missing);
         if exit == Exit::Done && not_thawed > 0 {
             let id = &noted.header.thaw_id;
             let message = format!(
@@ -198,12 +225,12 @@ fn expected_end(noted: &Noted) -> i64 {
     plan.made_seconds + i64::try_from(plan.expected_seconds).unwrap_or(i64::MAX / 2)
 }
 
-fn print(app: &App, noted: &Noted, progress: &Progress) {
-    let header = &noted.header;
+fn print(app: &App, noted: &Noted, seen: &Seen) {
+    let (header, progress) = (&noted.header, &seen.blobs);
     text::line(format!(
         "{}: {} ({}, {} days)",
         header.thaw_id,
-        state_of(progress),
+        seen.state(),
         tier_name(header.plan.tier),
         header.plan.days
     ));
@@ -215,7 +242,8 @@ fn print(app: &App, noted: &Noted, progress: &Progress) {
             size::bytes(amount.bytes)
         ));
     }
-    if progress.thawing() > 0 {
+    seen.job.iter().flat_map(JobProgress::lines).for_each(text::line);
+    if seen.is_running() {
         text::line(format!("  readable by about {}", at(app, expected_end(noted))));
     }
     if let Some(expires) = progress.expires {
@@ -227,7 +255,7 @@ fn time(seconds: i64) -> GoTime {
     GoTime::from_unix_nanos(seconds.saturating_mul(1_000_000_000))
 }
 
-fn json(noted: &Noted, progress: Option<&Progress>) -> Value {
+fn json(noted: &Noted, seen: Option<&Seen>) -> Value {
     let header = &noted.header;
     let outcomes = |outcome| noted.notes.iter().filter(|note| note.outcome == outcome).count();
     let states = header.plan.states();
@@ -247,8 +275,12 @@ fn json(noted: &Noted, progress: Option<&Progress>) -> Value {
     if let Some(job) = &header.job {
         value["job"] = json!({"account": job.account, "id": job.id});
     }
-    if let Some(progress) = progress {
-        value["state"] = json!(state_of(progress));
+    if let Some(seen) = seen {
+        let progress = &seen.blobs;
+        if let Some(job) = &seen.job {
+            value["job"] = job.json();
+        }
+        value["state"] = json!(seen.state());
         value["thawed"] = json!(progress.readable());
         value["remaining"] = json!(progress.thawing() + progress.archived());
         value["expiresAt"] = json!(progress.expires.map(|until| time(until.secs())));
