@@ -188,6 +188,7 @@ async fn refuse_cold(
 
 /// Count blobs and their bytes.
 #[derive(Debug, Args)]
+#[command(mut_args(|arg| if arg.get_id() == "price_table" { arg.requires("by") } else { arg }))]
 pub struct Stats {
     /// Show plain numbers.
     #[arg(short, long)]

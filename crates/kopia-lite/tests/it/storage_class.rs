@@ -8,6 +8,27 @@ use serde_json::json;
 
 use crate::env::{S3Env, TestEnv, keys};
 
+/// The least that a table of prices has.
+const OWN: &str = r#"{
+    "schema": 1, "region": "eu-west-1", "currency": "EUR", "prices_as_of": "2026-01-02",
+    "classes": {
+        "STANDARD": {
+            "readable_at_once": true, "storage_gb_month": [{ "up_to_gb": null, "usd": 0.024 }],
+            "put_per_1000": 0.005, "get_per_1000": 0.0004
+        },
+        "GLACIER": {
+            "readable_at_once": false, "storage_gb_month": [{ "up_to_gb": null, "usd": 0.00405 }],
+            "put_per_1000": 0.03, "get_per_1000": 0.0004,
+            "restore": {
+                "Bulk": { "request_per_1000": 0, "per_gb": 0.5, "hours_min": 1, "hours_max": 2 }
+            }
+        }
+    },
+    "requests": { "list_per_1000": 0.005 },
+    "restored_copy": { "storage_gb_month": 0.024 },
+    "egress": { "to_internet_gb": [{ "up_to_gb": null, "usd": 0.09 }], "same_region_ec2_gb": 0 }
+}"#;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
@@ -71,13 +92,19 @@ fn prices_of_another_region_are_not_made_up() {
          with --price-table=FILE\n"
     );
     env.ok("storage-class list --region=us-east-1");
-    let built_in = include_str!("../../../cold-storage/data/prices-us-east-1.json");
-    let own = built_in.replace("\"region\": \"us-east-1\"", "\"region\": \"eu-west-1\"");
-    env.write("own.json", own.replace("\"usd\": 0.0036", "\"usd\": 0.00405"));
+    env.write("own.json", OWN);
     let flags = "--region=eu-west-1 --price-table=own.json";
     let json = env.json(&format!("storage-class show GLACIER {flags} --json"));
     assert_eq!(json["prices"]["storageGBMonth"], "0.00405");
     assert_eq!((&json["region"], &json["source"]), (&json!("eu-west-1"), &json!("own.json")));
+    assert_eq!((&json["currency"], &json["date"]), (&json!("EUR"), &json!("2026-01-02")));
+    assert_eq!(
+        json["tiers"],
+        json!([{"tier": "bulk", "seconds": 7200, "minimumSeconds": 3600,
+        "request1000": "0.0000", "retrievalGB": "0.5000"}])
+    );
+    let text = env.ok(&format!("storage-class list {flags}"));
+    assert_eq!(text.lines().count(), 5, "{text}");
     env.write("bad.json", "{}");
     let text = env.fails(1, "storage-class list --price-table=bad.json");
     assert!(text.contains("bad.json: the price table can't be read"), "{text}");
@@ -176,6 +203,8 @@ fn blobs_are_counted_and_priced_by_group() {
     );
     assert!(lines[1].starts_with("GLACIER              under 1d "), "{text}");
     assert!(lines[3].starts_with("total "), "{text}");
+    // A table that nothing would look at is a mistake.
+    s3.fails(2, "blob stats --price-table=own.json");
     // Blobs of a filesystem have no class and no price.
     let env = TestEnv::with_repository();
     let json = env.json("blob stats --by=class --json");
