@@ -287,7 +287,7 @@ impl Repository {
         ReadPlan::of_entries_within(entries, long, self.shared().keeps_metadata())
     }
 
-    /// Asks the storage for the state of every pack of `plan`, by listings ([`look_up`]).
+    /// Asks the storage for the state of every pack of `plan`, by listings ([`look_up()`]).
     ///
     /// # Errors
     /// What listing may give.
