@@ -59,6 +59,7 @@ xflags::xflags! {
         cmd bench {
             /// What is measured: end-to-end, which is the default; micro: the work on each byte; or
             /// index: opening and asking indexes of many contents.
+            /// thaw: plans of thaws over a million contents in 50,000 packs.
             optional --scenario scenario: String
             /// A client to compare with, as NAME=PATH, of kopia, restic, rustic, and kopia-lite for
             /// another build of it; may be repeated.

@@ -44,7 +44,8 @@ pub fn run(sh: &Shell, flags: &flags::Bench) -> anyhow::Result<()> {
         "end-to-end" => end_to_end(sh, flags),
         "micro" => benches(sh, MICRO),
         "index" => index(sh, flags),
-        other => bail!("--scenario {other}: there are end-to-end, micro, index"),
+        "thaw" => thaw(sh),
+        other => bail!("--scenario {other}: there are end-to-end, micro, index, thaw"),
     }
 }
 
@@ -68,6 +69,15 @@ fn index(sh: &Shell, flags: &flags::Bench) -> anyhow::Result<()> {
     let contents = flags.contents.as_deref().unwrap_or("1M,10M,75M");
     let bench = ["bench", "--quiet", "--locked", "--package", "kopia-repo", "--bench", "index"];
     cmd!(sh, "{cargo} {bench...} -- --folder {folder} --contents {contents}").run()?;
+    Ok(())
+}
+
+/// Plans of thaws over a repository that is made in memory: time, memory, requests.
+fn thaw(sh: &Shell) -> anyhow::Result<()> {
+    let cargo = workspace::cargo();
+    let bench = ["bench", "--quiet", "--locked", "--package", "kopia-lite", "--bench", "thaw_plan"];
+    let size = ["--contents", "1000000", "--packs", "50000"];
+    cmd!(sh, "{cargo} {bench...} -- {size...}").run()?;
     Ok(())
 }
 

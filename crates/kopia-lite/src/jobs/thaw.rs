@@ -2,12 +2,17 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use blob_core::{OsEntropy, StorageClass, SystemClock, Tier};
+use blob_core::{OsEntropy, StorageClass, SystemClock, Tier, Timestamp};
 use cold_storage::{
     Cost, PriceTable, Transfer,
-    thaw::{self, Header, Journal, RunOptions, Step, ThawError, ThawPlan, ThawRun},
+    thaw::{
+        self, BlobState, Header, Journal, Need, RunOptions, Step, ThawError, ThawPlan, ThawRun,
+    },
     tier_name,
 };
+
+use kopia_repo::PackState;
+use kopia_snapshot::restore::PlannedPack;
 
 use crate::{
     cli::App,
@@ -186,4 +191,19 @@ fn exhausted(plan: &ThawPlan, run: &ThawRun, table: &PriceTable) -> anyhow::Erro
     Failure::new(Exit::Failed, message)
         .with_details(serde_json::json!({"tier": tier, "packs": run.exhausted}))
         .into()
+}
+
+/// A pack of a restore as a thaw sees it.
+pub fn need_of(pack: &PlannedPack) -> Need {
+    let until = pack.until_secs.map(Timestamp::from_secs);
+    let state = match (pack.state, until) {
+        (PackState::Ready, Some(_)) => BlobState::Thawed,
+        (PackState::Ready, None) => BlobState::Online,
+        (PackState::Cold, _) => BlobState::Archived,
+        (PackState::Thawing, _) => BlobState::Thawing,
+        (PackState::Missing, _) => BlobState::Missing,
+        (PackState::Unknown, _) => BlobState::Unknown,
+    };
+    let (class, size) = (pack.class.clone().map(StorageClass::new), pack.size.unwrap_or(0));
+    Need { blob: pack.pack.clone(), size, class, state, until, reads: pack.reads }
 }

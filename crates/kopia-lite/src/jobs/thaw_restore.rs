@@ -23,13 +23,13 @@ use kopia_snapshot::restore::{
 };
 use serde_json::{Value, json};
 
-use super::thaw::Thawing;
+use super::thaw::{Thawing, need_of};
 use crate::{
     cli::{
         App,
         prices::{CostFlags, PriceFlags, cost_json, dollars},
         repository::flags::duration,
-        thaw::{need_of, needed_of, show::Shown, show::at},
+        thaw::{needed_of, show::Shown, show::at},
     },
     compose::Client,
     exit::{Exit, Failure},

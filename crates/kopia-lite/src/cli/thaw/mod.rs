@@ -13,7 +13,7 @@ use super::App;
 use crate::exit::Exit;
 
 pub use start::tier;
-pub use wanted::{need_of, needed_of};
+pub use wanted::needed_of;
 
 /// The verbs of `thaw`.
 #[derive(Debug, Subcommand)]

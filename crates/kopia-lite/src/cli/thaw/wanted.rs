@@ -3,13 +3,12 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use anyhow::Context;
-use blob_core::{Amount, StorageClass, Timestamp, look_up};
+use blob_core::{Amount, look_up};
 use clap::Args;
 use cold_storage::thaw::{BlobState, Need};
 use jiff::ZonedDateTime;
-use kopia_repo::PackState;
 use kopia_snapshot::{
-    restore::{PlannedPack, RestoreOptions, RestorePlan},
+    restore::{RestoreOptions, RestorePlan},
     roots::Root,
 };
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{App, snapshot, times},
     compose::Client,
+    jobs::thaw::need_of,
 };
 
 /// What has to be readable.
@@ -140,21 +140,6 @@ async fn listed(file: &std::path::Path, client: &Client) -> anyhow::Result<Found
         needed.contents.bytes += need.size;
     }
     Ok(Found { roots: Vec::new(), needs, needed })
-}
-
-/// A pack of a restore as a thaw sees it.
-pub fn need_of(pack: &PlannedPack) -> Need {
-    let until = pack.until_secs.map(Timestamp::from_secs);
-    let state = match (pack.state, until) {
-        (PackState::Ready, Some(_)) => BlobState::Thawed,
-        (PackState::Ready, None) => BlobState::Online,
-        (PackState::Cold, _) => BlobState::Archived,
-        (PackState::Thawing, _) => BlobState::Thawing,
-        (PackState::Missing, _) => BlobState::Missing,
-        (PackState::Unknown, _) => BlobState::Unknown,
-    };
-    let (class, size) = (pack.class.clone().map(StorageClass::new), pack.size.unwrap_or(0));
-    Need { blob: pack.pack.clone(), size, class, state, until, reads: pack.reads }
 }
 
 /// What a restore needs, summed up.
