@@ -239,6 +239,7 @@ impl Restore {
             flush_files: self.flush_files,
             parallel: self.parallel,
             window_entries: app.window_entries(),
+            ..RestoreOptions::default()
         }
     }
 

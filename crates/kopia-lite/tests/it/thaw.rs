@@ -109,6 +109,8 @@ fn a_plan_asks_for_nothing_and_says_what_it_takes() {
     assert!(text.contains("us-east-1, prices of 2026-09-28, with download"), "{text}");
     let ids = s3.ok(&format!("thaw plan {id}/sub --ids-only"));
     assert_eq!(ids.lines().count(), 1, "one folder, one pack: {ids}");
+    let some = s3.json(&format!("thaw plan {id} --include=/more --exclude=2.bin --json"));
+    assert_eq!((&some["needed"]["files"], &some["needed"]["packs"]), (&2.into(), &2.into()));
     let near_plan = s3.json(&format!("thaw plan {id} --json --transfer=none"));
     assert_eq!(near_plan["tiers"][0]["cost"]["transferOut"], "0.0000");
     let text = s3.fails(1, &format!("thaw plan {id} --tier=expedited"));
@@ -233,4 +235,30 @@ fn a_whole_tree_that_thaws_costs_what_was_planned_into_an_archive_too() {
     assert_eq!(value["bill"]["planned"], value["bill"]["counted"], "{value}");
     assert!(money(&value["bill"]["counted"]["cost"]["total"]) > 0.04, "4 requests of 10 for 1,000");
     assert!(s3.path("out.tar").exists());
+}
+
+#[test]
+fn new_contents_of_a_folder_lie_together_and_the_plan_says_how_much_more_thaws_with_them() {
+    let env = crate::env::TestEnv::with_packs_of(10 << 20);
+    for folder in 0..8 {
+        for file in 0..30 {
+            let bytes = noise(folder * 100 + file, 100_000);
+            env.write(&format!("src/{folder}/{file}.bin"), bytes);
+        }
+    }
+    let source = env.text("src");
+    env.ok(&format!("snapshot create {source} --parallel=8"));
+    let id = env.newest();
+    let whole = env.json(&format!("thaw plan {id} --json"));
+    assert!(whole["needed"]["packs"].as_u64().unwrap() >= 3, "{whole}");
+    assert!(whole["amplification"].as_f64().unwrap() < 1.1, "{whole}");
+    for folder in 0..8 {
+        let plan = env.json(&format!("thaw plan {id}/{folder} --json"));
+        let packs = plan["needed"]["packs"].as_u64().unwrap();
+        assert!(packs <= 2, "the 3 MB of folder {folder} lie in {packs} packs");
+        let bytes = plan["needed"]["packBytes"].as_f64().unwrap();
+        let needed = plan["needed"]["bytes"].as_f64().unwrap();
+        let times = plan["amplification"].as_f64().unwrap();
+        assert!((times - bytes / needed).abs() < 0.06, "{plan}");
+    }
 }

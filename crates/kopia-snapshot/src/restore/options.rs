@@ -1,5 +1,7 @@
 //! How a restore is done: Kopia's flags.
 
+use super::selection::Selection;
+
 /// How a restore is done. `Default` is what Kopia does without flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of the command
@@ -35,6 +37,8 @@ pub struct RestoreOptions {
     /// So many entries are planned and written in one go, some 300 bytes of memory each. A file
     /// counts once more for each 256 KiB.
     pub window_entries: usize,
+    /// Which files of the tree; folders are always made.
+    pub selection: Selection,
 }
 
 /// Entries of a window, if nothing else is said.
@@ -58,6 +62,7 @@ impl Default for RestoreOptions {
             flush_files: false,
             parallel: 8,
             window_entries: WINDOW_ENTRIES,
+            selection: Selection::default(),
         }
     }
 }

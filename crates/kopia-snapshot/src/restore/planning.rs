@@ -130,6 +130,14 @@ impl<'a> Planner<'a> {
         if path.as_os_str().len() > PATH_BYTES_MAX {
             return self.give_up(window, &path, too_long(&path));
         }
+        let selection = &self.options.selection;
+        if !selection.is_all()
+            && !path.as_os_str().is_empty()
+            && (selection.rules_out(&path, entry.is_dir())
+                || !entry.is_dir() && !selection.takes(&path))
+        {
+            return Ok(1);
+        }
         let existing = exists.then(|| self.existing(&path, &entry)).flatten();
         match entry.kind {
             EntryKind::Directory => self.add_folder(window, path, entry, existing).await,

@@ -8,7 +8,7 @@ use clap::Args;
 use cold_storage::thaw::{BlobState, Need};
 use jiff::ZonedDateTime;
 use kopia_snapshot::{
-    restore::{RestoreOptions, RestorePlan},
+    restore::{RestoreOptions, RestorePlan, Selection},
     roots::Root,
 };
 use serde_json::{Value, json};
@@ -28,6 +28,12 @@ pub struct Wanted {
     /// Which snapshot of a source: latest, oldest, yesterday, 3d-ago, a date or time.
     #[arg(long, value_name = "TIME", default_value = "latest")]
     snapshot_time: String,
+    /// Only files that this pattern matches, or a folder above them: as in ignore rules, / is the root.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "blobs")]
+    include: Vec<String>,
+    /// Not the files that this pattern matches, or a folder above them.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "blobs")]
+    exclude: Vec<String>,
     /// Instead of what a restore needs: blobs, one ID a line; - is standard input.
     #[arg(long, value_name = "FILE")]
     blobs: Option<PathBuf>,
@@ -74,6 +80,7 @@ impl Wanted {
 
     async fn of_roots(&self, app: &App, client: &Client) -> anyhow::Result<Found> {
         let (mut roots, mut needed) = (Vec::new(), Needed::default());
+        let selection = Selection::of(&self.include, &self.exclude)?;
         let mut needs: HashMap<String, Need> = HashMap::new();
         let mut order = Vec::new();
         for argument in &self.roots {
@@ -84,6 +91,7 @@ impl Wanted {
             let options = RestoreOptions {
                 ignore_errors: true,
                 window_entries: app.window_entries(),
+                selection: selection.clone(),
                 ..RestoreOptions::default()
             };
             let plan = RestorePlan::of(&client.repo, &root.entry, None, &options).await?;
