@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 
 use crate::{
-    Archive, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload, PutOptions, PutReceipt,
-    ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
+    Archive, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload, PutAttributes, PutOptions,
+    PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
 };
 
 /// A kind of call.
@@ -32,6 +32,8 @@ pub enum Operation {
     Thaw,
     /// [`Archive::read_state`].
     ReadState,
+    /// [`Archive::reclass`].
+    Reclass,
 }
 
 impl Operation {
@@ -45,6 +47,7 @@ impl Operation {
             Self::Delete => "delete",
             Self::Thaw => "thaw",
             Self::ReadState => "read_state",
+            Self::Reclass => "reclass",
         }
     }
 }
@@ -288,5 +291,11 @@ impl Archive for MetricsStorage {
         self.metrics.begun(Operation::ReadState, id.as_str());
         let result = super::archive_of(&self.inner)?.read_state(id).await;
         self.metrics.ended(Operation::ReadState, id, result, |_| 0)
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        self.metrics.begun(Operation::Reclass, id.as_str());
+        let result = super::archive_of(&self.inner)?.reclass(id, to).await;
+        self.metrics.ended(Operation::Reclass, id, result, |()| 0)
     }
 }
