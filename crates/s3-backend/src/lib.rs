@@ -37,6 +37,7 @@
 
 mod archive;
 mod checksum;
+mod copy;
 pub mod credentials;
 mod errors;
 mod get;

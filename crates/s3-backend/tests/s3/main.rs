@@ -8,6 +8,7 @@ mod attributes;
 mod canned;
 mod conformance;
 mod connection;
+mod copy;
 mod credentials;
 mod garbled;
 mod keys;
