@@ -18,6 +18,8 @@ pub enum Exit {
     Incomplete,
     /// Archived blobs are needed; nothing was written.
     Archived,
+    /// Stopped by a limit of the user: cost, time, or no consent given without a terminal.
+    Limit,
     /// No repository there, or not connected to one.
     NotConnected,
     /// An upgrade is in progress, or another client holds what is needed.
@@ -43,6 +45,7 @@ impl Exit {
             Self::Usage => (2, "usage"),
             Self::Incomplete => (3, "incomplete"),
             Self::Archived => (4, "archived"),
+            Self::Limit => (6, "limit"),
             Self::NotConnected => (10, "not-connected"),
             Self::Locked => (11, "locked"),
             Self::Password => (12, "wrong-password"),

@@ -4,7 +4,7 @@
 //! killed in the middle of it, counts as not written.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{self, Write},
 };
 
@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// It was copied into its new class.
     Moved,
+    /// Skipped: it is in its new class already.
+    There,
     /// Skipped: it is gone.
     Gone,
     /// Skipped: it is in another class than when the plan was made.
@@ -39,7 +41,8 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Journal<W> {
     to: W,
-    moved: HashSet<(String, String)>,
+    /// The class that each blob was last moved to.
+    moved: HashMap<String, String>,
 }
 
 impl<W: Write> Journal<W> {
@@ -60,7 +63,7 @@ impl<W: Write> Journal<W> {
 
     /// Was the blob moved to this class by an earlier run?
     pub fn has_moved(&self, blob: &str, to: &str) -> bool {
-        self.moved.contains(&(blob.to_owned(), to.to_owned()))
+        self.moved.get(blob).is_some_and(|class| class == to)
     }
 
     /// How many blobs earlier runs moved.
@@ -104,6 +107,11 @@ mod tests {
         let before = file.clone();
         let journal = Journal::resume(&mut file, &before).unwrap();
         assert!(journal.has_moved("p4", "GLACIER_IR"));
+        let back = Finished { to: "STANDARD".into(), ..finished("p4", Outcome::Moved) };
+        let line = serde_json::to_vec(&back).unwrap();
+        let after = [&before[..], &line, b"\n"].concat();
+        let moved_back = Journal::resume(Vec::new(), &after).unwrap();
+        assert!(!moved_back.has_moved("p4", "GLACIER_IR"), "the last line counts");
         assert_eq!(journal.moved_before(), 2);
     }
 }

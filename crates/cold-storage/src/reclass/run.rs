@@ -196,6 +196,9 @@ async fn move_one(
         Err(error) => return outcome_of(Err(error)),
     };
     let class = meta.class.unwrap_or(StorageClass::STANDARD);
+    if class.as_str() == one.to_class {
+        return Ok(Outcome::There);
+    }
     if class.as_str() != one.from_class {
         return Ok(Outcome::Changed);
     }

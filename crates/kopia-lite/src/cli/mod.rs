@@ -1,9 +1,11 @@
 //! The command line: one file a noun, each parse → call → print.
 
 mod app;
+mod apply;
 mod argv;
 mod blob;
 mod cache;
+mod consent;
 mod content;
 #[cfg(test)]
 mod fixtures;
@@ -42,8 +44,8 @@ const VERSION: &str =
 const AFTER_HELP: &str = "\
 Exit codes:
   0 done    1 failed    2 wrong usage    3 finished, but something is missing
-  4 archived blobs are needed, nothing was written    10 not connected, or no repository there
-  11 locked    12 wrong password    13 access denied    20 damage found    130, 143 interrupted";
+  4 archived blobs are needed, nothing was written    6 stopped by a limit: cost, time, no consent
+  10 not connected, or no repository there    11 locked    12 wrong password    13 access denied    20 damage found    130, 143 interrupted";
 
 /// Backs up to and restores from Kopia repositories, on S3 and on filesystems.
 #[derive(Debug, Parser)]

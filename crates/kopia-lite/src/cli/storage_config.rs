@@ -1,4 +1,4 @@
-//! `storage-config`: show, check, set, explain.
+//! `storage-config`: show, check, set, explain; `apply` is in a file of its own.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use storageconfig::{BlobKind, Edit, Explanation, FILE_NAME, Loaded, Report, StorageConfig};
 
-use super::{App, repository::flags::S3Flags};
+use super::{App, apply::Apply, repository::flags::S3Flags};
 use crate::{
     compose::{ClientBuilder, ClientOptions},
     connect::{
@@ -30,12 +30,14 @@ pub enum Command {
     Set(Box<Set>),
     /// Say which entry decides about a blob, and why.
     Explain(Explain),
+    /// Move blobs that are there to the class that the file names.
+    Apply(Apply),
 }
 
 impl Command {
     /// May the verb be cut anywhere?
     pub fn only_reads(&self) -> bool {
-        !matches!(self, Self::Set(_))
+        !matches!(self, Self::Set(_) | Self::Apply(_))
     }
 
     /// Runs the verb.
@@ -45,6 +47,7 @@ impl Command {
             Self::Check(check) => check.run(app).await,
             Self::Set(set) => set.run(app).await,
             Self::Explain(explain) => explain.run(app).await,
+            Self::Apply(apply) => apply.run(app).await,
         }
     }
 }
