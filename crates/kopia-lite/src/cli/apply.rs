@@ -153,10 +153,10 @@ impl Apply {
         let Some(max) = self.max_cost.filter(|max| plan.cost.total_most > *max) else {
             return Ok(());
         };
-        let most = money(plan.cost.total_most);
         let message = format!(
-            "it could cost {most}, more than --max-cost={max:.2}; nothing was moved. Fewer blobs: \
-             --prefix, --older-than, --min-size"
+            "it could cost ${}, more than --max-cost={max}; nothing was moved. Fewer blobs: \
+             --prefix, --older-than, --min-size",
+            plan.cost.total_most
         );
         let details = json!({"cost": plan.cost, "maxCost": max});
         Err(Failure::new(Exit::Limit, message).with_details(details).into())
@@ -278,8 +278,8 @@ fn word(outcome: Outcome) -> String {
 fn money(money: Money) -> String {
     match money.picos() {
         0 => "$0".into(),
-        ..100_000_000 => "under $0.0001".into(),
-        ..10_000_000_000 => format!("${money:.4}"),
+        1..100_000_000 => "under $0.0001".into(),
+        100_000_000..10_000_000_000 => format!("${money:.4}"),
         _ => format!("${money:.2}"),
     }
 }
