@@ -7,7 +7,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::{BlobId, ReadState, Result};
+use crate::{BlobId, PutAttributes, ReadState, Result};
 
 /// How fast a thaw is asked for; each has its price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +67,8 @@ pub enum ThawOutcome {
 /// A storage that can hold blobs out of reach until they are asked for.
 ///
 /// An implementor promises: `thaw` is idempotent, returns before the blob is readable, and never
-/// changes the blob's class for good.
+/// changes the blob's class for good; `reclass` is the only call that does, and a reader sees the
+/// blob whole before, while and after.
 #[async_trait]
 pub trait Archive: Send + Sync {
     /// Asks for a readable copy of `id`.
@@ -83,6 +84,20 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// [`crate::BlobError::NotFound`], and what any call may give.
     async fn read_state(&self, id: &BlobId) -> Result<ReadState>;
+
+    /// Copies `id` onto itself on the storage's side, into the class that `to` names. No byte comes
+    /// here.
+    ///
+    /// What `to` does not say stays as it is: class, user metadata, tags, content type, cache
+    /// control, encryption, checksum, lock and hold; of two locks the stricter and longer one
+    /// counts. The blob's time of writing is that of the copy. A blob that is of the class already,
+    /// and of which nothing else is asked, is left alone, so the call can be repeated.
+    ///
+    /// # Errors
+    /// [`crate::BlobError::NotFound`]; [`crate::BlobError::Archived`] for a blob that must be thawed
+    /// first; [`crate::BlobError::InvalidOption`] for attributes that the storage can't honour; and
+    /// what any call may give.
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()>;
 }
 
 /// How big a disk is.

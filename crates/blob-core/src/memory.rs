@@ -307,4 +307,28 @@ impl Archive for MemoryStorage {
         let blob = blobs.get(id).ok_or_else(|| BlobError::NotFound { id: id.clone() })?;
         Ok(self.state_of(blob))
     }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        if let Some(reason) = &to.refusal {
+            let option = format!("an attribute of {id}");
+            return Err(BlobError::InvalidOption { option, reason: reason.clone() });
+        }
+        let now = self.clock.now();
+        let mut blobs = self.blobs();
+        let blob = blobs.get_mut(id).ok_or_else(|| BlobError::NotFound { id: id.clone() })?;
+        let class = to.class.clone().unwrap_or_else(|| blob.class.clone());
+        if class == blob.class && to.is_class_alone() {
+            return Ok(());
+        }
+        let state = self.state_of(blob);
+        if !state.is_readable() {
+            let class = Some(blob.class.clone());
+            return Err(BlobError::Archived { id: id.clone(), class, state });
+        }
+        let had = std::mem::take(&mut blob.options.attributes);
+        blob.options.attributes =
+            PutAttributes { class: Some(class.clone()), ..to.clone().or(had) };
+        (blob.class, blob.modified, blob.thaw) = (class, now, None);
+        Ok(())
+    }
 }

@@ -244,6 +244,11 @@ pub struct PutAttributes {
 }
 
 impl PutAttributes {
+    /// Is nothing said but a class, or not even that?
+    pub fn is_class_alone(&self) -> bool {
+        Self { class: None, ..self.clone() } == Self::default()
+    }
+
     /// What is set here, and for what is not, what `other` says. Two locks become one that is as
     /// strict and as long as both: neither is a wish that another could overrule.
     #[must_use]

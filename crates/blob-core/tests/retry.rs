@@ -172,14 +172,16 @@ async fn thaws_are_tried_again_too() {
     let attributes = PutAttributes { class, ..PutAttributes::default() };
     let options = PutOptions { attributes, ..PutOptions::default() };
     bench.storage.put(&id("p1"), Payload::from("x"), &options).await.unwrap();
-    for op in [Operation::Thaw, Operation::ReadState] {
+    for op in [Operation::Thaw, Operation::ReadState, Operation::Reclass] {
         bench.faulty.rule(Rule::new(Fault::before(Fault::transient)).on(op).times(2));
     }
     let archive = bench.storage.archive().unwrap();
     let request = ThawRequest { tier: Tier::Bulk, days: 1 };
     archive.thaw(&id("p1"), &request).await.unwrap();
     assert!(!archive.read_state(&id("p1")).await.unwrap().is_readable());
-    assert_eq!(bench.pauses().len(), 4);
+    let cold = archive.reclass(&id("p1"), &PutAttributes::default()).await;
+    cold.unwrap();
+    assert_eq!(bench.pauses().len(), 6);
 }
 
 #[tokio::test]

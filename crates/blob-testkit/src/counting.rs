@@ -7,8 +7,9 @@ use std::sync::{
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Payload, PutOptions, PutReceipt,
-    ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward, layers::Operation,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Payload, PutAttributes,
+    PutOptions, PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
+    layers::Operation,
 };
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -24,7 +25,7 @@ pub struct Call {
     pub range: Option<ReadRange>,
     /// How many bytes, for a put.
     pub length: Option<u64>,
-    /// With which options, for a put.
+    /// With which options, for a put and a change of class.
     pub options: Option<PutOptions>,
 }
 
@@ -103,7 +104,11 @@ impl CountingStorage {
     }
 
     fn note(&self, op: Operation, id: &str) {
-        self.push(Call { op, id: id.to_owned(), range: None, length: None, options: None });
+        self.note_with(op, id, None);
+    }
+
+    fn note_with(&self, op: Operation, id: &str, options: Option<PutOptions>) {
+        self.push(Call { op, id: id.to_owned(), range: None, length: None, options });
     }
 
     fn push(&self, call: Call) {
@@ -196,5 +201,13 @@ impl Archive for CountingStorage {
         self.note(Operation::ReadState, id.as_str());
         let _inside = self.enter();
         self.archive_or_fail()?.read_state(id).await
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        let attributes = to.clone();
+        let options = Some(PutOptions { attributes, ..PutOptions::default() });
+        self.note_with(Operation::Reclass, id.as_str(), options);
+        let _inside = self.enter();
+        self.archive_or_fail()?.reclass(id, to).await
     }
 }

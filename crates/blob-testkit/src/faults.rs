@@ -11,8 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Payload, PutOptions, PutReceipt,
-    ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward, layers::Operation,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Payload, PutAttributes,
+    PutOptions, PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
+    layers::Operation,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -260,7 +261,8 @@ impl FaultyStorage {
 
     fn sentence(&self, op: Operation, id: &str) -> Sentence {
         let mut script = self.script();
-        let writes = matches!(op, Operation::Put | Operation::Delete | Operation::Thaw);
+        let writes =
+            matches!(op, Operation::Put | Operation::Delete | Operation::Thaw | Operation::Reclass);
         script.calls += 1;
         script.writes += usize::from(writes);
         if let Some(kill) = &mut script.kill {
@@ -392,5 +394,9 @@ impl Archive for FaultyStorage {
 
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         self.play(Operation::ReadState, id, self.archive_or_fail()?.read_state(id)).await
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        self.play(Operation::Reclass, id, self.archive_or_fail()?.reclass(id, to)).await
     }
 }

@@ -130,6 +130,16 @@ async fn passes_through(layer: &dyn Layer, wrong: &mut Vec<String>) {
             wrong.push(format!("it passes on other put options than the caller's: {seen:?}"));
         }
     }
+    if let (Some(archive), false) = (wrapped.archive(), wrapped.info().read_only) {
+        let class = Some(StorageClass::GLACIER_IR);
+        let to = PutAttributes { class, ..PutAttributes::default() };
+        _ = archive.reclass(&blob("options"), &to).await;
+        let seen = counting.calls().into_iter().find(|call| call.op == Operation::Reclass);
+        let seen = seen.and_then(|call| call.options).map(|options| options.attributes);
+        if seen.as_ref() != Some(&to) {
+            wrong.push(format!("it passes on another class than the caller's: {seen:?}"));
+        }
+    }
     let closed = wrapped.close().await;
     if closed.is_err() || counting.closed() != 1 {
         wrong.push("it does not close the storage".to_owned());
@@ -144,13 +154,15 @@ async fn passes_through(layer: &dyn Layer, wrong: &mut Vec<String>) {
     }
 }
 
-/// Reads and, where there is an archive, asks for the state and a thaw, all of the same blob.
+/// Reads and, where there is an archive, asks for the state, a thaw and another class, all of the
+/// same blob.
 async fn touch(storage: &DynStorage, id: &BlobId) {
     _ = storage.get(id, ReadRange::Full).await;
     _ = storage.head(id).await;
     if let Some(archive) = storage.archive() {
         _ = archive.read_state(id).await;
         _ = archive.thaw(id, &THAW).await;
+        _ = archive.reclass(id, &PutAttributes::default()).await;
     }
 }
 
@@ -161,7 +173,7 @@ async fn same_ids(layer: &dyn Layer, wrong: &mut Vec<String>) {
     let calls = counting.calls();
     let of = |op| calls.iter().find(|call| call.op == op).map(|call| call.id.clone());
     let expected = of(Operation::Get);
-    for op in [Operation::Head, Operation::ReadState, Operation::Thaw] {
+    for op in [Operation::Head, Operation::ReadState, Operation::Thaw, Operation::Reclass] {
         if let Some(id) = of(op)
             && Some(&id) != expected.as_ref()
         {
@@ -176,7 +188,8 @@ async fn same_attempts(layer: &dyn Layer, wrong: &mut Vec<String>) {
     let failing = FaultyStorage::over(counting.clone());
     let wrapped = layer.wrap(Probe::over(failing.clone()));
     let mut attempts = Vec::new();
-    for op in [Operation::Get, Operation::Head, Operation::ReadState, Operation::Thaw] {
+    use Operation::{Get, Head, ReadState, Reclass, Thaw};
+    for op in [Get, Head, ReadState, Thaw, Reclass] {
         failing.heal();
         failing.rule(Rule::new(Fault::before(Fault::transient)).times(2));
         let before = failing.calls();
@@ -187,6 +200,9 @@ async fn same_attempts(layer: &dyn Layer, wrong: &mut Vec<String>) {
             (Operation::ReadState, Some(archive)) => _ = archive.read_state(&id).await,
             (Operation::Thaw, Some(archive)) if !wrapped.info().read_only => {
                 _ = archive.thaw(&id, &THAW).await;
+            }
+            (Operation::Reclass, Some(archive)) if !wrapped.info().read_only => {
+                _ = archive.reclass(&id, &PutAttributes::default()).await;
             }
             _ => continue,
         }
@@ -218,9 +234,17 @@ async fn same_crowd(layer: &dyn Layer, wrong: &mut Vec<String>) {
     if of_gets != of_states {
         wrong.push(format!("it lets {of_gets} gets run at once, but {of_states} read_states"));
     }
+    counting.clear();
+    let to = PutAttributes::default();
+    futures::future::join_all(ids.iter().map(|id| archive.reclass(id, &to).map(drop))).await;
+    let of_moves = counting.at_once_max();
+    if of_gets != of_moves && !wrapped.info().read_only {
+        wrong.push(format!("it lets {of_gets} gets run at once, but {of_moves} reclasses"));
+    }
 }
 
-/// A layer that refuses writes refuses a thaw too, by the same type, and says so of itself.
+/// A layer that refuses writes refuses a thaw and a change of class too, by the same type, and says
+/// so of itself.
 async fn same_refusal(layer: &dyn Layer, wrong: &mut Vec<String>) {
     let counting = CountingStorage::over(Arc::new(MemoryStorage::new()));
     let wrapped = layer.wrap(Probe::over(counting.clone()));
@@ -242,8 +266,12 @@ async fn same_refusal(layer: &dyn Layer, wrong: &mut Vec<String>) {
         if !matches!(thaw, Err(BlobError::ReadOnly { .. })) {
             wrong.push(format!("it refuses puts, but a thaw gives {thaw:?}"));
         }
+        let reclass = archive.reclass(&id, &PutAttributes::default()).await;
+        if !matches!(reclass, Err(BlobError::ReadOnly { .. })) {
+            wrong.push(format!("it refuses puts, but a reclass gives {reclass:?}"));
+        }
     }
-    let writes = [Operation::Put, Operation::Delete, Operation::Thaw];
+    let writes = [Operation::Put, Operation::Delete, Operation::Thaw, Operation::Reclass];
     if writes.iter().any(|&op| counting.count(op) > 0) {
         wrong.push("it refuses a write after the storage has heard of it".to_owned());
     }

@@ -6,7 +6,8 @@ use std::{future::ready, sync::Arc};
 use async_trait::async_trait;
 use blob_core::{
     Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, MemoryStorage, Payload,
-    PutOptions, PutReceipt, ReadRange, Result, StorageInfo, Volume, forward,
+    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, StorageInfo, ThawOutcome,
+    ThawRequest, Volume, forward,
 };
 use blob_testkit::{Report, conformance};
 use bytes::Bytes;
@@ -30,6 +31,7 @@ enum Flaw {
     IgnoresRefusal,
     ColdAsOther,
     CaseFolds,
+    MovesNothing,
 }
 
 #[derive(Debug)]
@@ -115,7 +117,26 @@ impl BlobStorage for Broken {
         self.inner.delete(&self.name(id)).await
     }
 
-    forward!(inner: info, close; archive, volume);
+    fn archive(&self) -> Option<&dyn Archive> {
+        if self.has(Flaw::MovesNothing) { Some(self) } else { self.inner.archive() }
+    }
+
+    forward!(inner: info, close; volume);
+}
+
+#[async_trait]
+impl Archive for Broken {
+    async fn thaw(&self, id: &BlobId, request: &ThawRequest) -> Result<ThawOutcome> {
+        self.inner.archive().unwrap().thaw(id, request).await
+    }
+
+    async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
+        self.inner.archive().unwrap().read_state(id).await
+    }
+
+    async fn reclass(&self, _: &BlobId, _: &PutAttributes) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn suite(flaw: Flaw) -> Report {
@@ -139,6 +160,7 @@ fn each_flaw_is_found_by_the_promise_it_breaks() {
         (Flaw::IgnoresRefusal, "attributes_that_are_refused_write_nothing"),
         (Flaw::ColdAsOther, "an_archived_blob_is_unreadable_and_says_so"),
         (Flaw::CaseFolds, "every_valid_id_names_its_own_blob"),
+        (Flaw::MovesNothing, "a_change_of_class_keeps_the_blob_whole"),
     ];
     std::thread::scope(|scope| {
         for (flaw, promise) in expected {

@@ -4,8 +4,9 @@
 //!   class, with date and source; a user's file may take its place.
 //! - [`Money`], [`Cost`]: exact amounts, and what a [`blob_core::Usage`] costs.
 //! - [`thaw`]: a plan of what to ask for, how long it takes and what it costs; then doing it.
-//! - [`lifecycle`]: rules of a bucket that move blobs by age and size.
 //! - [`batch`]: the same by a job of S3 Batch Operations.
+//! - [`lifecycle`]: rules of a bucket that move blobs by age and size.
+//! - [`reclass`]: moving what is there to another class.
 //!
 //! Nothing here knows a backup format: blobs are names with a length, a class and a state, as a
 //! listing tells them ([`blob_core::BlobMeta`]). Only [`lifecycle`] knows how names begin.
@@ -17,6 +18,7 @@ mod date;
 pub mod lifecycle;
 mod money;
 mod names;
+pub mod reclass;
 mod table;
 pub mod thaw;
 

@@ -15,7 +15,7 @@ use kopia_format::local_config::{LocalConfig, StorageConnection, ThrottlingLimit
 use kopia_repo::{CacheOptions, CreateOptions, OpenOptions, RepoError, Repository};
 use s3_backend::S3Storage;
 use secrecy::SecretString;
-use storageconfig::{FILE_NAME, Finding, Level, Loaded};
+use storageconfig::{FILE_NAME, Finding, Level, Loaded, StorageConfig};
 
 use crate::{
     connect::{backends::Backend, identity},
@@ -39,6 +39,17 @@ pub enum ExtraKeys {
     Ignore,
     /// All of them, an ACL that lets others read the blobs too.
     Force,
+}
+
+impl ExtraKeys {
+    /// The rules of a file as they count with this choice.
+    pub fn applied_to(self, config: StorageConfig) -> StorageConfig {
+        match self {
+            Self::Obey => config,
+            Self::Ignore => config.ignoring_extra_keys(),
+            Self::Force => config.allowing_open_acls(),
+        }
+    }
 }
 
 /// What is said of a connection besides its storage.
@@ -242,12 +253,8 @@ impl ClientBuilder {
             Policy::StorageConfig if !reads_file => (None, None),
             Policy::StorageConfig => {
                 let loaded = storageconfig::load(&*bare).await?;
-                let config = loaded.config.clone();
-                let policy: Arc<dyn PutPolicy> = Arc::new(match self.options.extra_keys {
-                    ExtraKeys::Obey => config,
-                    ExtraKeys::Ignore => config.ignoring_extra_keys(),
-                    ExtraKeys::Force => config.allowing_open_acls(),
-                });
+                let policy: Arc<dyn PutPolicy> =
+                    Arc::new(self.options.extra_keys.applied_to(loaded.config.clone()));
                 (loaded.text.is_some().then_some(policy), Some(loaded))
             }
         };

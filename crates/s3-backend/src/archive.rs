@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, BlobMeta, ReadState, Result, StorageClass, ThawOutcome, ThawRequest,
+    Archive, BlobError, BlobId, BlobMeta, PutAttributes, ReadState, Result, StorageClass,
+    ThawOutcome, ThawRequest,
 };
 use rusoto_s3::{GlacierJobParameters, RestoreObjectRequest, RestoreRequest, S3};
 
@@ -28,6 +29,11 @@ impl Archive for S3Storage {
 
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         self.inner.read_state(id).await
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        self.inner.require_present(Op::Reclass)?;
+        self.inner.reclass(id, to).await
     }
 }
 

@@ -38,6 +38,7 @@
 mod archive;
 mod batch;
 mod checksum;
+mod copy;
 pub mod credentials;
 mod errors;
 mod get;

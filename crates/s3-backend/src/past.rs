@@ -184,6 +184,22 @@ impl Inner {
     }
 
     async fn check_versioning(&self) -> Result<()> {
+        match self.versioning().await?.as_deref() {
+            Some("Enabled") => Ok(()),
+            status => Err(BlobError::InvalidOption {
+                option: "pointInTime".into(),
+                reason: format!(
+                    "the bucket {} does not keep versions (its versioning is {}), so nothing \
+                     tells how it was; connect without a point in time",
+                    self.bucket(),
+                    status.unwrap_or("off").to_lowercase()
+                ),
+            }),
+        }
+    }
+
+    /// `Enabled`, `Suspended`, or `None` for a bucket that never kept versions.
+    pub(crate) async fn versioning(&self) -> Result<Option<String>> {
         let exchange = Arc::new(Exchange::new(Expect::Listing));
         let region = self.wire.rusoto_region();
         let mut request = SignedRequest::new("GET", "s3", &region, &format!("/{}", self.bucket()));
@@ -196,18 +212,12 @@ impl Inner {
         let (root, fields) = text_fields(&body).map_err(|reason| {
             about.transient(format!("the state of versioning can't be read: {reason}"))
         })?;
-        match (root.as_str(), fields.get("Status").map(|status| status.trim())) {
-            ("VersioningConfiguration", Some("Enabled")) => Ok(()),
-            ("VersioningConfiguration", status) => Err(BlobError::InvalidOption {
-                option: "pointInTime".into(),
-                reason: format!(
-                    "the bucket {} does not keep versions (its versioning is {}), so nothing \
-                     tells how it was; connect without a point in time",
-                    self.bucket(),
-                    status.unwrap_or("off").to_lowercase()
-                ),
-            }),
-            (other, _) => Err(about
+        match root.as_str() {
+            "VersioningConfiguration" => {
+                let status = fields.get("Status").map(|status| status.trim().to_owned());
+                Ok(status.filter(|status| !status.is_empty()))
+            }
+            other => Err(about
                 .transient(format!("<{other}> came where the state of versioning was asked for"))),
         }
     }

@@ -183,19 +183,19 @@ fn metadata(metadata: &BTreeMap<String, String>) -> Option<HashMap<String, Strin
 }
 
 /// `k=v&k2=v2`, percent-encoded.
-fn tagging(tags: &[(String, String)]) -> Option<String> {
+pub(crate) fn tagging(tags: &[(String, String)]) -> Option<String> {
     let pairs = tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value)));
     (!tags.is_empty()).then(|| pairs.collect::<Vec<_>>().join("&"))
 }
 
 /// Base64 of a JSON object of strings.
-fn kms_context(context: &BTreeMap<String, String>) -> Option<String> {
+pub(crate) fn kms_context(context: &BTreeMap<String, String>) -> Option<String> {
     let json = serde_json::to_string(context).ok()?;
     (!context.is_empty()).then(|| STANDARD.encode(json))
 }
 
 /// RFC 3986: all but the unreserved characters.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 
 use crate::{
     Timeouts,
+    copy::CopySizes,
     credentials::{Environment, ProvideCredentials, Sources, Surroundings},
     errors::{About, Op},
     list::Learned as ListLearned,
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub clock: Arc<dyn Clock>,
     pub put_learned: PutLearned,
     pub list_learned: ListLearned,
+    pub copy_sizes: CopySizes,
     /// The view of the past that was asked for.
     pub past: Option<Past>,
 }
@@ -54,6 +56,7 @@ pub struct S3Builder {
     environment: Environment,
     clock: Arc<dyn Clock>,
     control_endpoint: Option<String>,
+    copy_sizes: CopySizes,
 }
 
 impl fmt::Debug for S3Builder {
@@ -127,6 +130,14 @@ impl S3Builder {
         self
     }
 
+    /// Copies what is larger than `whole_max` bytes in parts of `part` bytes, where the storage's
+    /// limit is another than S3's 5 GiB. S3 itself takes no part below 5 MiB but the last.
+    #[must_use]
+    pub fn copy_in_parts(mut self, whole_max: u64, part: u64) -> Self {
+        self.copy_sizes = CopySizes { whole_max, part };
+        self
+    }
+
     /// Makes the storage. Nothing is sent.
     ///
     /// # Errors
@@ -188,6 +199,7 @@ impl S3Builder {
                 clock: self.clock,
                 put_learned: PutLearned::default(),
                 list_learned: ListLearned::default(),
+                copy_sizes: self.copy_sizes,
                 past,
             }),
         })
@@ -213,6 +225,16 @@ impl S3Storage {
         self.inner.folder().await
     }
 
+    /// Does the bucket keep what is replaced or deleted? True for one that did so once, since what
+    /// it kept is still there.
+    ///
+    /// # Errors
+    /// [`BlobError::AccessDenied`] or [`BlobError::Unsupported`]: it is not known, for the right to
+    /// ask is missing or the service knows no versions; and what any call may give.
+    pub async fn keeps_versions(&self) -> Result<bool> {
+        Ok(self.inner.versioning().await?.is_some())
+    }
+
     /// The bucket's region: as given or guessed, and corrected as soon as an answer has told.
     pub fn region(&self) -> String {
         self.inner.wire.region().name
@@ -235,6 +257,7 @@ impl S3Storage {
             environment: Arc::new(|name| std::env::var(name).ok()),
             clock: Arc::new(SystemClock),
             control_endpoint: None,
+            copy_sizes: CopySizes::default(),
         }
     }
 }

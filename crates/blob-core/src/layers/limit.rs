@@ -16,8 +16,8 @@ use futures::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::{
-    Archive, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload, PutOptions, PutReceipt,
-    ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
+    Archive, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload, PutAttributes, PutOptions,
+    PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
 };
 
 /// Lets at most so many requests run at once; others wait their turn in order.
@@ -108,6 +108,11 @@ impl Archive for LimitStorage {
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         let _place = self.place().await;
         super::archive_of(&self.inner)?.read_state(id).await
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        let _place = self.place().await;
+        super::archive_of(&self.inner)?.reclass(id, to).await
     }
 }
 

@@ -12,8 +12,8 @@ use futures::{StreamExt, stream::BoxStream};
 
 use crate::{
     Amount, Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload,
-    PutOptions, PutReceipt, ReadRange, ReadState, Result, StorageClass, ThawOutcome, ThawRequest,
-    Usage, forward,
+    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, StorageClass, ThawOutcome,
+    ThawRequest, Usage, forward,
 };
 
 /// Blobs on a page of a list, as S3 gives them.
@@ -36,6 +36,8 @@ pub enum Operation {
     Thaw,
     /// [`Archive::read_state`].
     ReadState,
+    /// [`Archive::reclass`].
+    Reclass,
 }
 
 impl Operation {
@@ -49,6 +51,7 @@ impl Operation {
             Self::Delete => "delete",
             Self::Thaw => "thaw",
             Self::ReadState => "read_state",
+            Self::Reclass => "reclass",
         }
     }
 }
@@ -382,6 +385,12 @@ impl Archive for MetricsStorage {
             });
         }
         self.metrics.ended(Operation::ReadState, id, result, |_| 0)
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        self.metrics.begun(Operation::Reclass, id.as_str());
+        let result = super::archive_of(&self.inner)?.reclass(id, to).await;
+        self.metrics.ended(Operation::Reclass, id, result, |()| 0)
     }
 }
 

@@ -10,7 +10,8 @@ use futures::{
 
 use crate::{
     Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, InvalidBlobId, Layer, Payload,
-    PutOptions, PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
+    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest,
+    forward,
 };
 
 /// Puts a text before every ID on the way down and takes it off on the way up.
@@ -126,5 +127,10 @@ impl Archive for PrefixStorage {
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         let archive = super::archive_of(&self.inner)?;
         archive.read_state(&self.inner_id(id)?).await.map_err(about(id))
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        let archive = super::archive_of(&self.inner)?;
+        archive.reclass(&self.inner_id(id)?, to).await.map_err(about(id))
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Archive, BlobError, BlobId, BlobStorage, DynStorage, Layer, Payload, PutOptions, PutReceipt,
-    ReadState, Result, StorageInfo, ThawOutcome, ThawRequest, forward,
+    Archive, BlobError, BlobId, BlobStorage, DynStorage, Layer, Payload, PutAttributes, PutOptions,
+    PutReceipt, ReadState, Result, StorageInfo, ThawOutcome, ThawRequest, forward,
 };
 
-/// Refuses every put, delete and thaw with [`BlobError::ReadOnly`]; the inner storage never hears
-/// of them. A thaw is refused because it costs money and changes what the account holds.
+/// Refuses every put, delete, thaw and change of class with [`BlobError::ReadOnly`]; the inner
+/// storage never hears of them. A thaw is refused because it costs money and changes what the
+/// account holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadOnly;
 
@@ -56,5 +57,9 @@ impl Archive for ReadOnlyStorage {
 
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         super::archive_of(&self.inner)?.read_state(id).await
+    }
+
+    async fn reclass(&self, _: &BlobId, _: &PutAttributes) -> Result<()> {
+        Err(BlobError::ReadOnly { op: "reclass" })
     }
 }

@@ -25,8 +25,8 @@ use futures::{
 
 use crate::{
     Archive, BlobError, BlobId, BlobMeta, BlobStorage, Clock, DynStorage, Entropy, Layer,
-    OsEntropy, Payload, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retry as Advice,
-    SystemClock, ThawOutcome, ThawRequest, forward,
+    OsEntropy, Payload, PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result,
+    Retry as Advice, SystemClock, ThawOutcome, ThawRequest, forward,
 };
 
 /// After so many failures a call that goes on is worth a warning.
@@ -324,6 +324,11 @@ impl Archive for RetryStorage {
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         let archive = super::archive_of(&self.inner)?;
         self.repeat(|| archive.read_state(id)).await
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        let archive = super::archive_of(&self.inner)?;
+        self.repeat(|| archive.reclass(id, to)).await
     }
 }
 

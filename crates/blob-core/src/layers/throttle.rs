@@ -11,9 +11,9 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    Archive, BlobId, BlobMeta, BlobStorage, Clock, DynStorage, Layer, Payload, PutOptions,
-    PutReceipt, ReadRange, ReadState, Result, SystemClock, ThawOutcome, ThawRequest, Timestamp,
-    forward,
+    Archive, BlobId, BlobMeta, BlobStorage, Clock, DynStorage, Layer, Payload, PutAttributes,
+    PutOptions, PutReceipt, ReadRange, ReadState, Result, SystemClock, ThawOutcome, ThawRequest,
+    Timestamp, forward,
 };
 
 /// What a [`Throttle`] lets through; 0 = no limit.
@@ -25,7 +25,7 @@ pub struct ThrottleLimits {
     pub upload_bytes_per_second: f64,
     /// Gets, heads and questions for a blob's state per second.
     pub reads_per_second: f64,
-    /// Puts, deletes and thaws per second.
+    /// Puts, deletes, thaws and changes of class per second.
     pub writes_per_second: f64,
     /// Lists per second.
     pub lists_per_second: f64,
@@ -223,5 +223,10 @@ impl Archive for ThrottleStorage {
     async fn read_state(&self, id: &BlobId) -> Result<ReadState> {
         let _place = self.read().await;
         super::archive_of(&self.inner)?.read_state(id).await
+    }
+
+    async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
+        let _place = self.write().await;
+        super::archive_of(&self.inner)?.reclass(id, to).await
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 
 const BULK: ThawRequest = ThawRequest { tier: Tier::Bulk, days: 2 };
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The storage's archive, and a cold blob in it for each archive class.
 async fn cold(fresh: &Fresh) -> Result<(&DynStorage, &dyn Archive, [BlobId; 2]), Failure> {

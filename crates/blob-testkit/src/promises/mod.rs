@@ -20,6 +20,7 @@ mod overwrite;
 mod put;
 mod ranges;
 mod read_only;
+mod reclass;
 mod volume;
 
 use std::fmt::{Debug, Display};
@@ -86,6 +87,7 @@ promises! {
     archive::an_archived_blob_is_unreadable_and_says_so,
     archive::a_thaw_is_idempotent_and_typed,
     archive::a_thaw_ends_and_its_copy_goes_away,
+    reclass::a_change_of_class_keeps_the_blob_whole,
     volume::a_disk_tells_its_size,
 }
 

@@ -1,6 +1,6 @@
 //! A storage whose info says read-only refuses every change, by type.
 
-use blob_core::{BlobError, Payload, PutOptions, ThawRequest, Tier};
+use blob_core::{BlobError, Payload, PutAttributes, PutOptions, ThawRequest, Tier};
 
 use super::{Fresh, Verdict, ensure, fails_as, id, list, skip};
 
@@ -18,6 +18,8 @@ pub(super) async fn a_read_only_storage_refuses_every_change(fresh: &Fresh) -> V
     if let Some(archive) = storage.archive() {
         let request = ThawRequest { tier: Tier::Bulk, days: 1 };
         fails_as("a thaw", archive.thaw(&new, &request).await, "ReadOnly", is)?;
+        let reclass = archive.reclass(&new, &PutAttributes::default()).await;
+        fails_as("a change of class", reclass, "ReadOnly", is)?;
     }
     fails_as("a head of an absent blob", storage.head(&new).await, "NotFound", |error| {
         error.is_not_found()

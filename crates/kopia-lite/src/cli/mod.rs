@@ -1,6 +1,7 @@
 //! The command line: one file a noun, each parse → call → print.
 
 mod app;
+mod apply;
 mod argv;
 mod blob;
 mod cache;
@@ -129,7 +130,8 @@ impl Command {
             Self::Thaw(command) => command.only_reads(),
             Self::Restore(_) => false,
             Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
-            Self::Index(_) | Self::Manifest(_) | Self::StorageClass(_) => true,
+            Self::Index(_) | Self::Manifest(_) => true,
+            Self::StorageClass(command) => command.only_reads(),
         }
     }
 
@@ -143,7 +145,7 @@ impl Command {
             Self::Policy(command) => command.run(app).await,
             Self::StorageConfig(command) => command.run(app).await,
             Self::Thaw(command) => command.run(app).await,
-            Self::StorageClass(command) => command.run(),
+            Self::StorageClass(command) => command.run(app).await,
             Self::Blob(command) => command.run(app).await,
             Self::Content(command) => command.run(app).await,
             Self::Index(command) => command.run(app).await,

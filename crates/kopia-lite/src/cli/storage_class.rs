@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use cold_storage::{ClassFacts, Money, PriceTable, TierFacts};
 use serde_json::{Value, json};
 
-use super::prices::TableFlag;
+use super::{App, apply::Apply, lifecycle, prices::TableFlag};
 use crate::{
     exit::Exit,
     ui::{json::JsonFlags, text, time},
@@ -23,14 +23,35 @@ pub enum Command {
     List(List),
     /// Show all facts of one class.
     Show(Show),
+    /// As storage-config apply --dry-run.
+    #[command(hide = true)]
+    Plan(Apply),
+    /// As storage-config apply.
+    #[command(hide = true)]
+    Apply(Apply),
+    /// As storage-config lifecycle.
+    #[command(subcommand, hide = true)]
+    Lifecycle(lifecycle::Command),
 }
 
 impl Command {
-    /// Runs the verb. No storage is asked.
-    pub fn run(self) -> anyhow::Result<Exit> {
+    /// May the verb be cut anywhere?
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::List(_) | Self::Show(_) | Self::Plan(_) => true,
+            Self::Apply(_) => false,
+            Self::Lifecycle(command) => command.only_reads(),
+        }
+    }
+
+    /// Runs the verb. `list` and `show` ask no storage.
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => list.run(),
             Self::Show(show) => show.run(),
+            Self::Plan(apply) => apply.shown_only().run(app).await,
+            Self::Apply(apply) => apply.run(app).await,
+            Self::Lifecycle(command) => command.run(app).await,
         }
     }
 }

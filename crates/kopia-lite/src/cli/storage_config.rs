@@ -1,4 +1,4 @@
-//! `storage-config`: show, check, set, explain; [`lifecycle`] is a file of its own.
+//! `storage-config`: show, check, set, explain; `apply` and `lifecycle` have files of their own.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use storageconfig::{BlobKind, Edit, Explanation, FILE_NAME, Loaded, Report, StorageConfig};
 
-use super::{App, lifecycle, repository::flags::S3Flags};
+use super::{App, apply::Apply, lifecycle, repository::flags::S3Flags};
 use crate::{
     compose::{ClientBuilder, ClientOptions},
     connect::{
@@ -33,13 +33,15 @@ pub enum Command {
     /// Rules of the bucket that move blobs to another class later, by age and size.
     #[command(subcommand)]
     Lifecycle(lifecycle::Command),
+    /// Move blobs that are there to the class that the file names.
+    Apply(Apply),
 }
 
 impl Command {
     /// May the verb be cut anywhere?
     pub fn only_reads(&self) -> bool {
         match self {
-            Self::Set(_) => false,
+            Self::Set(_) | Self::Apply(_) => false,
             Self::Lifecycle(command) => command.only_reads(),
             Self::Show(_) | Self::Check(_) | Self::Explain(_) => true,
         }
@@ -53,6 +55,7 @@ impl Command {
             Self::Set(set) => set.run(app).await,
             Self::Explain(explain) => explain.run(app).await,
             Self::Lifecycle(command) => command.run(app).await,
+            Self::Apply(apply) => apply.run(app).await,
         }
     }
 }

@@ -44,6 +44,14 @@ fn call(command: &str) -> Option<Call> {
         "storage-config check" => Free("storage-config check"),
         "storage-config set" => Free("storage-config set --add p=DEEP_ARCHIVE"),
         "storage-config explain" => Free("storage-config explain"),
+        "storage-config apply" => Free("storage-config apply --yes"),
+        "storage-class plan" => Free("storage-class plan"),
+        "storage-class apply" => Free("storage-class apply --yes"),
+        "storage-class lifecycle show" => Free("storage-class lifecycle show"),
+        "storage-class lifecycle diff" => Free("storage-class lifecycle diff --to=GLACIER"),
+        "storage-class lifecycle install" => {
+            Free("storage-class lifecycle install --to=GLACIER --yes")
+        }
         "storage-config lifecycle show" => Free("storage-config lifecycle show"),
         "storage-config lifecycle diff" => Free("storage-config lifecycle diff --to=DEEP_ARCHIVE"),
         "storage-config lifecycle install" => {

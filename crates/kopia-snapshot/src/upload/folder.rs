@@ -1,21 +1,26 @@
 //! Uploading a folder with all that is below it.
 //!
-//! A folder's entries are taken in the order of the file system. An entry that needs work is given
-//! to a task of its own while there are permits, and done in place when there are none: so the
-//! number of open folders is bounded by the depth of the tree times the parallelism, not by the
-//! size of the tree. Small files go together.
+//! A folder's entries are taken in the order of the file system. Files that need work are given to
+//! tasks of their own while there are permits, and are read in place when there are none. A folder is
+//! gone through before the next one is begun, and ends when its files are done: so what is read at
+//! the same time lies together in the tree, and in the packs, however many read at once; and the
+//! number of open folders is bounded by the depth of the tree and the parallelism, not by the size of
+//! the tree. Small files go together.
 
 use std::{
     future::Future,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
 use kopia_format::directory::DirEntry;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+};
 
 use super::{
     events::UploadEvent,
@@ -47,19 +52,35 @@ pub(crate) struct Folder {
     pub surveyed: Option<Arc<Surveyed>>,
 }
 
+/// Tells that a folder has been gone through: all that is left to do for it is under way. What goes
+/// away without having told, tells.
+pub(crate) struct GoneThrough(Mutex<Option<oneshot::Sender<()>>>);
+
+impl GoneThrough {
+    fn new() -> (Arc<Self>, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Arc::new(Self(Mutex::new(Some(sender)))), receiver)
+    }
+
+    fn tell(&self) {
+        drop(self.0.lock().expect("no holder of this lock panics").take());
+    }
+}
+
 /// Uploads `folder` in a task of its own, which `registry` lists while it runs. Of its own because
 /// the depth of a tree must not be the depth of a stack; it ends with whoever waits for it.
 pub(crate) fn upload_folder(
     run: Arc<Run>,
     folder: Folder,
     registry: Arc<Registry>,
+    gone_through: Option<Arc<GoneThrough>>,
 ) -> Task<Result<DirEntry, EntryError>> {
     // Without the box the future would be of a type that contains itself.
     let filled: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
         let compressor = folder.rules.metadata_compressor();
         let open = OpenFolder::new(folder.entry.clone(), folder.relative.clone(), compressor);
         let _entered = registry.enter_folder(open.clone());
-        fill(&run, folder, &open).await
+        fill(&run, folder, &open, gone_through).await
     });
     Task(tokio::spawn(filled))
 }
@@ -86,6 +107,7 @@ async fn fill(
     run: &Arc<Run>,
     folder: Folder,
     open: &Arc<OpenFolder>,
+    gone_through: Option<Arc<GoneThrough>>,
 ) -> Result<DirEntry, EntryError> {
     run.counters.folders.fetch_add(1, Relaxed);
     run.tell(UploadEvent::FolderStarted { path: &folder.relative });
@@ -119,6 +141,11 @@ async fn fill(
     }
     if !small.is_empty() {
         state.share(Work::Small(small), &mut helpers).await?;
+    }
+    // A folder that waits for nothing is ended first, so that no more of them are open than wait.
+    joined(&mut helpers)?;
+    if let Some(gone_through) = gone_through.filter(|_| !helpers.is_empty()) {
+        gone_through.tell();
     }
     while let Some(done) = helpers.join_next().await {
         done.expect("a helper task does not panic")?;
@@ -177,8 +204,36 @@ impl State {
         Ok(())
     }
 
+    /// Goes through a folder; what is left to do for it is done beside.
+    async fn go_through(
+        self: &Arc<Self>,
+        listed: ListedEntry,
+        surveyed: Option<Arc<Surveyed>>,
+        helpers: &mut Helpers,
+    ) {
+        let (state, (told, gone_through)) = (self.clone(), GoneThrough::new());
+        helpers.spawn(async move { state.upload_entry(listed, surveyed, Some(told)).await });
+        // It goes away one way or the other, and what came of it is heard from the task.
+        let _ = gone_through.await;
+    }
+
     /// Gives work to a task of its own if there is a permit, does it here if not.
     async fn share(self: &Arc<Self>, work: Work, helpers: &mut Helpers) -> Result<(), EntryError> {
+        if let Work::Entry(listed, surveyed) = work {
+            if listed.entry.as_ref().is_ok_and(|entry| entry.kind == EntryKind::Directory) {
+                self.go_through(listed, surveyed, helpers).await;
+                return joined(helpers);
+            }
+            return self.share_files(Work::Entry(listed, surveyed), helpers).await;
+        }
+        self.share_files(work, helpers).await
+    }
+
+    async fn share_files(
+        self: &Arc<Self>,
+        work: Work,
+        helpers: &mut Helpers,
+    ) -> Result<(), EntryError> {
         match self.run.helpers.clone().try_acquire_owned() {
             Ok(permit) => {
                 let state = self.clone();
@@ -190,15 +245,12 @@ impl State {
             }
             Err(_) => self.perform(work).await?,
         }
-        while let Some(done) = helpers.try_join_next() {
-            done.expect("a helper task does not panic")?;
-        }
-        Ok(())
+        joined(helpers)
     }
 
     async fn perform(&self, work: Work) -> Result<(), EntryError> {
         match work {
-            Work::Entry(listed, surveyed) => self.upload_entry(listed, surveyed).await,
+            Work::Entry(listed, surveyed) => self.upload_entry(listed, surveyed, None).await,
             Work::Small(files) => self.upload_small(files).await,
         }
     }
@@ -322,6 +374,7 @@ impl State {
         &self,
         listed: ListedEntry,
         surveyed: Option<Arc<Surveyed>>,
+        gone_through: Option<Arc<GoneThrough>>,
     ) -> Result<(), EntryError> {
         let name = listed.name.to_string_lossy().into_owned();
         let relative = join(&self.relative, &name);
@@ -346,7 +399,9 @@ impl State {
             }
             EntryKind::Directory => {
                 let ignored = child.ignores_folder_errors();
-                (self.upload_below(path, &relative, entry, child, surveyed).await, ignored)
+                let below = (path, relative.as_str(), entry, child);
+                // Kept until what came of it is noted.
+                (self.upload_below(below, surveyed, gone_through.clone()).await, ignored)
             }
             EntryKind::Symlink => {
                 let compressor = child.metadata_compressor();
@@ -384,11 +439,9 @@ impl State {
 
     async fn upload_below(
         &self,
-        path: PathBuf,
-        relative: &str,
-        entry: LocalEntry,
-        rules: FolderRules,
+        (path, relative, entry, rules): (PathBuf, &str, LocalEntry, FolderRules),
         surveyed: Option<Arc<Surveyed>>,
+        gone_through: Option<Arc<GoneThrough>>,
     ) -> Result<DirEntry, EntryError> {
         let mut previous = Vec::new();
         for folder in folders_below(&self.previous, entry.name.as_bytes()) {
@@ -400,8 +453,16 @@ impl State {
         }
         let relative = relative.to_owned();
         let folder = Folder { path, relative, entry, rules, previous, surveyed };
-        upload_folder(self.run.clone(), folder, self.open.below.clone()).await
+        upload_folder(self.run.clone(), folder, self.open.below.clone(), gone_through).await
     }
+}
+
+/// Hears of the helpers that are done.
+fn joined(helpers: &mut Helpers) -> Result<(), EntryError> {
+    while let Some(done) = helpers.try_join_next() {
+        done.expect("a helper task does not panic")?;
+    }
+    Ok(())
 }
 
 impl EntryError {

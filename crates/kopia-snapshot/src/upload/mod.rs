@@ -193,7 +193,7 @@ async fn upload_local(
                 previous,
                 surveyed: None,
             };
-            let upload = upload_folder(run.clone(), folder, run.open.clone());
+            let upload = upload_folder(run.clone(), folder, run.open.clone(), None);
             with_checkpoints(run, request, upload).await?.map_err(|error| error.of_root(&path))
         }
         LocalKind::File => {

@@ -1,6 +1,6 @@
 //! The table: status × code × operation → meaning. The first row that fits decides.
 //!
-//! Codes are those of AWS' "List of error codes", of the API pages of the six operations, and those
+//! Codes are those of AWS' "List of error codes", of the API pages of the seven operations, and those
 //! of MinIO that differ. A HEAD has no body, so no code; its rows go by status.
 
 use crate::wire::Answer;
@@ -18,6 +18,7 @@ pub(crate) enum Op {
     Lifecycle,
     /// A request about jobs of Batch Operations.
     Batch,
+    Reclass,
 }
 
 impl Op {
@@ -32,6 +33,7 @@ impl Op {
             Self::Thaw => "thaw",
             Self::Lifecycle => "lifecycle rules",
             Self::Batch => "batch job",
+            Self::Reclass => "reclass",
         }
     }
 }
@@ -65,13 +67,25 @@ pub(crate) enum Meaning {
 /// Any status, any code, any operation.
 const STATUS_ANY: u16 = 0;
 const CODE_ANY: &str = "*";
-const OP_ANY: &[Op] =
-    &[Op::Get, Op::Head, Op::List, Op::Put, Op::Delete, Op::Thaw, Op::Lifecycle, Op::Batch];
+const OP_ANY: &[Op] = &[
+    Op::Get,
+    Op::Head,
+    Op::List,
+    Op::Put,
+    Op::Delete,
+    Op::Thaw,
+    Op::Lifecycle,
+    Op::Batch,
+    Op::Reclass,
+];
 const PUT: &[Op] = &[Op::Put];
+/// What says how a blob is stored.
+const STORE: &[Op] = &[Op::Put, Op::Reclass];
+const RECLASS: &[Op] = &[Op::Reclass];
 const THAW: &[Op] = &[Op::Thaw];
 const LIFECYCLE: &[Op] = &[Op::Lifecycle];
 const BATCH: &[Op] = &[Op::Batch];
-const OF_BLOB: &[Op] = &[Op::Get, Op::Head, Op::Delete, Op::Thaw];
+const OF_BLOB: &[Op] = &[Op::Get, Op::Head, Op::Delete, Op::Thaw, Op::Reclass];
 
 type Row = (u16, &'static str, &'static [Op], Meaning);
 
@@ -97,6 +111,9 @@ const TABLE: &[Row] = &[
     (404, CODE_ANY, OF_BLOB, Meaning::NotFound),
     (404, CODE_ANY, OP_ANY, Meaning::NoStorage),
     (412, CODE_ANY, PUT, Meaning::AlreadyExists),
+    // The blob is another one than the HEAD before saw: another try looks anew.
+    (412, CODE_ANY, RECLASS, Meaning::Transient),
+    (STATUS_ANY, "PreconditionFailed", RECLASS, Meaning::Transient),
     (416, CODE_ANY, OP_ANY, Meaning::InvalidRange),
     (STATUS_ANY, "InvalidRange", OP_ANY, Meaning::InvalidRange),
 
@@ -133,19 +150,19 @@ const TABLE: &[Row] = &[
     (STATUS_ANY, "AccessDenied", OP_ANY, Meaning::Denied),
 
     // How a blob is to be written.
-    (STATUS_ANY, "InvalidStorageClass", PUT, Meaning::Option("storage class")),
-    (STATUS_ANY, "AccessControlListNotSupported", PUT, Meaning::Option("acl")),
-    (STATUS_ANY, "InvalidTag", PUT, Meaning::Option("tags")),
-    (STATUS_ANY, "MetadataTooLarge", PUT, Meaning::Option("metadata")),
-    (STATUS_ANY, "InvalidRetentionPeriod", PUT, Meaning::Option("object lock")),
-    (STATUS_ANY, "ObjectLockConfigurationNotFoundError", PUT, Meaning::Option("object lock")),
-    (STATUS_ANY, "InvalidEncryptionAlgorithmError", PUT, Meaning::Option("encryption")),
+    (STATUS_ANY, "InvalidStorageClass", STORE, Meaning::Option("storage class")),
+    (STATUS_ANY, "AccessControlListNotSupported", STORE, Meaning::Option("acl")),
+    (STATUS_ANY, "InvalidTag", STORE, Meaning::Option("tags")),
+    (STATUS_ANY, "MetadataTooLarge", STORE, Meaning::Option("metadata")),
+    (STATUS_ANY, "InvalidRetentionPeriod", STORE, Meaning::Option("object lock")),
+    (STATUS_ANY, "ObjectLockConfigurationNotFoundError", STORE, Meaning::Option("object lock")),
+    (STATUS_ANY, "InvalidEncryptionAlgorithmError", STORE, Meaning::Option("encryption")),
     (STATUS_ANY, "KMS.NotFoundException", OP_ANY, Meaning::Option("encryption key")),
     (STATUS_ANY, "KMS.DisabledException", OP_ANY, Meaning::Option("encryption key")),
     (STATUS_ANY, "KMS.KMSInvalidStateException", OP_ANY, Meaning::Option("encryption key")),
     (STATUS_ANY, "KMS.InvalidKeyUsageException", OP_ANY, Meaning::Option("encryption key")),
-    (400, "InvalidArgument", PUT, Meaning::Option("an attribute of the blob")),
-    (400, "InvalidRequest", PUT, Meaning::Option("an attribute of the blob")),
+    (400, "InvalidArgument", STORE, Meaning::Option("an attribute of the blob")),
+    (400, "InvalidRequest", STORE, Meaning::Option("an attribute of the blob")),
     (STATUS_ANY, "XMinioStorageFull", OP_ANY, Meaning::NoSpace),
     (STATUS_ANY, "QuotaExceeded", OP_ANY, Meaning::NoSpace),
     (507, CODE_ANY, OP_ANY, Meaning::NoSpace),
@@ -187,8 +204,8 @@ pub(crate) fn meaning(op: Op, answer: &Answer) -> Meaning {
     if about_lock {
         // AWS and MinIO say by the message alone that a refusal is about the lock.
         match (op, status) {
-            (Op::Delete, _) | (Op::Put, 403) => return Meaning::Locked,
-            (Op::Put, 400) => return Meaning::Option("object lock"),
+            (Op::Delete, _) | (Op::Put | Op::Reclass, 403) => return Meaning::Locked,
+            (Op::Put | Op::Reclass, 400) => return Meaning::Option("object lock"),
             _ => {}
         }
     }
@@ -262,6 +279,13 @@ mod tests {
             (Batch, 404, "NoSuchBucket", M::Unsupported),
             (Batch, 501, "NotImplemented", M::Unsupported),
             (Batch, 400, "TooManyRequestsException", M::Throttled),
+            (Reclass, 403, "InvalidObjectState", M::Archived),
+            (Reclass, 403, "ObjectNotInActiveTierError", M::Archived),
+            (Reclass, 403, "AccessDenied", M::Denied),
+            (Reclass, 412, "PreconditionFailed", M::Transient),
+            (Reclass, 404, "NoSuchKey", M::NotFound),
+            (Reclass, 400, "InvalidStorageClass", M::Option("storage class")),
+            (Reclass, 500, "SlowDown", M::Throttled),
         ];
         for (op, status, code, expected) in cases {
             assert_eq!(of(op, status, code), expected, "{op:?} {status} {code:?}");

@@ -12,7 +12,8 @@ use crate::net::NetError;
 pub(crate) enum Expect {
     /// An object's bytes: handed on as they come.
     Object,
-    /// A listing: read whole; its XML is checked by the one pass that parses it.
+    /// A document, most often a listing: read whole; its XML is checked by the one pass that
+    /// parses it.
     Listing,
     /// Nothing of interest, but it could be an error in disguise.
     Nothing,

@@ -9,6 +9,7 @@ mod batch;
 mod canned;
 mod conformance;
 mod connection;
+mod copy;
 mod credentials;
 mod garbled;
 mod keys;

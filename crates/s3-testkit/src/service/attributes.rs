@@ -28,7 +28,8 @@ const CONTENT_HEADERS: [&str; 6] = [
 ];
 
 /// `x-amz-` headers that belong to the request, not to the object.
-const NOT_KEPT: [&str; 7] = [
+const NOT_KEPT: [&str; 8] = [
+    "x-amz-checksum-algorithm",
     "x-amz-content-sha256",
     "x-amz-date",
     "x-amz-decoded-content-length",
@@ -111,13 +112,17 @@ fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
     kept
 }
 
-fn check_tags(tagging: &str) -> S3Result<()> {
-    let tags: Vec<(String, String)> = tagging
-        .split('&')
-        .filter(|pair| !pair.is_empty())
+/// The pairs of an `x-amz-tagging` header.
+pub(super) fn tags_of(tagging: &str) -> Vec<(String, String)> {
+    let pairs = tagging.split('&').filter(|pair| !pair.is_empty());
+    pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(key, value)| (percent_decode(key, true), percent_decode(value, true)))
-        .collect();
+        .collect()
+}
+
+fn check_tags(tagging: &str) -> S3Result<()> {
+    let tags = tags_of(tagging);
     if tags.len() > 10 {
         return Err(custom_error(
             StatusCode::BAD_REQUEST,
@@ -183,7 +188,8 @@ fn check_encryption(headers: &HeaderMap) -> S3Result<()> {
     }
 }
 
-/// Retention and legal hold. Such a PUT must be protected by a checksum of its body.
+/// Retention and legal hold. Such a PUT must be protected by a checksum of its body; a copy has none,
+/// and the parts of an upload have their own.
 fn lock_of(headers: &HeaderMap, options: &TestServerOptions) -> S3Result<ObjectLock> {
     let mode = header(headers, "x-amz-object-lock-mode");
     let until = header(headers, "x-amz-object-lock-retain-until-date");
@@ -194,7 +200,9 @@ fn lock_of(headers: &HeaderMap, options: &TestServerOptions) -> S3Result<ObjectL
     if !options.object_lock {
         return Err(s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"));
     }
-    if !is_protected(headers) {
+    let is_bodiless = headers.contains_key("x-amz-copy-source")
+        || headers.contains_key("x-amz-checksum-algorithm");
+    if !is_bodiless && !is_protected(headers) {
         return Err(s3_error!(
             InvalidRequest,
             "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests \

@@ -1,7 +1,8 @@
 //! CopyObject: a new object of new time and class; what the request does not say is lost.
 //!
 //! Without a class the copy is STANDARD, whatever its source was; encryption, lock and ACL are
-//! never inherited; metadata and tags are, unless they are replaced ("CopyObject", S3 API).
+//! never inherited; metadata and tags are, unless they are replaced, and the kind of checksum, unless
+//! another is asked for ("CopyObject", S3 API).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::attributes::{Attributes, is_checksum, is_metadata};
-use super::write::matches_etag;
+use super::write::{checksum_of, matches_etag};
 use super::{Service, custom_error};
 use crate::access::{Action, access_denied, error_field, header};
 use crate::objects::StoredObject;
@@ -30,7 +31,9 @@ impl Service {
         }
         let mut attributes = Attributes::of(&headers, &self.0.options)?;
         let (source, now) = self.object(from_bucket, from_key, None)?;
-        check_source(&source, &input, now)?;
+        let conditions =
+            (input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref());
+        check_source(&source, conditions, now)?;
         let is_self = **from_bucket == *input.bucket && **from_key == *input.key;
         if is_self && changes_nothing(&source, &headers, &attributes) {
             return Err(s3_error!(
@@ -41,6 +44,10 @@ impl Service {
             ));
         }
         attributes.headers = inherited(&source, attributes.headers, &headers);
+        if let Some(kind) = header(&headers, "x-amz-checksum-algorithm") {
+            attributes.headers.retain(|name, _| !is_checksum(name));
+            attributes.headers.extend(checksum_of(&kind.to_lowercase(), &source.bytes));
+        }
         let result = self.with_bucket(&input.bucket, |bucket, now| {
             let object = attributes.into_object(source.bytes, source.etag.clone(), now);
             bucket.store(&input.key, object);
@@ -55,15 +62,14 @@ impl Service {
     }
 }
 
-fn check_source(
+/// Is the source what the copy was meant for, and can it be read?
+pub(super) fn check_source(
     source: &StoredObject,
-    input: &CopyObjectInput,
+    (if_match, if_none_match): (Option<&ETagCondition>, Option<&ETagCondition>),
     now: std::time::SystemTime,
 ) -> S3Result<()> {
     let differs = |wanted: &ETagCondition| !matches_etag(wanted, &source.etag);
-    if input.copy_source_if_match.as_ref().is_some_and(differs)
-        || input.copy_source_if_none_match.as_ref().is_some_and(|wanted| !differs(wanted))
-    {
+    if if_match.is_some_and(differs) || if_none_match.is_some_and(|wanted| !differs(wanted)) {
         return Err(s3_error!(
             PreconditionFailed,
             "At least one of the pre-conditions you specified did not hold"

@@ -9,7 +9,9 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::Service;
 use super::attributes::Attributes;
-use super::write::with_checksum;
+use super::copy::check_source;
+use super::write::{checksum_of, with_checksum};
+use crate::access::{Action, access_denied, header};
 use crate::objects::{Bucket, Upload};
 use crate::text::hex;
 
@@ -62,6 +64,46 @@ impl Service {
         Ok(with_checksum(response, received.checksum.as_ref()))
     }
 
+    /// UploadPartCopy: a part whose bytes are those of an object that is there.
+    pub(super) fn copy_part(
+        &self,
+        input: &UploadPartCopyInput,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        let CopySource::Bucket { bucket: from_bucket, key: from_key, .. } = &input.copy_source
+        else {
+            return Err(s3_error!(NotImplemented, "Copies from access points are not implemented"));
+        };
+        if self.0.denials.denies(Action::Get, from_key) {
+            return Err(access_denied());
+        }
+        let (source, now) = self.object(from_bucket, from_key, None)?;
+        let conditions =
+            (input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref());
+        check_source(&source, conditions, now)?;
+        let bytes = match input.copy_source_range.as_deref() {
+            None => source.bytes,
+            Some(range) => {
+                let span = span_of(range).filter(|span| span.end <= source.bytes.len());
+                let span = span.ok_or_else(|| {
+                    s3_error!(InvalidArgument, "The x-amz-copy-source-range value is not valid")
+                })?;
+                source.bytes.slice(span)
+            }
+        };
+        let md5: [u8; 16] = Md5::digest(&bytes).into();
+        self.with_bucket(&input.bucket, |bucket, now| {
+            let upload = upload_of(bucket, &input.upload_id, &input.key)?;
+            upload.parts.insert(input.part_number, (bytes, md5));
+            let copy_part_result = Some(CopyPartResult {
+                e_tag: Some(ETag::Strong(hex(&md5))),
+                last_modified: Some(now.into()),
+                ..Default::default()
+            });
+            let output = UploadPartCopyOutput { copy_part_result, ..Default::default() };
+            Ok(S3Response::new(output))
+        })
+    }
+
     pub(super) fn complete_upload(
         &self,
         input: CompleteMultipartUploadInput,
@@ -73,7 +115,10 @@ impl Service {
             upload_of(bucket, &input.upload_id, &input.key).map(|upload| upload.clone())
         })?;
         let (bytes, etag) = assemble(&upload, &wanted)?;
-        let attributes = Attributes::of(&upload.headers, &self.0.options)?;
+        let mut attributes = Attributes::of(&upload.headers, &self.0.options)?;
+        if let Some(kind) = header(&upload.headers, "x-amz-checksum-algorithm") {
+            attributes.headers.extend(checksum_of(&kind.to_lowercase(), &bytes));
+        }
         self.with_bucket(&input.bucket, |bucket, now| {
             let object = attributes.into_object(bytes.freeze(), etag.clone(), now);
             bucket.store(&input.key, object);
@@ -109,6 +154,13 @@ fn upload_of<'a>(bucket: &'a mut Bucket, id: &str, key: &str) -> S3Result<&'a mu
              have been aborted or completed."
         )
     })
+}
+
+/// The bytes of `bytes=first-last`.
+fn span_of(range: &str) -> Option<std::ops::Range<usize>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..last.checked_add(1)?)
 }
 
 /// The named parts in order, and the ETag: the MD5 of their MD5s, and their number.

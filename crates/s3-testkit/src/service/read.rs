@@ -7,7 +7,7 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-use super::attributes::{CHECKSUMS, echo};
+use super::attributes::{CHECKSUMS, echo, tags_of};
 use super::write::{matches_etag, own_checksum, refuse_encryption_headers};
 use super::{Service, with_status};
 use crate::access::{add_error_field, error_field};
@@ -65,6 +65,21 @@ impl Service {
         });
         response.headers = described(object, input.checksum_mode.as_ref(), now);
         Ok(response)
+    }
+}
+
+impl Service {
+    /// GetObjectTagging.
+    pub(super) fn tags(
+        &self,
+        input: &GetObjectTaggingInput,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        let version = input.version_id.as_deref();
+        let (object, _) = self.object(&input.bucket, &input.key, version)?;
+        let tags = tags_of(object.header("x-amz-tagging").unwrap_or(""));
+        let tag = |(key, value)| Tag { key: Some(key), value: Some(value) };
+        let tag_set = tags.into_iter().map(tag).collect();
+        Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: None }))
     }
 }
 

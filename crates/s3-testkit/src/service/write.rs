@@ -200,10 +200,16 @@ fn sum_of(sums: &Checksum, name: &str) -> Option<String> {
 
 /// The checksum that S3 computes by itself for an object that was put without one.
 pub(super) fn own_checksum(bytes: &[u8]) -> Option<(String, String)> {
-    let mut hasher = hasher_of(Some("crc64nvme"));
+    checksum_of("crc64nvme", bytes)
+}
+
+/// The checksum of this kind, as a header.
+pub(super) fn checksum_of(name: &str, bytes: &[u8]) -> Option<(String, String)> {
+    let name = CHECKSUMS.into_iter().find(|known| *known == name)?;
+    let mut hasher = hasher_of(Some(name));
     hasher.update(bytes);
-    let value = sum_of(&hasher.finalize(), "crc64nvme")?;
-    Some(("x-amz-checksum-crc64nvme".into(), value))
+    let value = sum_of(&hasher.finalize(), name)?;
+    Some((format!("x-amz-checksum-{name}"), value))
 }
 
 fn verify_sum(

@@ -200,6 +200,39 @@ async fn parts_become_one_object_with_the_attributes_of_the_start() {
 }
 
 #[tokio::test]
+async fn a_part_may_be_copied_from_an_object_and_its_condition_counts() {
+    let client = start_default().await;
+    client.put("from", "hello world").await;
+    let etag = client.get("from").await.header("etag").unwrap().to_owned();
+    let begin = Call::new("POST", "k?uploads").header("x-amz-tagging", "a=1%202&b=");
+    let id = client.call(begin).await.element("UploadId").unwrap();
+    let target = format!("k?partNumber=1&uploadId={id}");
+    let copy = |etag: &str, range: &str| {
+        Call::new("PUT", &target)
+            .header("x-amz-copy-source", "/test-bucket/from")
+            .header("x-amz-copy-source-if-match", etag)
+            .header("x-amz-copy-source-range", range)
+    };
+    let other = client.call(copy("\"0123\"", "bytes=0-4")).await;
+    assert_eq!(other.error(), (412, "PreconditionFailed".into()));
+    let beyond = client.call(copy(&etag, "bytes=0-11")).await;
+    assert_eq!(beyond.error(), (400, "InvalidArgument".into()));
+    let part = client.call(copy(&etag, "bytes=6-10")).await;
+    assert_eq!(part.status, 200, "{}", part.text());
+    let etag = part.element("ETag").unwrap();
+    let body = format!("<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>");
+    let body = format!("<CompleteMultipartUpload>{body}</CompleteMultipartUpload>");
+    let done = client.call(Call::new("POST", &format!("k?uploadId={id}")).body(body)).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(client.get("k").await.text(), "world");
+    let tags = client.get("k?tagging").await;
+    assert_eq!(
+        (tags.elements("Key"), tags.elements("Value")[0].as_str()),
+        (vec!["a".into(), "b".into()], "1 2")
+    );
+}
+
+#[tokio::test]
 async fn a_large_body_passes_whole_and_fast_etags_are_no_md5() {
     let options = TestServerOptions { md5_etags: false, ..Default::default() };
     let client = start(options).await;

@@ -12,7 +12,7 @@ use kopia_snapshot::{
     manifests,
     roots::Pick,
     tree::made_up_entry,
-    verify::{VerifyOptions, VerifyReport, VerifyStats, verify},
+    verify::{PackDepths, VerifyOptions, VerifyReport, VerifyStats, verify},
 };
 use serde_json::{Value, json};
 
@@ -121,11 +121,18 @@ impl Verify {
         Ok(roots)
     }
 
+    /// Kopia says nothing of it: only where it was asked for, or packs are archived.
+    fn says_how_deep(&self, report: &VerifyReport) -> bool {
+        self.depth.is_some() || report.packs.archived > 0
+    }
+
     fn print(&self, app: &App, report: &VerifyReport) {
         let count = report.problems.len();
         if self.json.json {
-            let mut value =
-                json!({"stats": report.stats, "packs": report.packs, "errorCount": count});
+            let mut value = json!({"stats": report.stats, "errorCount": count});
+            if self.says_how_deep(report) {
+                value["packs"] = json!(report.packs);
+            }
             if count > 0 {
                 let all = report.problems.iter().map(|p| Value::from(p.message.clone()));
                 value["errorStrings"] = all.collect();
@@ -150,19 +157,21 @@ impl Verify {
             paths.iter().for_each(|path| text::warn(format!("  {path}")));
         }
         app.info(line("Finished processing", &report.stats));
-        let packs = &report.packs;
-        let archived = match packs.archived {
-            0 => String::new(),
-            archived => format!(", {archived} of them archived"),
-        };
-        app.info(format!(
-            "Packs: {} read, {} checked by a listing alone{archived}.",
-            packs.read, packs.listed
-        ));
+        if self.says_how_deep(report) {
+            app.info(depths(&report.packs));
+        }
         if count > 0 {
             text::note(format!("ERROR encountered {count} errors"));
         }
     }
+}
+
+fn depths(packs: &PackDepths) -> String {
+    let archived = match packs.archived {
+        0 => String::new(),
+        archived => format!(", {archived} of them archived"),
+    };
+    format!("Packs: {} read, {} checked by a listing alone{archived}.", packs.read, packs.listed)
 }
 
 fn line(what: &str, stats: &VerifyStats) -> String {
