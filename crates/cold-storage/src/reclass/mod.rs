@@ -11,6 +11,6 @@ mod run;
 pub use journal::{Finished, Journal, Outcome};
 pub use plan::{
     Basis, Cost, Group, Movable, Move, Planner, PriceBasis, Reason, ReclassOptions, ReclassPlan,
-    Refused,
+    Refused, VERSION,
 };
 pub use run::{Ended, Failed, ReclassError, ReclassReport, run};

@@ -106,6 +106,7 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
         "storage-config check".into(),
         "storage-config set --add p=GLACIER_IR".into(),
         "storage-config explain".into(),
+        "storage-config apply --yes".into(),
         "blob list".into(),
         format!("blob show {blob} --decrypt"),
         "blob stats".into(),
