@@ -160,6 +160,7 @@ impl MemoryStorage {
             modified: blob.modified,
             class: self.has_classes.then(|| blob.class.clone()),
             state: self.has_classes.then(|| self.state_of(blob)),
+            has_checksum: None,
         }
     }
 

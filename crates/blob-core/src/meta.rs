@@ -95,6 +95,9 @@ pub struct BlobMeta {
     /// Whether it can be read; `None` where the storage didn't tell. S3's listing tells it for
     /// archive classes.
     pub state: Option<ReadState>,
+    /// Does the storage keep a checksum of the bytes, which it verified when they were written?
+    /// `None` where it didn't tell.
+    pub has_checksum: Option<bool>,
 }
 
 impl BlobMeta {

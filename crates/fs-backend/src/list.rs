@@ -194,7 +194,14 @@ impl Drop for Reading<'_> {
 
 /// What a file's metadata tells of the blob in it.
 pub(crate) fn meta_of(id: BlobId, meta: &Metadata) -> BlobMeta {
-    BlobMeta { id, size: meta.len(), modified: modified(meta), class: None, state: None }
+    BlobMeta {
+        id,
+        size: meta.len(),
+        modified: modified(meta),
+        class: None,
+        state: None,
+        has_checksum: None,
+    }
 }
 
 pub(crate) fn modified(meta: &Metadata) -> Timestamp {

@@ -99,6 +99,9 @@ pub struct PackDepths {
     pub listed: u64,
     /// Those of them that are archived: they can't be read now.
     pub archived: u64,
+    /// Packs, read or not, of which the storage keeps a checksum that it verified when they were
+    /// written, as far as its listing tells.
+    pub checksummed: u64,
     /// Packs of which contents were read, opened and hashed.
     pub read: u64,
 }
@@ -156,6 +159,7 @@ struct Seen {
     /// Is it archived, and in which class?
     is_cold: bool,
     class: Option<StorageClass>,
+    has_checksum: bool,
     is_used: bool,
     is_read: bool,
 }
@@ -167,7 +171,9 @@ async fn list_packs(repo: &Repository) -> Result<HashMap<String, Seen>> {
         while let Some(meta) = listing.try_next().await.map_err(RepoError::from)? {
             let (size, is_cold) = (meta.size, meta.is_cold());
             let class = meta.class.filter(|_| is_cold);
-            let seen = Seen { size, is_cold, class, is_used: false, is_read: false };
+            let has_checksum = meta.has_checksum == Some(true);
+            let (is_used, is_read) = (false, false);
+            let seen = Seen { size, is_cold, class, has_checksum, is_used, is_read };
             packs.insert(meta.id.as_str().to_owned(), seen);
         }
     }
@@ -376,6 +382,9 @@ impl Run<'_> {
     fn depths(&self) -> PackDepths {
         let mut depths = PackDepths::default();
         for seen in self.packs.values() {
+            if seen.is_used || seen.is_read {
+                depths.checksummed += u64::from(seen.has_checksum);
+            }
             match seen {
                 Seen { is_read: true, .. } => depths.read += 1,
                 Seen { is_used: true, is_cold, .. } => {

@@ -55,7 +55,14 @@ impl Inner {
         let class = output.storage_class.map_or(StorageClass::STANDARD, StorageClass::new);
         let restore = output.restore.as_deref();
         let state = archive::state(&class, restore, output.archive_status.as_deref());
-        Ok(BlobMeta { id: id.clone(), size, modified, class: Some(class), state: Some(state) })
+        Ok(BlobMeta {
+            id: id.clone(),
+            size,
+            modified,
+            class: Some(class),
+            state: Some(state),
+            has_checksum: None,
+        })
     }
 
     /// A refused HEAD says nothing: a GET of one byte tells why.

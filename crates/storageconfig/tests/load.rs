@@ -72,6 +72,7 @@ impl BlobStorage for Told {
                 modified: Timestamp::default(),
                 class,
                 state: None,
+                has_checksum: None,
             })
         };
         let answers = match &*self.list {

@@ -436,7 +436,14 @@ mod tests {
     fn meta(id: &str, size: u64, class: &StorageClass, days: u64) -> BlobMeta {
         let modified = Timestamp::from_secs(NOW.secs() - (days * SECONDS_A_DAY) as i64);
         let state = Some(if class.is_archive() { ReadState::Cold } else { ReadState::Ready });
-        BlobMeta { id: BlobId::new(id).unwrap(), size, modified, class: Some(class.clone()), state }
+        BlobMeta {
+            id: BlobId::new(id).unwrap(),
+            size,
+            modified,
+            class: Some(class.clone()),
+            state,
+            has_checksum: None,
+        }
     }
 
     const OPTIONS: ReclassOptions = ReclassOptions {

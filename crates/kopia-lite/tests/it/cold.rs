@@ -69,6 +69,17 @@ fn all_else_works_while_packs_are_cold() {
     let json = s3.json("snapshot verify --depth=list --json");
     assert_eq!((&json["packs"]["listed"], &json["packs"]["read"]), (&4.into(), &0.into()));
     assert_eq!(json["packs"]["archived"], 1, "{json}");
+    let run = s3.line("snapshot verify --depth=checksum --json");
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(json["packs"]["checksummed"], 4, "each was written with one: {json}");
+    assert_eq!(run.stderr, "");
+    for key in s3.server.objects().keys("r/p") {
+        // Written by somebody who sent none.
+        let object = s3.server.objects().get(&key).unwrap();
+        s3.server.objects().put_with_class(&key, object.bytes, &object.storage_class);
+    }
+    let run = s3.line("snapshot verify --depth=checksum");
+    assert!(run.stderr.contains("packs the storage does not tell that it keeps a"), "{run:?}");
     let run = s3.line("snapshot verify --depth=read");
     assert_eq!(run.code, 4, "{run:?}");
     assert!(

@@ -69,6 +69,6 @@ impl Shared {
         let receipt = self.storage.put(&id, sealed.into(), &options).await?;
         self.meters.index_put(size);
         let modified = receipt.modified.unwrap_or_else(|| self.env().clock.now());
-        Ok(BlobMeta { id, size, modified, class: None, state: None })
+        Ok(BlobMeta { id, size, modified, class: None, state: None, has_checksum: None })
     }
 }

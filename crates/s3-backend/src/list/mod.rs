@@ -196,7 +196,8 @@ impl Inner {
             let may_sink = self.list_learned.sinking.may_be();
             let state = state(class.as_ref(), entry.restore, tells, may_sink);
             let (size, modified) = (entry.size, entry.modified);
-            metas.push(BlobMeta { id, size, modified, class, state });
+            let has_checksum = entry.has_checksum.then_some(true);
+            metas.push(BlobMeta { id, size, modified, class, state, has_checksum });
         }
         Ok(metas)
     }

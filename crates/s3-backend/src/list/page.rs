@@ -19,6 +19,8 @@ pub struct Entry {
     pub class: Option<String>,
     /// What `<RestoreStatus>` says, where it is there.
     pub restore: Option<ReadState>,
+    /// The listing names an algorithm of a checksum that S3 keeps.
+    pub has_checksum: bool,
     /// The version, where versions are listed.
     pub version: Option<String>,
     /// It is a delete marker.
@@ -203,6 +205,7 @@ impl Object {
             modified: modified.ok_or_else(|| missing("LastModified"))?,
             class: field("StorageClass"),
             restore: self.restore,
+            has_checksum: field("ChecksumAlgorithm").is_some(),
             version: field("VersionId"),
             deleted: self.deleted,
         })
@@ -273,6 +276,7 @@ mod tests {
             modified,
             class: Some("GLACIER".into()),
             restore: Some(restored),
+            has_checksum: false,
             ..Entry::default()
         };
         let second = Entry { key: "pre/p2".into(), modified, ..Entry::default() };
@@ -316,6 +320,7 @@ mod tests {
             modified,
             class: Some("GLACIER".into()),
             restore: Some(ReadState::Thawing),
+            has_checksum: false,
             version: version("v1"),
             deleted: false,
         };

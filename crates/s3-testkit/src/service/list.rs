@@ -144,7 +144,12 @@ fn entry(key: &str, object: &StoredObject, wanted: &Wanted, now: SystemTime) -> 
         is_restore_in_progress: Some(thaw.is_running(now)),
         restore_expiry_date: thaw.expiry.filter(|_| !thaw.is_running(now)).map(Timestamp::from),
     });
+    let algorithms = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"];
+    let has = |name: &&str| object.header(&format!("x-amz-checksum-{name}")).is_some();
+    let found = algorithms.into_iter().find(has);
+    let named = |name: &str| vec![ChecksumAlgorithm::from(name.to_uppercase())];
     Object {
+        checksum_algorithm: found.map(named),
         key: Some(key.to_owned()),
         size: i64::try_from(object.bytes.len()).ok(),
         e_tag: Some(ETag::Strong(object.etag.clone())),

@@ -196,7 +196,14 @@ mod tests {
     fn blob(id: &str, size: u64, days: i64, class: Option<&str>) -> BlobMeta {
         let modified = Timestamp::from_secs(1_000 * DAY - days * DAY);
         let class = class.map(StorageClass::new);
-        BlobMeta { id: BlobId::new(id).unwrap(), size, modified, class, state: None }
+        BlobMeta {
+            id: BlobId::new(id).unwrap(),
+            size,
+            modified,
+            class,
+            state: None,
+            has_checksum: None,
+        }
     }
 
     fn grouped(by: &[By], blobs: &[BlobMeta]) -> Value {

@@ -27,6 +27,8 @@ use crate::{
 enum Depth {
     /// By a listing.
     List,
+    /// By a listing that also says whether the storage keeps a checksum.
+    Checksum,
     /// By reading.
     Read,
 }
@@ -36,8 +38,8 @@ enum Depth {
 pub struct Verify {
     /// Snapshot IDs; none = every snapshot.
     ids: Vec<String>,
-    /// How deep: list = packs exist and are long enough; read = all that is not archived is read,
-    /// too. Neither thaws.
+    /// How deep: list = packs exist and are long enough; checksum = and the storage keeps a checksum of
+    /// each; read = all that is not archived is read. None thaws.
     #[arg(long, value_enum, conflicts_with = "verify_files_percent")]
     depth: Option<Depth>,
     /// Read so many of a hundred files in full.
@@ -76,7 +78,7 @@ impl Verify {
         let options = VerifyOptions {
             files_percent: match self.depth {
                 Some(Depth::Read) => 100.0,
-                Some(Depth::List) | None => self.verify_files_percent,
+                Some(Depth::List | Depth::Checksum) | None => self.verify_files_percent,
             },
             // Kopia's 0 stops at the first; the engine's never stops.
             errors_max: self.max_errors.map_or(0, |most| most.max(1)),
@@ -88,6 +90,7 @@ impl Verify {
         let report = verify(&client.repo, &roots, &options, &tell, &app.stop).await?;
         progress.finish();
         self.print(app, &report);
+        self.miss_checksums(app, &report);
         Ok(match &report.problems[..] {
             [] => Exit::Done,
             problems if problems.iter().all(|problem| problem.archived) => Exit::Archived,
@@ -119,6 +122,19 @@ impl Verify {
             roots.push((text.clone(), entry));
         }
         Ok(roots)
+    }
+
+    /// Says how many packs the storage keeps no checksum of, where that was asked for. Their bytes may
+    /// be right all the same.
+    fn miss_checksums(&self, app: &App, report: &VerifyReport) {
+        let packs = &report.packs;
+        let without = (packs.listed + packs.read).saturating_sub(packs.checksummed);
+        if self.depth == Some(Depth::Checksum) && without > 0 {
+            app.warn(format!(
+                "of {without} packs the storage does not tell that it keeps a checksum; only reading \
+                 them says more"
+            ));
+        }
     }
 
     /// Kopia says nothing of it: only where it was asked for, or packs are archived.
@@ -171,7 +187,10 @@ fn depths(packs: &PackDepths) -> String {
         0 => String::new(),
         archived => format!(", {archived} of them archived"),
     };
-    format!("Packs: {} read, {} checked by a listing alone{archived}.", packs.read, packs.listed)
+    format!(
+        "Packs: {} read, {} checked by a listing alone{archived}; the storage keeps a checksum of {}.",
+        packs.read, packs.listed, packs.checksummed
+    )
 }
 
 fn line(what: &str, stats: &VerifyStats) -> String {
