@@ -1,8 +1,8 @@
 //! Storage classes, by name.
 //!
 //! A class is an opaque text: S3 adds new ones, other providers have their own, and Kopia sends
-//! whatever
-//! `.storageconfig` says (requirement S8). The known ones are those of S3's PutObject,
+//! whatever `.storageconfig` says (requirement S8). What has to be decided by the name of a class is
+//! decided here, and nowhere else; numbers (minimums, times, prices) are in `cold-storage`. The known ones are those of S3's PutObject,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>, `x-amz-storage-class`.
 
 use std::{borrow::Cow, fmt};
@@ -72,6 +72,28 @@ impl StorageClass {
     /// `INTELLIGENT_TIERING` may be cold in its optional archive tiers, which only a HEAD tells.
     pub fn is_archive(&self) -> bool {
         *self == Self::GLACIER || *self == Self::DEEP_ARCHIVE
+    }
+
+    /// Does an ordinary bucket refuse this class? It names storage of another kind.
+    pub fn needs_other_storage(&self) -> bool {
+        const OTHER: [StorageClass; 5] = [
+            StorageClass::OUTPOSTS,
+            StorageClass::SNOW,
+            StorageClass::EXPRESS_ONEZONE,
+            StorageClass::FSX_OPENZFS,
+            StorageClass::FSX_ONTAP,
+        ];
+        OTHER.contains(self)
+    }
+
+    /// Is it for blobs that are seldom read, at a fee for each reading?
+    pub fn is_infrequent_access(&self) -> bool {
+        *self == Self::STANDARD_IA || *self == Self::ONEZONE_IA
+    }
+
+    /// Are blobs of this class lost with one availability zone?
+    pub fn is_in_one_zone(&self) -> bool {
+        *self == Self::ONEZONE_IA || *self == Self::EXPRESS_ONEZONE
     }
 
     /// May a blob of this class be out of reach without its class telling?

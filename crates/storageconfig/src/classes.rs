@@ -26,21 +26,12 @@ pub(crate) fn is_archive(class: &str) -> bool {
 
 /// Does an ordinary bucket refuse this class?
 pub(crate) fn needs_other_bucket(class: &str) -> bool {
-    const OTHER: [StorageClass; 5] = [
-        StorageClass::OUTPOSTS,
-        StorageClass::SNOW,
-        StorageClass::EXPRESS_ONEZONE,
-        StorageClass::FSX_OPENZFS,
-        StorageClass::FSX_ONTAP,
-    ];
-    BACKUP.contains(&class) || OTHER.iter().any(|other| other.as_str() == class)
+    BACKUP.contains(&class) || StorageClass::new(class).needs_other_storage()
 }
 
 /// Does the class bill a minimum of days and bytes for every object, and a fee for reading?
 pub(crate) fn is_infrequent(class: &str) -> bool {
-    [StorageClass::STANDARD_IA, StorageClass::ONEZONE_IA]
-        .iter()
-        .any(|ia| ia.as_str() == class.trim())
+    StorageClass::new(class.trim()).is_infrequent_access()
 }
 
 /// The known name that `class` was probably meant to be.

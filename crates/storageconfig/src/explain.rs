@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blob_core::{Checksum, Encryption, PutAttributes};
+use blob_core::{Checksum, Encryption, PutAttributes, StorageClass};
 use serde::Serialize;
 
 use crate::{BlobKind, Entry, Level, StorageConfig, kind::reachable};
@@ -102,9 +102,9 @@ impl StorageConfig {
         let findings = self.findings().into_iter();
         let ours = findings.filter(|f| f.entry == Some(index) && f.level <= Level::Note);
         let mut remarks: Vec<_> = ours.map(|f| format!("{}: {}", f.code, f.message)).collect();
-        if self.entries[index].class == "ONEZONE_IA" {
-            remarks
-                .push("ONEZONE_IA keeps its blobs in one zone: they are lost with it".to_owned());
+        let class = &self.entries[index].class;
+        if StorageClass::new(class).is_in_one_zone() {
+            remarks.push(format!("{class} keeps its blobs in one zone: they are lost with it"));
         }
         remarks
     }

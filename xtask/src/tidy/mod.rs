@@ -1,11 +1,12 @@
 //! Rules of this tree that no other tool checks.
 //!
 //! Every module says at its top what is in it; files stay readable in one sitting; links lead
-//! somewhere, and so do citations; no dependency is declared in vain; nothing names a folder of one
+//! somewhere, and so do citations; no code decides by the name of a storage class; no dependency is declared in vain; nothing names a folder of one
 //! machine; every library has a README and an example; the top level holds what belongs there and
 //! no more. Reasons: CONTRIBUTING.md.
 
 mod citations;
+mod classes;
 mod links;
 mod unused;
 
@@ -56,6 +57,7 @@ pub fn check(workspace: &Workspace) -> anyhow::Result<Outcome> {
         let Ok(text) = std::fs::read_to_string(workspace::root().join(path)) else { continue };
         if path.extension().is_some_and(|ext| ext == "rs") {
             wrong.extend(code(&name, &text));
+            wrong.extend(classes::check(&name, &text));
         }
         if !DATA.iter().any(|data| path.starts_with(data)) {
             wrong.extend(machine_paths(&name, &text));

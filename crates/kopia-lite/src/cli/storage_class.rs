@@ -89,10 +89,17 @@ impl Facts {
 pub struct List {
     #[command(flatten)]
     facts: Facts,
+    /// Print the built-in table itself: a beginning for one of your own.
+    #[arg(long, conflicts_with_all = ["json", "price_table", "region"])]
+    print_table: bool,
 }
 
 impl List {
     fn run(self) -> anyhow::Result<Exit> {
+        if self.print_table {
+            text::raw(PriceTable::built_in_text().as_bytes());
+            return Ok(Exit::Done);
+        }
         let table = self.facts.table()?;
         if self.facts.json.json {
             let all = table.classes().map(|(class, facts)| listed(&class, facts, &table));

@@ -262,3 +262,52 @@ fn new_contents_of_a_folder_lie_together_and_the_plan_says_how_much_more_thaws_w
         assert!((times - bytes / needed).abs() < 0.06, "{plan}");
     }
 }
+
+#[test]
+fn what_sank_in_intelligent_tiering_comes_back_for_good() {
+    let (s3, source, id) = frozen("INTELLIGENT_TIERING");
+    // Nothing sinks in this bucket: the plan needs no HEAD, and a restore no thaw.
+    let plan = s3.json(&format!("thaw plan {id} --json"));
+    assert_eq!(plan["states"]["online"]["count"], 4, "{plan}");
+    assert_eq!(s3.server.requests().heads("r/p"), 0);
+    for key in packs(&s3).iter().take(3) {
+        let tier = Some(s3_testkit::ArchiveAccess::Archive);
+        assert!(s3.server.objects().set_archive_access(key, tier));
+    }
+    let text = s3.fails(4, &format!("restore {id} {}", s3.text("out")));
+    assert!(text.contains("3 of 4 packs ("), "{text}");
+    assert!(text.contains("are archived in INTELLIGENT_TIERING"), "{text}");
+    let out = s3.text("out");
+    let line = format!("restore {id} {out} --thaw=standard --yes --poll-interval=50ms --json");
+    let child = begun(&s3, &line);
+    until("the requests", || thaws(&s3) == 3);
+    s3.server.clock().advance(Duration::from_secs(6 * 3600));
+    let run = ended(child);
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert_eq!(files(&s3.path("out")), files(std::path::Path::new(&source)));
+    let value: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(value["bill"]["planned"]["thaws"], 3, "{value}");
+    assert_eq!(value["bill"]["planned"]["copyByteDays"], 0, "there is no copy: {value}");
+    assert_eq!(value["bill"]["counted"]["thaws"], 3, "{value}");
+    for get in s3.server.requests().of(Kind::Get, "r/p") {
+        assert_eq!(get.status, Some(206), "{}", get.key);
+    }
+    // For good: long after, it is still there.
+    s3.server.clock().advance(Duration::from_secs(60 * DAY));
+    s3.ok(&format!("restore {id} {} --overwrite-files", s3.text("again")));
+}
+
+#[test]
+fn a_table_of_ones_own_is_what_prices_are_of() {
+    let (s3, _, id) = frozen("DEEP_ARCHIVE");
+    let mut table = s3.json("storage-class list --print-table");
+    table["region"] = "nearby-1".into();
+    table["classes"]["DEEP_ARCHIVE"]["restore"]["Bulk"]["request_per_1000"] = 1000.0.into();
+    s3.write("prices.json", table.to_string());
+    let plan = s3.json(&format!("thaw plan {id} --json --price-table=prices.json"));
+    assert_eq!(plan["tiers"][0]["cost"]["requests"], "4.0000");
+    assert_eq!(plan["priceTable"]["region"], "nearby-1");
+    s3.write("prices.json", "{}");
+    let text = s3.fails(1, &format!("thaw plan {id} --price-table=prices.json"));
+    assert!(text.contains("prices.json: the price table can't be read"), "{text}");
+}
