@@ -115,11 +115,12 @@ impl CostFlags {
 
 /// An amount for people: cents, or more digits where it is less.
 pub fn dollars(money: Money) -> String {
-    let cent = Money::from_picos(10_000_000_000);
+    let (cent, least) = (Money::from_picos(10_000_000_000), Money::from_picos(100_000_000));
     match money {
         Money::ZERO => "$0".to_owned(),
         more if more >= cent => format!("${more:.2}"),
-        less => format!("${less:.4}"),
+        less if less >= least => format!("${less:.4}"),
+        _ => "<$0.0001".to_owned(),
     }
 }
 
@@ -154,6 +155,13 @@ pub fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_shown_as_finely_as_they_are_small() {
+        let shown = |text: &str| dollars(text.parse().unwrap());
+        let all = ["0", "0.000099", "0.0001", "0.00999", "0.01", "1234.567"].map(shown);
+        assert_eq!(all, ["$0", "<$0.0001", "$0.0001", "$0.0100", "$0.01", "$1234.57"]);
+    }
 
     #[test]
     fn a_file_takes_the_place_of_the_built_in_table() {
