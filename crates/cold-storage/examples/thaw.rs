@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let found = look_up(&storage, blobs(), 8).await?;
     let needs: Vec<Need> = found.values().map(Need::whole).collect();
     let (tier, days, now) = (Tier::Bulk, 7, clock.now());
-    let options = ThawOptions { tier, days, now, extend: false, upgrade: None };
+    let options = ThawOptions { tier, days, now, extend: false, upgrade: false };
     let table = PriceTable::built_in();
     for one in ThawPlan::estimates(&needs, &options, table, Transfer::Internet) {
         let hours = one.expected_seconds / 3600;

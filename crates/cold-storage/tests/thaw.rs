@@ -23,7 +23,7 @@ const DAY: i64 = 24 * 60 * 60;
 const NOW: i64 = 1_795_525_531;
 
 fn options(tier: Tier, days: u16) -> ThawOptions {
-    ThawOptions { tier, days, now: Timestamp::from_secs(NOW), extend: false, upgrade: None }
+    ThawOptions { tier, days, now: Timestamp::from_secs(NOW), extend: false, upgrade: false }
 }
 
 fn need(blob: &str, class: StorageClass, state: BlobState, until: Option<i64>) -> Need {
@@ -33,6 +33,7 @@ fn need(blob: &str, class: StorageClass, state: BlobState, until: Option<i64>) -
         class: Some(class),
         state,
         until: until.map(Timestamp::from_secs),
+        asked_days: None,
         reads: Amount { count: 2, bytes: 5 << 20 },
     }
 }
@@ -54,7 +55,10 @@ fn each_state_has_its_step() {
         [Step::Nothing, Step::Start(7), Step::Wait, Step::Nothing, Step::Lost]
     );
     assert_eq!(plan.expected_seconds, 12 * 3600);
-    let faster = ThawOptions { upgrade: Some(3), ..options(Tier::Expedited, 7) };
+    let faster = ThawOptions { upgrade: true, ..options(Tier::Expedited, 7) };
+    let plan = ThawPlan::new(all.clone(), &faster, table).unwrap();
+    assert_eq!(steps(&plan)[2], Step::Upgrade(7), "nobody knows the days of the first request");
+    let all = all.map(|need| Need { asked_days: Some(3), ..need });
     let plan = ThawPlan::new(all, &faster, table).unwrap();
     assert_eq!(steps(&plan)[2], Step::Upgrade(3), "with the days of the first request");
     assert_eq!(plan.usage().all_thaws(), Amount { count: 2, bytes: 40 << 20 });

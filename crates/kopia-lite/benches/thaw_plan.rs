@@ -78,7 +78,7 @@ async fn measure(contents: u64, packs: u64) -> Outcome<()> {
             days: 7,
             now: Timestamp::from_secs(1_795_525_531),
             extend: false,
-            upgrade: None,
+            upgrade: false,
         };
         let table = PriceTable::built_in();
         let tiers = ThawPlan::estimates(&needs, &options, table, Transfer::Internet);

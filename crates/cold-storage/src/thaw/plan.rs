@@ -46,6 +46,8 @@ pub struct Need {
     pub state: BlobState,
     /// When its copy goes away, where the storage tells.
     pub until: Option<Timestamp>,
+    /// The days that the copy was asked for which is being made, where somebody knows.
+    pub asked_days: Option<u16>,
     /// The reads that will be made of it: requests and bytes.
     pub reads: Amount,
 }
@@ -65,6 +67,7 @@ impl Need {
             class: meta.class.clone(),
             state,
             until,
+            asked_days: None,
             reads: Amount { count: 1, bytes: meta.size },
         }
     }
@@ -81,9 +84,9 @@ pub struct ThawOptions {
     pub now: Timestamp,
     /// Copies that are there already are kept for `days` from now on, too.
     pub extend: bool,
-    /// Copies that are being made are asked for once more, faster. The days must be those of the
-    /// first request: the storage doesn't change them meanwhile.
-    pub upgrade: Option<u16>,
+    /// Copies that are being made are asked for once more, faster; with the days of the first request
+    /// ([`Need::asked_days`]), since the storage doesn't change them meanwhile.
+    pub upgrade: bool,
 }
 
 /// What is asked of the storage for one blob.
@@ -317,8 +320,8 @@ impl ThawPlan {
 fn first_step(need: &Need, options: &ThawOptions) -> Step {
     match (need.state, options.upgrade) {
         (BlobState::Online | BlobState::Unknown | BlobState::Thawed, _) => Step::Nothing,
-        (BlobState::Thawing, None) => Step::Wait,
-        (BlobState::Thawing, Some(days)) => Step::Upgrade(days),
+        (BlobState::Thawing, false) => Step::Wait,
+        (BlobState::Thawing, true) => Step::Upgrade(need.asked_days.unwrap_or(options.days)),
         (BlobState::Archived, _) => Step::Start(options.days),
         (BlobState::Missing, _) => Step::Lost,
     }

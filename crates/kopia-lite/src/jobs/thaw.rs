@@ -205,5 +205,6 @@ pub fn need_of(pack: &PlannedPack) -> Need {
         (PackState::Unknown, _) => BlobState::Unknown,
     };
     let (class, size) = (pack.class.clone().map(StorageClass::new), pack.size.unwrap_or(0));
-    Need { blob: pack.pack.clone(), size, class, state, until, reads: pack.reads }
+    let asked_days = None;
+    Need { blob: pack.pack.clone(), size, class, state, until, asked_days, reads: pack.reads }
 }

@@ -177,7 +177,7 @@ impl ThawFlags {
 
     fn options(&self, tier: Tier) -> ThawOptions {
         let now = SystemClock.now();
-        ThawOptions { tier, days: self.days, now, extend: false, upgrade: None }
+        ThawOptions { tier, days: self.days, now, extend: false, upgrade: false }
     }
 }
 

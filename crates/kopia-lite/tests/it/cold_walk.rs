@@ -113,8 +113,10 @@ impl Frozen {
         s3.ok(&format!("snapshot create {source}"));
         s3.ok(&format!("policy set {source} --keep-daily=3"));
         let id = s3.newest();
-        s3.ok(&format!("thaw start {id}")); // nothing is archived yet, so nothing is asked for
         let packs = s3.server.objects().keys("r/p");
+        packs.iter().for_each(|key| _ = s3.server.objects().set_class(key, "GLACIER"));
+        s3.ok(&format!("thaw start {id} --yes"));
+        // A thaw is known, and forgotten by the storage.
         packs.iter().for_each(|key| _ = s3.server.objects().set_class(key, "DEEP_ARCHIVE"));
         // What is new is written, too.
         s3.write("src/new.bin", noise(10, 40_000));

@@ -311,3 +311,60 @@ fn a_table_of_ones_own_is_what_prices_are_of() {
     let text = s3.fails(1, &format!("thaw plan {id} --price-table=prices.json"));
     assert!(text.contains("prices.json: the price table can't be read"), "{text}");
 }
+
+#[test]
+fn a_running_thaw_is_made_faster_with_the_days_it_was_begun_with() {
+    let (s3, _, id) = frozen("GLACIER");
+    s3.ok(&format!("thaw start {id} --tier=bulk --days=3 --yes"));
+    let tiers = || {
+        let objects = s3.server.objects();
+        let restores =
+            packs(&s3).into_iter().map(|key| objects.get(&key).unwrap().restore.unwrap());
+        restores.map(|restore| (restore.tier, restore.days)).collect::<Vec<_>>()
+    };
+    let before = s3.server.requests().restores("r/p");
+    s3.ok(&format!("thaw start {id} --tier=expedited"));
+    assert_eq!(s3.server.requests().restores("r/p"), before, "what is thawing is waited for");
+    s3.ok(&format!("thaw start {id} --tier=expedited --upgrade-tier --yes"));
+    assert_eq!(tiers(), [(s3_testkit::Tier::Expedited, Some(3)); 4]);
+    // A slower one changes nothing, and is no failure.
+    let json = s3.json(&format!("thaw start {id} --tier=bulk --upgrade-tier --yes --json"));
+    assert_eq!((&json["accepted"], &json["alreadyThawing"]), (&0.into(), &8.into()), "{json}");
+    assert_eq!(tiers(), [(s3_testkit::Tier::Expedited, Some(3)); 4]);
+}
+
+#[test]
+fn blobs_of_a_list_are_thawed_without_asking_what_they_are_for() {
+    let (s3, _, _) = frozen("DEEP_ARCHIVE");
+    let names: Vec<_> = packs(&s3).iter().map(|key| key["r/".len()..].to_owned()).collect();
+    s3.write("blobs", format!("{}\n\n  {}\n", names[0], names[2]));
+    let json = s3.json("thaw start --blobs=blobs --tier=bulk --yes --json");
+    assert_eq!(json["accepted"], 2);
+    assert_eq!(thaws(&s3), 2);
+    s3.write("blobs", format!("{}\np0123456789abcdef\n", names[1]));
+    let run = s3.line("thaw start --blobs=blobs --tier=bulk --yes");
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(run.stderr.contains("p0123456789abcdef does not exist"), "{run:?}");
+    assert_eq!(thaws(&s3), 3);
+    s3.write("blobs", "a/b\n");
+    let text = s3.fails(1, "thaw plan --blobs=blobs");
+    assert!(text.contains("a/b"), "{text}");
+    s3.fails(2, "thaw plan");
+}
+
+#[test]
+fn in_a_folder_nothing_is_ever_cold() {
+    let env = crate::env::TestEnv::with_repository();
+    let source = env.plant();
+    env.ok(&format!("snapshot create {source}"));
+    let id = env.newest();
+    let plan = env.json(&format!("thaw plan {id} --json"));
+    assert_eq!(plan["states"]["archived"]["count"], 0, "{plan}");
+    let run = env.line(&format!("thaw start {id}"));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("Nothing to ask for: all can be read."), "{run:?}");
+    env.ok(&format!("restore {id} {} --thaw", env.text("out")));
+    let text =
+        env.fails(1, &format!("thaw start {id} --batch --role-arn=arn:aws:iam::1:role/x --yes"));
+    assert!(text.contains("only S3 has Batch Operations"), "{text}");
+}

@@ -45,7 +45,7 @@ impl Plan {
             days: self.days,
             now: app.now(),
             extend: false,
-            upgrade: None,
+            upgrade: false,
         };
         let plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
         if let Some(file) = &self.manifest {

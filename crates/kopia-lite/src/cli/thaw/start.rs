@@ -1,12 +1,12 @@
 //! `thaw start`.
 
-use std::num::NonZeroU32;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use blob_core::Tier;
 use clap::Args;
 use cold_storage::{
     parse_tier,
-    thaw::{BlobState, Journal, Need, ThawOptions, ThawPlan},
+    thaw::{BlobState, Journal, Need, Outcome, ThawOptions, ThawPlan},
     tier_name,
 };
 use serde_json::json;
@@ -67,6 +67,21 @@ pub struct Start {
     json: JsonFlags,
 }
 
+/// The days that running thaws were asked for, from the journals: only with the same can they be made
+/// faster.
+fn remember_days(app: &App, needs: &mut [Need]) -> anyhow::Result<()> {
+    let mut days: HashMap<String, u16> = HashMap::new();
+    for id in Journal::ids(&folder(app))? {
+        let notes = Journal::read(&folder(app), &id)?.notes;
+        let begun = notes.into_iter().filter(|note| note.outcome == Outcome::Started);
+        days.extend(begun.map(|note| (note.blob, note.days)));
+    }
+    for need in needs.iter_mut().filter(|need| need.state == BlobState::Thawing) {
+        need.asked_days = days.get(&need.blob).copied();
+    }
+    Ok(())
+}
+
 /// A tier by name.
 pub fn tier(name: &str) -> Result<Tier, String> {
     parse_tier(name).ok_or_else(|| "must be bulk, standard or expedited".to_owned())
@@ -76,13 +91,20 @@ impl Start {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let table = self.prices.table()?;
         let client = app.open(Access::Read).await?;
-        let found = app.unless_stopped(self.found(app, &client)).await?;
+        anyhow::ensure!(
+            !self.batch.batch || client.bucket.is_some(),
+            "only S3 has Batch Operations, and this repository lies elsewhere"
+        );
+        let mut found = app.unless_stopped(self.found(app, &client)).await?;
+        if self.upgrade_tier {
+            remember_days(app, &mut found.needs)?;
+        }
         let options = ThawOptions {
             tier: self.tier,
             days: self.days,
             now: app.now(),
             extend: self.extend,
-            upgrade: self.upgrade_tier.then(|| self.days_of_first(app)).transpose()?,
+            upgrade: self.upgrade_tier,
         };
         let plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
         let shown = Shown::of(&plan, &found.needs, found.needed, &options, &self.prices, &table);
@@ -98,11 +120,17 @@ impl Start {
         let lost = lost.inspect(|item| app.warn(format!("{} does not exist", item.blob))).count();
         let asked = plan.requests().count();
         let cost = plan.cost(&table, self.prices.transfer());
+        if asked == 0 && plan.cold().next().is_none() {
+            app.info("Nothing to ask for: all can be read.");
+            if self.json.json {
+                self.json.print(&json!({
+                    "thawID": null, "state": "thawed", "requested": 0, "accepted": 0, "failed": [],
+                }));
+            }
+            return Ok(if lost > 0 { Exit::Incomplete } else { Exit::Done });
+        }
         if asked == 0 {
-            app.info(match plan.cold().next() {
-                Some(_) => "Nothing to ask for: what is archived is being thawed already.",
-                None => "Nothing to ask for: all can be read.",
-            });
+            app.info("Nothing to ask for: what is archived is being thawed already.");
         } else {
             let what = format!(
                 "A {} thaw of {asked} packs for {} days, with the restore after it,",
@@ -170,6 +198,7 @@ impl Start {
                     class: item.storage_class.clone(),
                     state: BlobState::Missing,
                     until: None,
+                    asked_days: None,
                     reads: blob_core::Amount::default(),
                 },
             };
@@ -180,13 +209,6 @@ impl Start {
         });
         let needs = needs.collect();
         Ok(Found { roots: Vec::new(), needs, needed })
-    }
-
-    /// The days that a running thaw was asked for: only with the same can it be made faster.
-    fn days_of_first(&self, app: &App) -> anyhow::Result<u16> {
-        let ids = Journal::ids(&folder(app))?;
-        let newest = ids.last().map(|id| Journal::read(&folder(app), id)).transpose()?;
-        Ok(newest.map_or(self.days, |noted| noted.header.plan.days))
     }
 
     fn print(&self, app: &App, done: &thaw::Started, table: &cold_storage::PriceTable) {

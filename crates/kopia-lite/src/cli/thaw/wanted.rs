@@ -138,6 +138,7 @@ async fn listed(file: &std::path::Path, client: &Client) -> anyhow::Result<Found
             class: None,
             state: BlobState::Missing,
             until: None,
+            asked_days: None,
             reads: Amount::default(),
         },
     };
