@@ -26,3 +26,8 @@ pub use cost::Cost;
 pub use money::Money;
 pub use names::{parse_tier, tier_name};
 pub use table::{ClassFacts, PriceTable, TableError, TierFacts, Transfer};
+
+/// The README's example compiles and holds.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeTests;

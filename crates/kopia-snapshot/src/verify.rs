@@ -306,8 +306,10 @@ impl Run<'_> {
             if let Some(contents) = contents
                 && self.is_drawn()
             {
-                self.report.stats.read_file_count += 1;
-                self.report.stats.read_bytes += entry.size;
+                if !self.is_archived(&contents) {
+                    self.report.stats.read_file_count += 1;
+                    self.report.stats.read_bytes += entry.size;
+                }
                 self.read_later(&path, entry.object, &contents);
             }
             if self.to_read.len() >= self.options.read_batch {
@@ -377,6 +379,12 @@ impl Run<'_> {
             }
         };
         Err((Some(pack), trouble))
+    }
+
+    /// Can one of these contents not be read now?
+    fn is_archived(&self, contents: &[ContentId]) -> bool {
+        let packs = contents.iter().filter_map(|id| self.index.find(id).ok()?);
+        packs.filter_map(|entry| self.packs.get(&*entry.pack)).any(|seen| seen.is_cold)
     }
 
     fn depths(&self) -> PackDepths {

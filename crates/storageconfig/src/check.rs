@@ -180,7 +180,7 @@ impl Check<'_> {
                 ..Finding::warning("W-ARCHIVE-META", message)
             };
             self.push(all, finding.fix("give the entry the prefix \"p\""));
-        } else if kinds.contains(&BlobKind::DataPack) {
+        } else if kinds.contains(&BlobKind::DataPack) && self.entry.extras.minimum_bytes.is_none() {
             let message = format!(
                 "{class} from the first day: short packs can never be merged without a thaw, and \
                  what is deleted early is billed on"

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::names;
 
+/// `t-20261124-130531`.
+const SECOND_ENDS: usize = 17;
+
 /// Why a journal can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -198,13 +201,17 @@ impl Journal {
         };
         let mut ids = Vec::new();
         for entry in all {
-            let name = entry.map_err(failed)?.file_name();
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
-            ids.extend(id.filter(|id| id.starts_with("t-")).map(str::to_owned));
+            let Some(id) = id.filter(|id| id.starts_with("t-")) else { continue };
+            // An ID begins with its second; within one, the file that was written last is the newest.
+            let second = id.get(..SECOND_ENDS).unwrap_or(id).to_owned();
+            let written = entry.metadata().and_then(|meta| meta.modified()).map_err(failed)?;
+            ids.push((second, written, id.to_owned()));
         }
-        // An ID begins with its time.
         ids.sort_unstable();
-        Ok(ids)
+        Ok(ids.into_iter().map(|(_, _, id)| id).collect())
     }
 }
 

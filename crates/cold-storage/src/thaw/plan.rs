@@ -231,14 +231,23 @@ impl ThawPlan {
         Ok(Self { version: VERSION, made_seconds: now, tier, days, items, expected_seconds })
     }
 
-    /// What each tier that all archived blobs have would take, the cheapest first.
+    /// What each tier would take that the classes of all blobs have which can't be read, the cheapest
+    /// first.
     pub fn estimates(
         needs: &[Need],
         options: &ThawOptions,
         table: &PriceTable,
         transfer: Transfer,
     ) -> Vec<TierEstimate> {
+        let is_cold = |need: &&Need| matches!(need.state, BlobState::Archived | BlobState::Thawing);
+        let lacks = |need: &Need, tier| {
+            let class = need.class.clone().unwrap_or(StorageClass::STANDARD);
+            table.class_or_standard(&class).tier(tier).is_none()
+        };
         let of = |tier| {
+            if needs.iter().filter(is_cold).any(|need| lacks(need, tier)) {
+                return None;
+            }
             let plan = Self::new(needs.iter().cloned(), &ThawOptions { tier, ..*options }, table);
             let plan = plan.ok()?;
             let cost = plan.cost(table, transfer);

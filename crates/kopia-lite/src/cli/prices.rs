@@ -147,8 +147,8 @@ pub fn span(seconds: u64) -> String {
     match seconds {
         0 => "now".to_owned(),
         1..90 => format!("{seconds} s"),
-        90..5_400 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h", seconds.div_ceil(3_600)),
+        90..5_400 => format!("{} min", (seconds + 30) / 60),
+        _ => format!("{} h", (seconds + 1_800) / 3_600),
     }
 }
 

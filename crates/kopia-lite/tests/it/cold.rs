@@ -86,6 +86,7 @@ fn all_else_works_while_packs_are_cold() {
         run.stderr.contains("Packs: 3 read, 1 checked by a listing alone, 1 of them"),
         "{run:?}"
     );
+    assert!(run.stderr.contains("Read 1 files (50 KB)"), "{run:?}");
     // What needs no cold pack can be restored: the new file lies in a warm one.
     let newest = s3.newest();
     s3.ok(&format!("restore {newest}/new.bin {}", s3.text("new.bin")));

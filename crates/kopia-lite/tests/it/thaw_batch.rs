@@ -18,6 +18,12 @@ fn a_job_asks_for_all_packs_and_the_thaw_is_waited_for_as_any_other() {
     let line = format!("thaw start {id} --batch --role-arn={ROLE} --tier=bulk --days=2");
     s3.fails(6, &line);
     s3.fails(2, &format!("thaw start {id} --batch --yes"));
+    let flags = s3.flags();
+    s3.ok(&format!("repository connect s3 {flags} --readonly"));
+    s3.fails(1, &format!("{line} --yes"));
+    s3.fails(1, &format!("thaw start {id} --yes"));
+    assert!(s3.server.objects().keys("kopia-lite-thaws/").is_empty());
+    s3.ok(&format!("repository connect s3 {flags} --override-hostname=h --override-username=u"));
     let started = s3.json(&format!("{line} --yes --json"));
     assert_eq!(started["requested"], 4);
     let job = started["job"]["id"].as_str().unwrap().to_owned();

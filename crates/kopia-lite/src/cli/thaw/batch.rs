@@ -61,6 +61,10 @@ impl BatchFlags {
         json_flags: JsonFlags,
     ) -> anyhow::Result<Exit> {
         let bucket = client.bucket.as_ref().context("only S3 has Batch Operations")?;
+        // What is asked of the bucket passes no layer that would refuse it.
+        if app.connection()?.readonly {
+            return Err(BlobError::ReadOnly { op: "thaw" }.into());
+        }
         let role = self.role_arn.clone().context("--batch needs --role-arn")?;
         let id = new_id(app.now(), &OsEntropy);
         let manifest = manifest_of(bucket, &plan)?;

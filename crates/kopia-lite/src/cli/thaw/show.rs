@@ -98,14 +98,16 @@ impl<'a> Shown<'a> {
     /// For people: what is needed, where it is, what it takes.
     pub fn lines(&self) -> Vec<String> {
         let Needed { contents, packs, .. } = self.needed;
-        let mut lines = vec![format!(
-            "Needs {} in {} contents of {} packs ({}, {} times as much).",
-            size::bytes(contents.bytes),
-            contents.count,
-            packs.count,
-            size::bytes(packs.bytes),
-            self.needed.amplification()
-        )];
+        let of_packs = format!("{} packs ({}", packs.count, size::bytes(packs.bytes));
+        let mut lines = vec![match contents.count {
+            // Blobs that were named, whatever they are for.
+            0 => format!("Needs {of_packs})."),
+            count => format!(
+                "Needs {} in {count} contents of {of_packs}, {} times as much).",
+                size::bytes(contents.bytes),
+                self.needed.amplification()
+            ),
+        }];
         for (state, amount) in self.plan.states() {
             lines.push(format!(
                 "  {:<9} {:>7} packs {:>10}",
@@ -114,17 +116,16 @@ impl<'a> Shown<'a> {
                 size::bytes(amount.bytes)
             ));
         }
-        if self.plan.cold().next().is_none() {
+        if self.plan.requests().next().is_none() {
             return lines;
         }
         let classes: Vec<_> =
             self.plan.cold_by_class().into_keys().map(|class| class.as_str().to_owned()).collect();
-        lines.push(format!(
-            "From {}, for {} days ({}):",
-            classes.join(", "),
-            self.plan.days,
-            self.basis
-        ));
+        let from = match classes.is_empty() {
+            true => "Copies that are there already".to_owned(),
+            false => format!("From {}", classes.join(", ")),
+        };
+        lines.push(format!("{from}, for {} days ({}):", self.plan.days, self.basis));
         lines.push(format!(
             "  {:<10} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
             "tier", "ready within", "requests", "retrieval", "copies", "reads", "download", "total"
