@@ -232,6 +232,8 @@ impl ThawRestore<'_> {
         archive: Option<ArchiveKind>,
     ) -> anyhow::Result<(RestoreReport, Bill)> {
         let table = self.flags.table()?;
+        // Nothing is paid for what can't come back.
+        plan.check_whole(self.options.ignore_errors)?;
         let tier = self.flags.thaw.unwrap_or(Tier::Standard);
         let cold: Vec<String> = plan.cold().into_iter().map(|pack| pack.blob).collect();
         let mut stage = Stage::first(cold);

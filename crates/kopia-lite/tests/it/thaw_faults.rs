@@ -241,3 +241,25 @@ fn a_pack_that_a_rule_archived_after_the_listing_is_asked_once_and_a_403_is_look
         }
     }
 }
+
+#[test]
+fn nothing_is_paid_for_a_restore_that_can_not_be_whole() {
+    let (s3, _, id) = frozen("GLACIER");
+    let gone = packs(&s3).remove(1);
+    s3.server.objects().remove(&gone);
+    let line = format!("restore {id} {} --thaw=bulk --yes --poll-interval=50ms", s3.text("out"));
+    let text = s3.fails(20, &line);
+    assert!(text.contains(&gone["r/".len()..]), "{text}");
+    assert_eq!(s3.server.requests().restores("r/p"), 0);
+    assert!(!s3.path("out").exists());
+    // What is there comes back if that is what is wanted.
+    let child = begun(&s3, &format!("{line} --ignore-errors --json"));
+    until("the requests", || thaws(&s3) == 3);
+    s3.server.clock().advance(Duration::from_secs(12 * 3600));
+    let run = ended(child);
+    assert_eq!(run.code, 0, "{run:#?}");
+    let value: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert!(!value["ignoredErrors"].as_array().unwrap().is_empty(), "{value}");
+    assert_eq!(value["bill"]["planned"]["thaws"], 3, "{value}");
+    assert_eq!(value["bill"]["counted"]["thaws"], 3, "{value}");
+}

@@ -217,8 +217,11 @@ impl RestorePlan {
         self.check_whole(ignore_errors)
     }
 
-    /// Fails before anything is written when something is lost.
-    pub(super) fn check_whole(&self, ignore_errors: bool) -> Result<()> {
+    /// Fails before anything is written, or paid for, when something is lost.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Lost`], unless errors are to be ignored.
+    pub fn check_whole(&self, ignore_errors: bool) -> Result<()> {
         if ignore_errors {
             return Ok(());
         }
