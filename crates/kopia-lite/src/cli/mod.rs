@@ -13,6 +13,7 @@ mod globals;
 mod index;
 mod lifecycle;
 mod list;
+mod maintenance;
 mod manifest;
 mod policy;
 pub(crate) mod prices;
@@ -105,6 +106,9 @@ enum Command {
     /// Advanced: manifests.
     #[command(subcommand)]
     Manifest(manifest::Command),
+    /// Advanced: maintenance of the repository: whose task it is, when it is due.
+    #[command(subcommand, visible_alias = "gc")]
+    Maintenance(maintenance::Command),
     /// Advanced: the local cache.
     #[command(subcommand)]
     Cache(cache::Command),
@@ -127,6 +131,7 @@ impl Command {
             Self::Policy(command) => command.only_reads(),
             Self::StorageConfig(command) => command.only_reads(),
             Self::Cache(command) => command.only_reads(),
+            Self::Maintenance(command) => command.only_reads(),
             Self::Thaw(command) => command.only_reads(),
             Self::Restore(_) => false,
             Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
@@ -151,6 +156,7 @@ impl Command {
             Self::Index(command) => command.run(app).await,
             Self::Manifest(command) => command.run(app).await,
             Self::Cache(command) => command.run(app).await,
+            Self::Maintenance(command) => command.run(app).await,
         }
     }
 }

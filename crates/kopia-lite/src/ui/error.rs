@@ -2,6 +2,7 @@
 
 use blob_core::BlobError;
 use kopia_format::FormatError;
+use kopia_maintenance::MaintenanceError;
 use kopia_repo::RepoError;
 use kopia_snapshot::SnapshotError;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
             cause
                 .downcast_ref::<SnapshotError>()
                 .and_then(of_snapshot)
+                .or_else(|| cause.downcast_ref::<MaintenanceError>().and_then(of_maintenance))
                 .or_else(|| cause.downcast_ref::<RepoError>().and_then(of_repo))
                 .or_else(|| cause.downcast_ref::<BlobError>().and_then(of_blob))
                 .or_else(|| cause.downcast_ref::<LoadError>().and_then(of_load))
@@ -40,6 +42,14 @@ fn of_snapshot(error: &SnapshotError) -> Option<Exit> {
         SnapshotError::Archived { .. } => Some(Exit::Archived),
         SnapshotError::Lost { .. } => Some(Exit::Damaged),
         SnapshotError::Manifest { .. } => Some(Exit::Damaged),
+        _ => None,
+    }
+}
+
+fn of_maintenance(error: &MaintenanceError) -> Option<Exit> {
+    match error {
+        MaintenanceError::Repo(error) => of_repo(error),
+        MaintenanceError::Format { .. } => Some(Exit::Damaged),
         _ => None,
     }
 }

@@ -73,6 +73,8 @@ fn call(command: &str) -> Option<Call> {
         "index list" => Free("index list"),
         "manifest list" => Free("manifest list"),
         "manifest show" => Free("manifest show $ID"),
+        "maintenance info" => Free("maintenance info"),
+        "maintenance set" => Free("maintenance set --owner=me"),
         "cache info" => Free("cache info"),
         "cache clear" => Free("cache clear"),
         _ => return None,

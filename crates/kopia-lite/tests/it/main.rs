@@ -25,6 +25,7 @@ mod interrupt;
 mod keyring;
 mod kill;
 mod lifecycle;
+mod maintenance;
 mod memory;
 mod policy;
 mod ransom;

@@ -126,6 +126,8 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
         "index list".into(),
         "manifest list".into(),
         format!("manifest show {manifest}"),
+        "maintenance info".into(),
+        "maintenance set --owner=me".into(),
         "cache info".into(),
         "cache clear".into(),
         format!("repository create filesystem --path={}", env.text("repo")),
