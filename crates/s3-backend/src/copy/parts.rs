@@ -4,10 +4,13 @@
 //! is bound to the ETag of the source as a whole copy is. An upload that fails is aborted; one whose
 //! client is killed stays unfinished until the bucket's rules remove it.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use blob_core::{BlobId, PutAttributes, Result, StorageClass};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use super::{Source, said};
 use crate::{
@@ -73,15 +76,26 @@ impl Inner {
         fields.remove("UploadId").ok_or_else(|| about.transient("an upload without an ID"))
     }
 
-    /// Copies all parts; gives of each what the end has to repeat.
+    /// Copies all parts; gives of each what the end has to repeat. When one fails, those under way are
+    /// waited for: S3 keeps a part that ends after its upload was aborted.
     async fn parts(&self, id: &BlobId, source: &Source, upload: &str) -> Result<Vec<String>> {
         let size = self.copy_sizes.part.max(source.size.div_ceil(PARTS_MAX)).max(1);
         let starts = (0..source.size.div_ceil(size)).map(|number| number * size);
+        let failed = AtomicBool::new(false);
         let parts = stream::iter(starts.enumerate()).map(|(number, start)| {
+            let failed = &failed;
             let end = start.saturating_add(size).min(source.size);
-            self.part(id, source, upload, number + 1, (start, end))
+            async move {
+                if failed.load(Relaxed) {
+                    return Ok(String::new()); // not begun, and never read
+                }
+                let copied = self.part(id, source, upload, number + 1, (start, end)).await;
+                failed.fetch_or(copied.is_err(), Relaxed);
+                copied
+            }
         });
-        parts.buffered(AT_ONCE).try_collect().await
+        let all: Vec<Result<String>> = parts.buffered(AT_ONCE).collect().await;
+        all.into_iter().collect()
     }
 
     async fn part(

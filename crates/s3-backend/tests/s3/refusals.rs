@@ -50,7 +50,11 @@ async fn one_call_is_one_request_however_it_fails() {
         server.requests().clear();
         server.faults().push(fault.on(Kind::Get));
         storage.get(&id("p1"), ReadRange::Full).await.unwrap_err();
-        assert_eq!(server.requests().total(), 1, "retries belong to the layer above");
+        let (gets, all) = (server.requests().gets("p1"), server.requests().total());
+        assert_eq!(gets, 1, "retries belong to the layer above");
+        // A refusal may mean that the blob is cold: one HEAD tells.
+        assert_eq!(all - gets, server.requests().heads("p1"));
+        assert!(all <= 2, "{all} requests");
     }
 }
 
