@@ -39,6 +39,9 @@ use crate::{
 /// A stage is worth its while when so great a part of what is missing has become readable, or all.
 const STAGE_PART: u64 = 10;
 
+/// A pack may turn out to be archived so often in one restore.
+const REFUSALS_MAX: u32 = 5;
+
 /// How a restore thaws.
 #[derive(Debug, Clone, Args)]
 pub struct ThawFlags {
@@ -327,7 +330,7 @@ impl ThawRestore<'_> {
             let StageReport { report, postponed: left, refused } = done;
             whole.add(report);
             postponed.extend(left);
-            wait.refused.extend(refused);
+            wait.note_refused(refused)?;
             if stage.is_last() && postponed.is_empty() {
                 return Ok(());
             }
@@ -375,6 +378,8 @@ struct Waiting<'a> {
     began: Instant,
     /// Packs that were readable and are not.
     refused: HashSet<String>,
+    /// How often each pack has refused to be read.
+    refusals: HashMap<String, u32>,
 }
 
 impl<'a> Waiting<'a> {
@@ -386,10 +391,26 @@ impl<'a> Waiting<'a> {
     ) -> Self {
         let wait = i64::try_from(plan.expected_seconds).unwrap_or(i64::MAX / 2);
         let expected_end = plan.made_seconds.saturating_add(wait);
-        let (began, refused) = (Instant::now(), HashSet::new());
+        let (began, refused, refusals) = (Instant::now(), HashSet::new(), HashMap::new());
         let sizes = plan.items.iter().map(|item| (item.blob.clone(), item.size)).collect();
         let tier = plan.tier;
-        Self { restore, thawing, tier, sizes, spent, expected_end, began, refused }
+        Self { restore, thawing, tier, sizes, spent, expected_end, began, refused, refusals }
+    }
+
+    /// Packs that turned out to be archived. One that goes on refusing, whatever the storage says of
+    /// it, is not waited for for ever.
+    fn note_refused(&mut self, packs: HashSet<String>) -> anyhow::Result<()> {
+        for pack in packs {
+            let refusals = self.refusals.entry(pack.clone()).or_default();
+            *refusals += 1;
+            anyhow::ensure!(
+                *refusals <= REFUSALS_MAX,
+                "pack {pack} refuses to be read again and again, though the storage says that it can \
+                 be"
+            );
+            self.refused.insert(pack);
+        }
+        Ok(())
     }
 
     async fn ask(&mut self, plan: ThawPlan) -> anyhow::Result<()> {
