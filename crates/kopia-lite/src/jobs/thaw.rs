@@ -97,6 +97,9 @@ impl Thawing<'_> {
                     let (more, failed) = self.ask(&other, &mut journal).await;
                     run = joined(run, more);
                     error = failed;
+                    if error.is_none() && run.is_exhausted() {
+                        error = Some(exhausted(&other, &run, self.table));
+                    }
                 }
                 None => error = Some(exhausted(&plan, &run, self.table)),
             }

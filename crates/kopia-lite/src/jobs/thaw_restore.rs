@@ -483,7 +483,13 @@ impl<'a> Waiting<'a> {
     async fn look(&mut self, packs: &HashSet<String>) -> anyhow::Result<Vec<String>> {
         let storage = self.restore.client.repo.storage();
         let names = packs.iter().map(String::as_str);
-        let found = look_up(storage, names, storage.info().concurrency).await?;
+        let mut found = look_up(storage, names, storage.info().concurrency).await?;
+        // A listing may call readable what a read was refused of: only the blob itself tells then.
+        for pack in packs.intersection(&self.refused) {
+            if let Some(meta) = found.get_mut(pack).filter(|meta| !meta.is_cold()) {
+                *meta = storage.head(&meta.id).await?;
+            }
+        }
         let (mut readable, mut lost) = (Vec::new(), Vec::new());
         for pack in packs {
             let need = found.get(pack).map(|meta: &BlobMeta| Need::whole(meta));

@@ -39,3 +39,4 @@ mod storage_config;
 mod thaw;
 mod thaw_batch;
 mod thaw_faults;
+mod thaw_stages;

@@ -61,6 +61,15 @@ fn an_exhausted_tier_is_an_error_of_its_own_and_another_one_needs_consent() {
     assert!(message.contains("--fallback-tier=standard"), "{message}");
     assert_eq!(error["details"]["packs"].as_array().unwrap().len(), 4);
     assert_eq!(thaws(&s3), 0, "no other tier was taken");
+    // Nor has the other one: that is no success.
+    for what in
+        [format!("thaw start {id}"), format!("restore {id} {} --timeout=9s", s3.text("out"))]
+    {
+        let thaw = if what.starts_with("thaw") { "--tier" } else { "--poll-interval=50ms --thaw" };
+        let line = format!("{what} {thaw}=expedited --fallback-tier=standard --yes");
+        let text = s3.fails(1, &line);
+        assert!(text.contains("the standard tier has no capacity now for 4 packs"), "{text}");
+    }
     s3.server.faults().clear();
     let tries = 3 * 4;
     s3.server.faults().push(Fault::no_expedited_capacity().on(Kind::Restore).times(tries));

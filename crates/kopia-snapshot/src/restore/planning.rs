@@ -127,6 +127,9 @@ impl<'a> Planner<'a> {
         entry: DirEntry,
         exists: bool,
     ) -> Result<u64> {
+        if self.stage.is_some_and(|stage| stage.leaves_alone(&path)) {
+            return Ok(1);
+        }
         if path.as_os_str().len() > PATH_BYTES_MAX {
             return self.give_up(window, &path, too_long(&path));
         }
@@ -164,6 +167,9 @@ impl<'a> Planner<'a> {
             other => other.to_string(),
         };
         window.failures.push(RestoreFailure::new(path, error.blob(), reason));
+        if self.stage.is_some() {
+            window.given_up.push(path.to_owned());
+        }
         Ok(1)
     }
 

@@ -31,6 +31,8 @@ pub struct Stage {
     readable: HashMap<String, u32>,
     /// Files that an earlier stage had to leave.
     postponed: HashSet<PathBuf>,
+    /// Entries that an earlier stage gave up, such as one whose place is taken by what must stay.
+    given_up: HashSet<PathBuf>,
 }
 
 /// Not readable as yet.
@@ -40,7 +42,7 @@ impl Stage {
     /// The first stage: all packs are readable but `later`.
     pub fn first(later: impl IntoIterator<Item = String>) -> Self {
         let readable = later.into_iter().map(|pack| (pack, LATER)).collect();
-        Self { number: 0, readable, postponed: HashSet::new() }
+        Self { readable, ..Self::default() }
     }
 
     /// The stage after this one, in which `packs` are readable too, and `postponed` are tried again.
@@ -80,6 +82,12 @@ impl Stage {
     /// The stage from which on `pack` is readable.
     pub(super) fn of(&self, pack: &str) -> u32 {
         self.readable.get(pack).copied().unwrap_or(0)
+    }
+
+    /// Did an earlier stage give up the entry at `path`? What stands there is not of this restore,
+    /// and must stay.
+    pub(super) fn leaves_alone(&self, path: &Path) -> bool {
+        !self.given_up.is_empty() && self.given_up.contains(path)
     }
 
     /// Is a file written in this stage, all of whose packs are readable from `stage` on?
@@ -124,7 +132,8 @@ impl RestorePlan {
         Ok(all)
     }
 
-    /// Carries out one stage. Folders get their attributes in the last one.
+    /// Carries out one stage, and notes in it what later ones have to know. Folders get their
+    /// attributes in the last one.
     ///
     /// # Errors
     /// As [`RestorePlan::run`], but that archived packs are none: the files that need them are
@@ -134,7 +143,7 @@ impl RestorePlan {
         repo: &Repository,
         target: &Path,
         options: &RestoreOptions,
-        stage: &Stage,
+        stage: &mut Stage,
         sink: Arc<dyn RestoreSink>,
         stop: &CancellationToken,
     ) -> Result<StageReport> {
@@ -149,6 +158,7 @@ impl RestorePlan {
         let mut report = RestoreReport::default();
         let readable = |pack: &&super::PlannedPack| stage.of(&pack.pack) == stage.number;
         report.packs_read = self.packs.iter().filter(readable).count() as u64;
+        let mut given_up = HashSet::new();
         let building = match self.building(target, &options, sink, report, Some(stage)) {
             Ok(building) => building,
             Err(done) => return done.map(|report| StageReport { report, ..Default::default() }),
@@ -159,9 +169,9 @@ impl RestorePlan {
             if stop.is_cancelled() {
                 return Err(SnapshotError::Stopped);
             }
+            given_up.extend(std::mem::take(&mut window.given_up));
             if !stage.is_first() {
-                // Told by the first one.
-                window.failures.clear();
+                // Told by the first one. Failures are new: the planner passes over the old ones.
                 window.skipped = (0, 0);
             }
             if !stage.is_last() {
@@ -175,6 +185,8 @@ impl RestorePlan {
         }
         let left = building.left.lock().expect("no holder of this lock panics");
         let (postponed, refused) = (left.files.clone(), left.packs.keys().cloned().collect());
+        given_up.extend(building.barred.lock().expect("no holder of this lock panics").drain(..));
+        stage.given_up.extend(given_up);
         Ok(StageReport { report, postponed, refused })
     }
 }

@@ -126,6 +126,8 @@ pub(super) struct Window {
     pub skipped: (u64, u64),
     /// Entries that are known not to come back.
     pub failures: Vec<RestoreFailure>,
+    /// Their paths below the target, where later stages have to know them.
+    pub given_up: Vec<PathBuf>,
     /// The bytes needed, by pack.
     pub reads: ReadPlan,
 }

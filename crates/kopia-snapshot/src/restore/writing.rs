@@ -110,8 +110,11 @@ impl Building {
     /// Notes the pack that refused to be read, if that is the trouble. Gives whether the entry that
     /// wanted it is written later.
     fn leave(&self, path: &Path, trouble: &Trouble) -> bool {
-        let Some(pack) = trouble.archived_pack() else { return false };
         let mut left = self.left.lock().expect("no holder of this lock panics");
+        let Some(pack) = trouble.archived_pack() else {
+            // Another piece of it was refused while this one was written: that is no trouble.
+            return left.files.contains(path);
+        };
         left.packs.entry(pack).or_insert_with(|| trouble.clone());
         if self.postpones {
             left.files.insert(path.to_owned());
@@ -336,4 +339,38 @@ fn unpack(bytes: Bytes, piece: Piece) -> Result<Bytes, String> {
         return Err(format!("a content of {found} bytes stands where {length} belong"));
     }
     Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restore::Silent;
+
+    #[test]
+    fn a_file_that_is_left_for_later_is_not_failed_by_its_other_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let building = |postpones| Building {
+            ground: Arc::new(Ground::folder(folder.path()).unwrap()),
+            target: folder.path().to_owned(),
+            options: RestoreOptions::default(),
+            sink: Arc::new(Silent),
+            report: Mutex::default(),
+            barred: Mutex::default(),
+            postpones,
+            left: Mutex::default(),
+        };
+        let id = blob_core::BlobId::new("p1").unwrap();
+        let state = blob_core::ReadState::Cold;
+        let archived = blob_core::BlobError::Archived { id, class: None, state };
+        let archived = Trouble::from(RepoError::from(archived));
+        // What a thread gets that writes a piece of a file while another one gives it up.
+        let local = Trouble::from(std::io::Error::other("a content of the file is missing"));
+        let (one, other) = (Path::new("one"), Path::new("other"));
+        let stage = building(true);
+        assert!(!stage.leave(one, &local));
+        assert!(stage.leave(one, &archived) && stage.leave(one, &local));
+        assert!(!stage.leave(other, &local));
+        let whole = building(false);
+        assert!(!whole.leave(one, &archived) && !whole.leave(one, &local));
+    }
 }
