@@ -146,6 +146,17 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Can there be a journal in `folder`? Makes it if it is missing.
+    ///
+    /// # Errors
+    /// [`JournalError::File`].
+    pub fn check(folder: &Path) -> Result<(), JournalError> {
+        let failed = |source| JournalError::File { path: folder.into(), source };
+        make_folder(folder).map_err(failed)?;
+        let name = folder.join(format!("try-{}", std::process::id()));
+        File::create(&name).and_then(|_| fs::remove_file(&name)).map_err(failed)
+    }
+
     /// Goes on with the journal of a thaw.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
 //! `thaw start`.
 
-use std::num::NonZeroU32;
+use std::{collections::HashSet, num::NonZeroU32};
 
 use blob_core::Tier;
 use clap::Args;
 use cold_storage::{
     parse_tier,
-    thaw::{BlobState, Journal, Need, ThawOptions, ThawPlan},
+    thaw::{BlobState, Journal, Need, Note, Outcome, Step, ThawOptions, ThawPlan},
     tier_name,
 };
 use serde_json::json;
@@ -33,15 +33,17 @@ use crate::{
 pub struct Start {
     #[command(flatten)]
     wanted: Wanted,
-    /// How fast: bulk, standard, or expedited where the class has it.
-    #[arg(long, value_name = "TIER", default_value = "standard", value_parser = tier)]
-    tier: Tier,
+    /// How fast: bulk, standard, or expedited where the class has it. Without it standard, or that
+    /// of the earlier thaw that is gone on with.
+    #[arg(long, value_name = "TIER", value_parser = tier)]
+    tier: Option<Tier>,
     /// Take this tier where the other one has no capacity.
     #[arg(long, value_name = "TIER", value_parser = tier)]
     fallback_tier: Option<Tier>,
-    /// For how many days the copies are kept.
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
-    days: u16,
+    /// For how many days the copies are kept. Without it 7, or as long as those of the earlier thaw
+    /// that is gone on with.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    days: Option<u16>,
     /// Keep copies that are there already for as long, too.
     #[arg(long)]
     extend: bool,
@@ -67,24 +69,50 @@ pub struct Start {
     json: JsonFlags,
 }
 
+/// For so many days copies are kept, if nothing else is said.
+const DAYS: u16 = 7;
+
 /// A tier by name.
 pub fn tier(name: &str) -> Result<Tier, String> {
     parse_tier(name).ok_or_else(|| "must be bulk, standard or expedited".to_owned())
+}
+
+/// The days that a running thaw of one of `needs` was asked for: only with the same can it be made
+/// faster. `days` if no journal knows.
+fn days_of_first(app: &App, needs: &[Need], days: u16) -> anyhow::Result<u16> {
+    let thawing = needs.iter().filter(|need| need.state == BlobState::Thawing);
+    let thawing: HashSet<&str> = thawing.map(|need| need.blob.as_str()).collect();
+    for id in Journal::ids(&folder(app))?.iter().rev().take_while(|_| !thawing.is_empty()) {
+        let noted = Journal::read(&folder(app), id)?;
+        let is_it =
+            |note: &&Note| note.outcome == Outcome::Started && thawing.contains(note.blob.as_str());
+        if let Some(note) = noted.notes.iter().rfind(is_it) {
+            return Ok(note.days);
+        }
+        // What a job has asked for is not noted.
+        let plan = &noted.header.plan;
+        let mut starts = plan.items.iter().filter(|item| matches!(item.step, Step::Start(_)));
+        if noted.header.job.is_some() && starts.any(|item| thawing.contains(&*item.blob)) {
+            return Ok(plan.days);
+        }
+    }
+    Ok(days)
 }
 
 impl Start {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let table = self.prices.table()?;
         let client = app.open(Access::Read).await?;
-        let found = app.unless_stopped(self.found(app, &client)).await?;
-        let options = ThawOptions {
-            tier: self.tier,
-            days: self.days,
-            now: app.now(),
-            extend: self.extend,
-            upgrade: self.upgrade_tier.then(|| self.days_of_first(app)).transpose()?,
-        };
-        let plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
+        let (found, earlier) = app.unless_stopped(self.found(app, &client)).await?;
+        let tier = self.tier.or(earlier.map(|(tier, _)| tier)).unwrap_or(Tier::Standard);
+        let days = self.days.or(earlier.map(|(_, days)| days)).unwrap_or(DAYS);
+        let upgrade = self.upgrade_tier.then(|| days_of_first(app, &found.needs, days));
+        let upgrade = upgrade.transpose()?;
+        let options = ThawOptions { tier, days, now: app.now(), extend: self.extend, upgrade };
+        let mut plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
+        if self.batch.batch {
+            self.batch.prepare(app, &client, &mut plan)?;
+        }
         let shown = Shown::of(&plan, &found.needs, found.needed, &options, &self.prices, &table);
         if self.dry_run {
             match self.json.json {
@@ -106,20 +134,21 @@ impl Start {
         } else {
             let what = format!(
                 "A {} thaw of {asked} packs for {} days, with the restore after it,",
-                tier_name(self.tier),
-                self.days
+                tier_name(tier),
+                days
             );
             let job = match self.batch.batch {
                 true => table.batch_job(asked as u64),
                 false => cold_storage::Money::ZERO,
             };
-            self.cost.agree(app, cost.total() + job, &what).await?;
+            let transfer = self.prices.transfer();
+            let total = thaw::dearest(&plan, self.fallback_tier, &table, transfer);
+            self.cost.agree(app, total + job, &what).await?;
         }
         if self.batch.batch && asked > 0 {
-            return self
-                .batch
-                .run(app, &client, plan, cost, &self.wanted.arguments(), self.json)
-                .await;
+            let arguments = self.wanted.arguments();
+            let exit = self.batch.run(app, &client, plan, cost, &arguments, self.json).await?;
+            return Ok(if lost > 0 { Exit::Incomplete } else { exit });
         }
         let thawing = Thawing {
             app,
@@ -148,13 +177,18 @@ impl Start {
         }
     }
 
-    /// What is to be thawed: roots, blobs, or the blobs of an earlier thaw, whose ID is the root.
-    async fn found(&self, app: &App, client: &Client) -> anyhow::Result<Found> {
+    /// What is to be thawed: roots, blobs, or the blobs of an earlier thaw, whose ID is the root;
+    /// then its tier and days, too.
+    async fn found(
+        &self,
+        app: &App,
+        client: &Client,
+    ) -> anyhow::Result<(Found, Option<(Tier, u16)>)> {
         let [id] = self.wanted.roots.as_slice() else {
-            return self.wanted.find(app, client).await;
+            return Ok((self.wanted.find(app, client).await?, None));
         };
         if !id.starts_with("t-") {
-            return self.wanted.find(app, client).await;
+            return Ok((self.wanted.find(app, client).await?, None));
         }
         let noted = Journal::read(&folder(app), id)?;
         let storage = client.repo.storage();
@@ -179,14 +213,8 @@ impl Start {
             need
         });
         let needs = needs.collect();
-        Ok(Found { roots: Vec::new(), needs, needed })
-    }
-
-    /// The days that a running thaw was asked for: only with the same can it be made faster.
-    fn days_of_first(&self, app: &App) -> anyhow::Result<u16> {
-        let ids = Journal::ids(&folder(app))?;
-        let newest = ids.last().map(|id| Journal::read(&folder(app), id)).transpose()?;
-        Ok(newest.map_or(self.days, |noted| noted.header.plan.days))
+        let earlier = (noted.header.plan.tier, noted.header.plan.days);
+        Ok((Found { roots: Vec::new(), needs, needed }, Some(earlier)))
     }
 
     fn print(&self, app: &App, done: &thaw::Started, table: &cold_storage::PriceTable) {
