@@ -218,6 +218,23 @@ async fn a_run_that_is_stopped_leaves_the_rest_and_the_next_one_does_it() {
 }
 
 #[tokio::test]
+async fn a_request_that_waits_for_its_turn_is_not_made_after_a_stop() {
+    let (memory, clock, names) = frozen(8).await;
+    let storage: DynStorage = Arc::new(memory);
+    let plan = planned(&storage, &names, 3, clock.now()).await;
+    let stop = CancellationToken::new();
+    // One is made at once; the others wait for a turn that comes within seconds.
+    let clock = Arc::new(blob_core::SystemClock);
+    let slow = RunOptions { per_second: 1, at_once: 4, clock };
+    let note = |_: Asked<'_>| {
+        stop.cancel();
+        Ok(())
+    };
+    let ran = run(&plan, &storage, &slow, &stop, note).await.unwrap();
+    assert_eq!((ran.started, ran.left), (1, 7));
+}
+
+#[tokio::test]
 async fn what_is_gone_or_has_no_such_tier_is_said_of_the_blob() {
     let (memory, clock, names) = frozen(3).await;
     let storage: DynStorage = Arc::new(memory.clone());

@@ -133,10 +133,31 @@ impl Journal {
         make_folder(folder).map_err(|source| JournalError::File { path: folder.into(), source })?;
         let path = file(folder, &header.thaw_id);
         let failed = |source| JournalError::File { path: path.clone(), source };
-        let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(failed)?;
+        if path.exists() {
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        // It gets its name when the header is whole: half a one would be no journal, for ever.
+        let begun = path.with_extension("new");
+        let file = OpenOptions::new().append(true).create_new(true).open(&begun).map_err(failed)?;
         let mut journal = Self { path: path.clone(), file };
-        journal.line(header).and_then(|()| journal.file.sync_all()).map_err(failed)?;
+        let made = journal.line(header).and_then(|()| journal.file.sync_all());
+        made.and_then(|()| fs::rename(&begun, &path)).map_err(|error| {
+            // Nothing depends on it: the failure itself is told.
+            let _ = fs::remove_file(&begun);
+            failed(error)
+        })?;
         Ok(journal)
+    }
+
+    /// Can there be a journal in `folder`? Makes it if it is missing.
+    ///
+    /// # Errors
+    /// [`JournalError::File`].
+    pub fn check(folder: &Path) -> Result<(), JournalError> {
+        let failed = |source| JournalError::File { path: folder.into(), source };
+        make_folder(folder).map_err(failed)?;
+        let name = folder.join(format!("try-{}", std::process::id()));
+        File::create(&name).and_then(|_| fs::remove_file(&name)).map_err(failed)
     }
 
     /// Goes on with the journal of a thaw.

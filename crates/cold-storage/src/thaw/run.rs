@@ -130,7 +130,8 @@ struct Work {
     tier_tries: u32,
 }
 
-type Done = (Work, Result<ThawOutcome, BlobError>);
+/// What came of a request; nothing if it was stopped before it was made.
+type Done = (Work, Option<Result<ThawOutcome, BlobError>>);
 
 /// Asks for what `plan` says. `storage` should not try again by itself: this does, at a rate that the
 /// storage bears. `note` is called for each answer, one at a time. When `stop` is cancelled, what is
@@ -164,11 +165,12 @@ pub async fn run(
         while !over && under_way.len() < options.at_once.max(1) {
             let Some(work) = queue.pop_front() else { break };
             let wait = pace.next(options.clock.now());
-            under_way.push(Box::pin(ask(storage, options.clock.clone(), wait, work)));
+            under_way.push(Box::pin(ask(storage, options.clock.clone(), wait, work, stop)));
         }
         let Some((work, result)) = under_way.next().await else { break };
         match result {
-            Ok(outcome) => {
+            None => queue.push_front(work),
+            Some(Ok(outcome)) => {
                 pace.succeeded();
                 run.count(outcome);
                 let asked = Asked {
@@ -181,7 +183,7 @@ pub async fn run(
                     return Err(ThawError::Journal { source, run: Box::new(run) });
                 }
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 ended = ended.or(run.failed_once(work, error, &mut queue, &mut pace, options));
             }
         }
@@ -193,16 +195,26 @@ pub async fn run(
     }
 }
 
-async fn ask(storage: &DynStorage, clock: Arc<dyn Clock>, wait: Duration, work: Work) -> Done {
+async fn ask(
+    storage: &DynStorage,
+    clock: Arc<dyn Clock>,
+    wait: Duration,
+    work: Work,
+    stop: &CancellationToken,
+) -> Done {
     if !wait.is_zero() {
-        clock.sleep(wait).await;
+        // Half a minute may pass here: whoever stops then does not want what costs money.
+        let slept = stop.run_until_cancelled(clock.sleep(wait)).await;
+        if slept.is_none() {
+            return (work, None);
+        }
     }
     let Some(archive) = storage.archive() else {
         let storage = storage.info().name.clone();
-        return (work, Err(BlobError::Unsupported { op: "thaw", storage }));
+        return (work, Some(Err(BlobError::Unsupported { op: "thaw", storage })));
     };
     let result = archive.thaw(&work.id, &work.request).await;
-    (work, result)
+    (work, Some(result))
 }
 
 impl ThawRun {

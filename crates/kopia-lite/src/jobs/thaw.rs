@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use blob_core::{OsEntropy, StorageClass, SystemClock, Tier, Timestamp};
 use cold_storage::{
-    Cost, PriceTable, Transfer,
+    Cost, Money, PriceTable, Transfer,
     thaw::{
         self, BlobState, Header, Journal, Need, RunOptions, Step, ThawError, ThawPlan, ThawRun,
     },
@@ -153,6 +153,19 @@ impl Thawing<'_> {
             }
         }
     }
+}
+
+/// What a plan costs if the other tier has to be taken for all of it, where that is dearer: what is
+/// agreed to is the most that may be spent.
+pub fn dearest(
+    plan: &ThawPlan,
+    fallback: Option<Tier>,
+    table: &PriceTable,
+    transfer: Transfer,
+) -> Money {
+    let total = plan.cost(table, transfer).total();
+    let other = fallback.map(|tier| ThawPlan { tier, ..plan.clone() });
+    other.map_or(total, |other| total.max(other.cost(table, transfer).total()))
 }
 
 /// The plan for some of the blobs of another one, on another tier.

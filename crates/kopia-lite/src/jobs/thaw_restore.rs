@@ -23,7 +23,7 @@ use kopia_snapshot::restore::{
 };
 use serde_json::{Value, json};
 
-use super::thaw::{Thawing, need_of};
+use super::thaw::{Thawing, dearest, need_of};
 use crate::{
     cli::{
         App,
@@ -253,27 +253,29 @@ impl ThawRestore<'_> {
             Shown::of(&thaw, &needs, needed_of(&plan), &options, &self.flags.prices, &table);
         shown.lines().into_iter().for_each(|line| self.app.info(line));
         let asked = thaw.requests().count();
-        let planned = (thaw.usage(), thaw.cost(&table, self.flags.prices.transfer()));
+        let transfer = self.flags.prices.transfer();
+        let planned = (thaw.usage(), thaw.cost(&table, transfer));
+        let total = dearest(&thaw, self.flags.fallback_tier, &table, transfer);
         if asked > 0 {
             let what = format!(
                 "A {} thaw of {asked} packs for {} days, with the restore after it,",
                 tier_name(tier),
                 self.flags.days
             );
-            self.flags.cost.agree(self.app, planned.1.total(), &what).await?;
+            self.flags.cost.agree(self.app, total, &what).await?;
         }
         let thawing = Thawing {
             app: self.app,
             client: self.client,
             table: &table,
-            transfer: self.flags.prices.transfer(),
+            transfer,
             per_second: 300,
             at_once: 16,
             fallback: self.flags.fallback_tier,
         };
         thawing.expect(&thaw);
         let before = self.client.metrics.expected_usage();
-        let mut wait = Waiting::new(self, &thawing, &thaw, planned.1.total());
+        let mut wait = Waiting::new(self, &thawing, &thaw, total);
         if asked > 0 {
             wait.ask(thaw).await?;
         }
@@ -293,7 +295,7 @@ impl ThawRestore<'_> {
             }
         };
         let usage = minus(self.client.metrics.expected_usage(), &before);
-        let cost = table.cost(&usage, self.flags.prices.transfer());
+        let cost = table.cost(&usage, transfer);
         let currency = crate::cli::prices::table_json(&table);
         Ok((report, Bill { planned, counted: (usage, cost), currency }))
     }
@@ -515,7 +517,8 @@ impl<'a> Waiting<'a> {
         lost.iter_mut().for_each(|need| need.reads = Amount::default());
         let options = restore.flags.options(self.tier);
         let plan = ThawPlan::new(lost, &options, table)?;
-        let cost = plan.cost(table, self.thawing.transfer).total();
+        let fallback = self.thawing.fallback;
+        let cost = dearest(&plan, fallback, table, self.thawing.transfer);
         let what = format!(
             "{} packs are archived again before they were read; to thaw them once more, with all so far,",
             plan.items.len()

@@ -79,6 +79,21 @@ fn a_write_that_is_cut_off_in_the_middle_is_told_and_leaves_no_half_file() {
 }
 
 #[test]
+fn a_thaw_whose_journal_is_cut_off_asks_for_nothing_and_leaves_no_half_journal() {
+    let (s3, _, id) = crate::thaw::frozen("GLACIER");
+    let limit = "ulimit -f 1; trap '' XFSZ; exec \"$BIN\"";
+    let run = script(&s3, &[], &format!("{limit} thaw start {id} --yes"));
+    assert_eq!(run.code, 1, "{run:#?}");
+    assert!(run.stderr.contains("File too large"), "{run:#?}");
+    assert_eq!(s3.server.requests().restores(""), 0);
+    let run = s3.line("thaw list");
+    assert_eq!((run.code, run.stdout.as_str()), (0, ""), "{run:#?}");
+    let folder = format!("{}.thaws", s3.config_file().display());
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    s3.ok(&format!("thaw start {id} --yes"));
+}
+
+#[test]
 fn a_long_pack_that_the_cache_has_no_room_for_stays_in_memory() {
     // On a server, so that only the temporary file is cut off: it may have 8 MB, the pack 30.
     let (made, s3) = (TestEnv::with_packs_of(30 << 20), S3Env::new());

@@ -93,3 +93,25 @@ fn without_the_right_to_create_jobs_there_are_the_manifest_and_the_command() {
     let text = s3.fails(1, &line.replace("standard", "expedited"));
     assert!(text.contains("no expedited tier"), "{text}");
 }
+
+#[test]
+fn a_job_that_could_not_be_noted_or_has_nothing_to_do_is_not_created() {
+    let (s3, _, id) = frozen("GLACIER");
+    let line = format!("thaw start {id} --batch --role-arn={ROLE} --tier=bulk --yes");
+    let text = s3.fails(2, &format!("{line} --fallback-tier=standard"));
+    assert!(text.contains("--fallback-tier"), "{text}");
+    // A file stands where the folder of journals belongs.
+    let folder = format!("{}.thaws", s3.config_file().display());
+    fs_err::write(&folder, "").unwrap();
+    s3.fails(1, &line);
+    fs_err::remove_file(&folder).unwrap();
+    // All have copies, whose ends a job can't move.
+    s3.ok(&format!("thaw start {id} --tier=bulk --days=1 --yes"));
+    s3.server.clock().advance(Duration::from_secs(12 * 3600));
+    let run = s3.line(&format!("{line} --extend --days=9"));
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert!(run.stderr.contains("4 packs have copies"), "{run:#?}");
+    assert!(run.stderr.contains("Nothing to ask for: all can be read."), "{run:#?}");
+    assert_eq!(s3.server.requests().of(Kind::Batch, "").len(), 0);
+    assert_eq!(s3.server.objects().keys("kopia-lite-thaws/").len(), 0);
+}

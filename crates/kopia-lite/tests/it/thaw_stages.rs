@@ -1,4 +1,4 @@
-//! Restores in stages, where the stages have to agree with one another.
+//! Restores in stages, and thaws that go on with earlier ones: they have to agree with one another.
 
 use std::{path::Path, time::Duration};
 
@@ -53,4 +53,36 @@ fn what_must_stay_stays_in_later_stages_too() {
     let paths: Vec<_> = failures.iter().map(|one| one["path"].as_str().unwrap()).collect();
     assert_eq!((&value["files"], paths), (&4.into(), vec!["a.txt"]), "{value}");
     assert!(s3.path("out/sub/b.bin").exists());
+}
+
+#[test]
+fn an_earlier_thaw_is_gone_on_with_as_it_was_begun() {
+    let (s3, _, id) = frozen("GLACIER");
+    let started = s3.json(&format!("thaw start {id}/sub --tier=bulk --days=3 --yes --json"));
+    let first = started["thawID"].as_str().unwrap().to_owned();
+    // The newest thaw is about another pack: its days are not those of the first.
+    s3.ok(&format!("thaw start {id}/more/1.bin --tier=bulk --days=9 --yes"));
+    let faster =
+        s3.json(&format!("thaw start {id}/sub --upgrade-tier --tier=expedited --yes --json"));
+    assert_eq!((&faster["accepted"], &faster["failed"]), (&1.into(), &Value::Array(Vec::new())));
+    s3.server.clock().advance(Duration::from_secs(30 * 24 * 3600));
+    let again = s3.json(&format!("thaw start {first} --yes --json"));
+    assert_eq!((&again["tier"], &again["days"]), (&"bulk".into(), &3.into()), "{again}");
+    assert_eq!(again["accepted"], 1);
+    // A journal that is none hides none of the others.
+    let folder = format!("{}.thaws", s3.config_file().display());
+    fs_err::write(format!("{folder}/t-20200101-000000-0000.jsonl"), "{\"thawID\"").unwrap();
+    let run = s3.line("thaw list");
+    assert_eq!((run.code, run.stdout.lines().count()), (0, 4), "{run:#?}");
+    assert!(run.stderr.contains("is not the journal of a thaw"), "{run:#?}");
+}
+
+#[test]
+fn a_limit_holds_for_the_other_tier_too() {
+    let (s3, _, id) = frozen("GLACIER");
+    s3.server.faults().push(Fault::no_expedited_capacity().on(Kind::Restore).times(12));
+    let tiers = "bulk --fallback-tier=expedited --max-cost=0.01";
+    s3.fails(6, &format!("thaw start {id} --tier={tiers}"));
+    s3.fails(6, &format!("restore {id} {} --thaw={tiers}", s3.text("out")));
+    assert_eq!(s3.server.requests().restores("r/p"), 0);
 }

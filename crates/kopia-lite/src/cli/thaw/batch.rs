@@ -32,7 +32,7 @@ const FAILURES_SHOWN: usize = 10;
 #[derive(Debug, Clone, Args)]
 pub struct BatchFlags {
     /// Hand the list to S3 Batch Operations instead of asking for each pack: for millions of them.
-    #[arg(long, requires = "role_arn")]
+    #[arg(long, requires = "role_arn", conflicts_with = "fallback_tier")]
     pub batch: bool,
     /// With --batch: the role that the job works as.
     #[arg(long, value_name = "ARN")]
@@ -49,6 +49,32 @@ pub struct BatchFlags {
 }
 
 impl BatchFlags {
+    /// Takes out of `plan` what a job can't do, before anybody is asked for consent.
+    pub fn prepare(&self, app: &App, client: &Client, plan: &mut ThawPlan) -> anyhow::Result<()> {
+        let bucket = client.bucket.as_ref().context("only S3 has Batch Operations")?;
+        if plan.items.iter().any(|item| matches!(item.step, Step::Start(_))) {
+            manifest_of(bucket, plan)?;
+        }
+        let mut others = 0;
+        for item in &mut plan.items {
+            let instead = match item.step {
+                Step::Extend(_) => Step::Nothing,
+                Step::Upgrade(_) => Step::Wait,
+                Step::Start(_) | Step::Nothing | Step::Wait | Step::Lost => continue,
+            };
+            others += 1;
+            item.step = instead;
+        }
+        if others > 0 {
+            app.warn(format!(
+                "{others} packs have copies, or get them: what is to be changed of those a job \
+                 can't do, for it has one number of days for all; ask for it without --batch"
+            ));
+        }
+        // A job that can't be noted is one that nobody could wait for.
+        Ok(Journal::check(&folder(app))?)
+    }
+
     /// Uploads the manifest, creates the job and notes it. Where the right to one of them is missing,
     /// prints what an administrator needs.
     pub async fn run(
@@ -69,13 +95,6 @@ impl BatchFlags {
         let id = new_id(app.now(), &OsEntropy);
         let manifest = manifest_of(bucket, &plan)?;
         let count = manifest.count();
-        let others = plan.requests().count() as u64 - count;
-        if others > 0 {
-            app.warn(format!(
-                "{others} packs have copies whose end is to be moved; a job has one number of days \
-                 for all: ask for them without --batch"
-            ));
-        }
         let key = self.manifest_location.clone();
         let key = key.unwrap_or_else(|| format!("{PLACE}/{id}.csv"));
         let report = self.report_location.clone();
@@ -140,7 +159,8 @@ impl BatchFlags {
             cost,
             plan,
         };
-        Journal::create(&folder(app), &header)?;
+        Journal::create(&folder(app), &header)
+            .with_context(|| format!("job {job} was created, but can't be noted"))?;
         if json_flags.json {
             json_flags.print(&json!({
                 "thawID": id,

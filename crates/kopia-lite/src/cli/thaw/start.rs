@@ -6,7 +6,7 @@ use blob_core::Tier;
 use clap::Args;
 use cold_storage::{
     parse_tier,
-    thaw::{BlobState, Journal, Need, Outcome, ThawOptions, ThawPlan},
+    thaw::{BlobState, Journal, Need, Outcome, Step, ThawOptions, ThawPlan},
     tier_name,
 };
 use serde_json::json;
@@ -33,15 +33,17 @@ use crate::{
 pub struct Start {
     #[command(flatten)]
     wanted: Wanted,
-    /// How fast: bulk, standard, or expedited where the class has it.
-    #[arg(long, value_name = "TIER", default_value = "standard", value_parser = tier)]
-    tier: Tier,
+    /// How fast: bulk, standard, or expedited where the class has it. Without it standard, or that
+    /// of the earlier thaw that is gone on with.
+    #[arg(long, value_name = "TIER", value_parser = tier)]
+    tier: Option<Tier>,
     /// Take this tier where the other one has no capacity.
     #[arg(long, value_name = "TIER", value_parser = tier)]
     fallback_tier: Option<Tier>,
-    /// For how many days the copies are kept.
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
-    days: u16,
+    /// For how many days the copies are kept. Without it 7, or as long as those of the earlier thaw
+    /// that is gone on with.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    days: Option<u16>,
     /// Keep copies that are there already for as long, too.
     #[arg(long)]
     extend: bool,
@@ -67,13 +69,23 @@ pub struct Start {
     json: JsonFlags,
 }
 
+/// For so many days copies are kept, if nothing else is said.
+const DAYS: u16 = 7;
+
 /// The days that running thaws were asked for, from the journals: only with the same can they be made
 /// faster.
 fn remember_days(app: &App, needs: &mut [Need]) -> anyhow::Result<()> {
     let mut days: HashMap<String, u16> = HashMap::new();
     for id in Journal::ids(&folder(app))? {
-        let notes = Journal::read(&folder(app), &id)?.notes;
-        let begun = notes.into_iter().filter(|note| note.outcome == Outcome::Started);
+        let noted = Journal::read(&folder(app), &id)?;
+        if noted.header.job.is_some() {
+            // What a job has asked for is not noted singly.
+            let items = noted.header.plan.items.into_iter();
+            let items = items.filter(|item| matches!(item.step, Step::Start(_)));
+            let of_all = noted.header.plan.days;
+            days.extend(items.map(|item| (item.blob, of_all)));
+        }
+        let begun = noted.notes.into_iter().filter(|note| note.outcome == Outcome::Started);
         days.extend(begun.map(|note| (note.blob, note.days)));
     }
     for need in needs.iter_mut().filter(|need| need.state == BlobState::Thawing) {
@@ -95,18 +107,23 @@ impl Start {
             !self.batch.batch || client.bucket.is_some(),
             "only S3 has Batch Operations, and this repository lies elsewhere"
         );
-        let mut found = app.unless_stopped(self.found(app, &client)).await?;
+        let (mut found, earlier) = app.unless_stopped(self.found(app, &client)).await?;
         if self.upgrade_tier {
             remember_days(app, &mut found.needs)?;
         }
+        let tier = self.tier.or(earlier.map(|(tier, _)| tier)).unwrap_or(Tier::Standard);
+        let days = self.days.or(earlier.map(|(_, days)| days)).unwrap_or(DAYS);
         let options = ThawOptions {
-            tier: self.tier,
-            days: self.days,
+            tier,
+            days,
             now: app.now(),
             extend: self.extend,
             upgrade: self.upgrade_tier,
         };
-        let plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
+        let mut plan = ThawPlan::new(found.needs.iter().cloned(), &options, &table)?;
+        if self.batch.batch {
+            self.batch.prepare(app, &client, &mut plan)?;
+        }
         let shown = Shown::of(&plan, &found.needs, found.needed, &options, &self.prices, &table);
         if self.dry_run {
             match self.json.json {
@@ -134,20 +151,21 @@ impl Start {
         } else {
             let what = format!(
                 "A {} thaw of {asked} packs for {} days, with the restore after it,",
-                tier_name(self.tier),
-                self.days
+                tier_name(tier),
+                days
             );
             let job = match self.batch.batch {
                 true => table.batch_job(asked as u64),
                 false => cold_storage::Money::ZERO,
             };
-            self.cost.agree(app, cost.total() + job, &what).await?;
+            let transfer = self.prices.transfer();
+            let total = thaw::dearest(&plan, self.fallback_tier, &table, transfer);
+            self.cost.agree(app, total + job, &what).await?;
         }
         if self.batch.batch && asked > 0 {
-            return self
-                .batch
-                .run(app, &client, plan, cost, &self.wanted.arguments(), self.json)
-                .await;
+            let arguments = self.wanted.arguments();
+            let exit = self.batch.run(app, &client, plan, cost, &arguments, self.json).await?;
+            return Ok(if lost > 0 { Exit::Incomplete } else { exit });
         }
         let thawing = Thawing {
             app,
@@ -176,13 +194,18 @@ impl Start {
         }
     }
 
-    /// What is to be thawed: roots, blobs, or the blobs of an earlier thaw, whose ID is the root.
-    async fn found(&self, app: &App, client: &Client) -> anyhow::Result<Found> {
+    /// What is to be thawed: roots, blobs, or the blobs of an earlier thaw, whose ID is the root;
+    /// then its tier and days, too.
+    async fn found(
+        &self,
+        app: &App,
+        client: &Client,
+    ) -> anyhow::Result<(Found, Option<(Tier, u16)>)> {
         let [id] = self.wanted.roots.as_slice() else {
-            return self.wanted.find(app, client).await;
+            return Ok((self.wanted.find(app, client).await?, None));
         };
         if !id.starts_with("t-") {
-            return self.wanted.find(app, client).await;
+            return Ok((self.wanted.find(app, client).await?, None));
         }
         let noted = Journal::read(&folder(app), id)?;
         let storage = client.repo.storage();
@@ -208,7 +231,8 @@ impl Start {
             need
         });
         let needs = needs.collect();
-        Ok(Found { roots: Vec::new(), needs, needed })
+        let earlier = (noted.header.plan.tier, noted.header.plan.days);
+        Ok((Found { roots: Vec::new(), needs, needed }, Some(earlier)))
     }
 
     fn print(&self, app: &App, done: &thaw::Started, table: &cold_storage::PriceTable) {

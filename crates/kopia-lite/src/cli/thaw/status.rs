@@ -6,7 +6,7 @@ use blob_core::{Clock, SystemClock, look_up};
 use clap::Args;
 use cold_storage::{
     PriceTable,
-    thaw::{BlobState, Journal, Noted, Outcome, Progress, poll_pause},
+    thaw::{BlobState, Journal, JournalError, Noted, Outcome, Progress, poll_pause},
     tier_name,
 };
 use kopia_format::time::GoTime;
@@ -194,7 +194,12 @@ impl List {
         let folder = folder(app);
         let mut all = Vec::new();
         for id in Journal::ids(&folder)? {
-            all.push(Journal::read(&folder, &id)?);
+            match Journal::read(&folder, &id) {
+                Ok(noted) => all.push(noted),
+                // It hides none of the others.
+                Err(error @ JournalError::Malformed { .. }) => app.warn(error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
         }
         if self.json.json {
             self.json.print_list(all.iter().map(|noted| json(noted, None)));
