@@ -6,7 +6,7 @@ use s3_testkit::{ArchiveAccess, Fault, Kind};
 use serde_json::Value;
 
 use crate::{
-    env::files,
+    env::{S3Env, files, noise},
     thaw::{begun, ended, frozen, packs, thaws, until},
 };
 
@@ -75,6 +75,36 @@ fn an_earlier_thaw_is_gone_on_with_as_it_was_begun() {
     let run = s3.line("thaw list");
     assert_eq!((run.code, run.stdout.lines().count()), (0, 4), "{run:#?}");
     assert!(run.stderr.contains("is not the journal of a thaw"), "{run:#?}");
+}
+
+#[test]
+fn a_pack_that_has_become_cold_is_asked_once_through_the_cache_too() {
+    let s3 = S3Env::new();
+    s3.create("");
+    for n in 0..9 {
+        s3.write(&format!("src/{n}.bin"), noise(n, 400_000));
+    }
+    let source = s3.text("src");
+    s3.ok(&format!("snapshot create {source} --parallel=1"));
+    // Every other content of the pack is needed: each is a read of its own, and the cache's.
+    // They lie in the pack in the order of the file system.
+    let all: Vec<_> = fs_err::read_dir(&source).unwrap().map(|it| it.unwrap().path()).collect();
+    all.iter().skip(1).step_by(2).for_each(|path| fs_err::remove_file(path).unwrap());
+    s3.ok(&format!("snapshot create {source}"));
+    s3.ok("cache clear");
+    let (id, key) = (s3.newest(), packs(&s3).remove(0));
+    let plan = s3.json(&format!("restore {id} {} --dry-run --json", s3.text("out")));
+    assert_eq!((&plan["packs"], &plan["requests"]), (&1.into(), &5.into()), "{plan}");
+    s3.server.requests().clear();
+    let stall = Fault::stall(Duration::from_millis(700)).on(Kind::Get).keys("r/p").times(1);
+    s3.server.faults().push(stall);
+    let child = begun(&s3, &format!("restore {id} {} --ignore-errors --json", s3.text("out")));
+    until("the first read", || s3.server.requests().gets(&key) > 0);
+    s3.server.objects().set_class(&key, "GLACIER");
+    let run = ended(child);
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert!(run.stdout.contains("archived"), "{run:#?}");
+    assert_eq!(s3.server.requests().gets(&key), 1);
 }
 
 #[test]

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use super::range::{Got, Wanted};
+use super::{
+    Fetched,
+    range::{Got, Wanted},
+};
 use crate::{PackReads, RangeRead, ReadPlan, RepoError};
 
 /// What the first read of a pack gave: nothing as yet, or whether the pack can be read.
@@ -53,11 +56,26 @@ impl Ahead {
 }
 
 impl Turn {
-    /// Says what the read gave.
-    pub fn done(self, got: &Got) {
+    /// Says what the read gave. It is given back if nothing was read as yet.
+    pub fn done(self, got: &Got) -> Option<Self> {
+        match got {
+            Got::Each => return Some(self),
+            Got::Failed(error) => self.tell(Some(error)),
+            Got::Bytes(_) => self.tell(None),
+        }
+        None
+    }
+
+    /// Says what reading contents by themselves gave.
+    pub fn done_each(self, read: &[Fetched]) {
+        let mut errors = read.iter().filter_map(|(_, read)| read.as_ref().err());
+        self.tell(errors.find(|error| error.archived_pack().is_some()));
+    }
+
+    fn tell(self, error: Option<&RepoError>) {
         if let Self::First(mut seen) = self {
-            *seen = Some(match got {
-                Got::Failed(error) if error.archived_pack().is_some() => Err(error.again()),
+            *seen = Some(match error {
+                Some(error) if error.archived_pack().is_some() => Err(error.again()),
                 _ => Ok(()),
             });
         }

@@ -126,10 +126,10 @@ impl<T: TakeContents> Jobs<T> {
         let memory = &self.repository.shared().fetching;
         let grant = Arc::new(memory.ranges.acquire(wanted.range.length).await);
         let got = self.repository.fetch_range(self.from, &wanted).await;
-        turn.done(&got);
+        let turn = turn.done(&got);
         match got {
             Got::Bytes(bytes) => self.open(wanted, bytes, grant).await,
-            Got::Each => self.read_each(wanted.entries).await,
+            Got::Each => self.read_each(wanted.entries, turn).await,
             Got::Failed(error) => self.hand_over(wanted.failed(&error)).await,
         }
     }
@@ -170,7 +170,7 @@ impl<T: TakeContents> Jobs<T> {
             left.extend(job.await.expect("taking does not panic")?);
         }
         // With nothing held: here the cache may be put right and the pack be fetched once more.
-        self.read_each(left).await
+        self.read_each(left, None).await
     }
 
     /// Gives the contents that are to be read by themselves: where it is worth it to try `again`,
@@ -206,11 +206,18 @@ impl<T: TakeContents> Jobs<T> {
         taken.map(|()| left)
     }
 
-    /// Reads each by itself, a few at a time.
-    async fn read_each(self: &Arc<Self>, entries: Vec<IndexEntry>) -> Result<(), T::Error> {
+    /// Reads each by itself, a few at a time. If it is its turn, the first ones tell what they gave.
+    async fn read_each(
+        self: &Arc<Self>,
+        entries: Vec<IndexEntry>,
+        mut turn: Option<Turn>,
+    ) -> Result<(), T::Error> {
         let outage: OnceLock<RepoError> = OnceLock::new();
         for run in runs(entries) {
             let read = self.repository.read_each(self.from, &run, &outage).await;
+            if let Some(turn) = turn.take() {
+                turn.done_each(&read);
+            }
             self.hand_over(read).await?;
         }
         Ok(())

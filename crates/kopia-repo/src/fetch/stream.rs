@@ -74,10 +74,10 @@ impl Repository {
         }
         let _grant = self.shared().fetching.ranges.acquire(wanted.range.length).await;
         let got = self.fetch_range(from, &wanted).await;
-        turn.done(&got);
+        let turn = turn.done(&got);
         match got {
             Got::Bytes(bytes) => self.stream_opened(from, wanted, &bytes, &send).await,
-            Got::Each => self.stream_each(from, wanted.entries, &send).await,
+            Got::Each => self.stream_each(from, wanted.entries, &send, turn).await,
             // Nobody may be listening any more: then this task is at its end, too.
             Got::Failed(error) => drop(send.send(wanted.failed(&error)).await),
         }
@@ -99,7 +99,7 @@ impl Repository {
                 return;
             }
         }
-        self.stream_each(from, left, send).await;
+        self.stream_each(from, left, send, None).await;
     }
 
     /// Opens a run on a thread of the pool. Gives what is to be read by itself besides: where it is
@@ -127,10 +127,19 @@ impl Repository {
         self.cpu().run(open).await
     }
 
-    async fn stream_each(&self, from: FetchFrom, entries: Vec<IndexEntry>, send: &Opened) {
+    async fn stream_each(
+        &self,
+        from: FetchFrom,
+        entries: Vec<IndexEntry>,
+        send: &Opened,
+        mut turn: Option<Turn>,
+    ) {
         let outage: OnceLock<RepoError> = OnceLock::new();
         for run in runs(entries) {
             let read = self.read_each(from, &run, &outage).await;
+            if let Some(turn) = turn.take() {
+                turn.done_each(&read);
+            }
             if send.send(read).await.is_err() {
                 return;
             }
