@@ -13,8 +13,8 @@ use blob_core::{
 use cold_storage::{
     PriceTable, Transfer,
     thaw::{
-        Asked, BlobState, Header, Journal, JournalError, Need, Outcome, PlanError, Progress,
-        RunOptions, Step, ThawError, ThawOptions, ThawPlan, new_id, run,
+        Asked, BlobState, Fallback, Header, Journal, JournalError, Need, Outcome, PlanError,
+        Progress, RunOptions, Step, ThawError, ThawOptions, ThawPlan, new_id, run,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -74,6 +74,14 @@ fn a_tier_that_a_class_lacks_is_no_plan_and_no_estimate() {
         ThawPlan::estimates(&[deep], &options(Tier::Standard, 1), table, Transfer::None);
     let tiers: Vec<_> = estimates.iter().map(|one| (one.tier, one.expected_seconds)).collect();
     assert_eq!(tiers, [(Tier::Bulk, 48 * 3600), (Tier::Standard, 12 * 3600)]);
+    // A part of a plan takes the time of its own tier and blobs, and a tier that they have.
+    let cold = [StorageClass::GLACIER, StorageClass::DEEP_ARCHIVE];
+    let cold = cold.map(|class| need(class.as_str(), class.clone(), BlobState::Archived, None));
+    let plan = ThawPlan::new(cold, &options(Tier::Standard, 2), table).unwrap();
+    let part = plan.part(|blob| blob == "GLACIER", Tier::Bulk, table).unwrap();
+    assert_eq!((steps(&part), part.expected_seconds), (vec![Step::Start(2)], 12 * 3600));
+    assert_eq!(part.expected_end(), NOW + 12 * 3600);
+    assert!(plan.part(|_| true, Tier::Expedited, table).is_err());
     // What is readable needs no tier at all.
     let warm = need("p2", StorageClass::DEEP_ARCHIVE, BlobState::Thawed, Some(NOW + 30 * DAY));
     assert!(ThawPlan::new([warm], &options(Tier::Expedited, 1), table).is_ok());
@@ -212,9 +220,14 @@ async fn a_run_that_is_stopped_leaves_the_rest_and_the_next_one_does_it() {
     // A journal that can't be written ends the run: no request is made that nobody remembers.
     let full = |_: Asked<'_>| Err(std::io::Error::other("no space"));
     let stop = CancellationToken::new();
-    let failed = run(&rest, &storage, &paced(&clock, 1000), &stop, full).await.unwrap_err();
+    let four = RunOptions { at_once: 4, ..paced(&clock, 1000) };
+    let failed = run(&rest, &storage, &four, &stop, full).await.unwrap_err();
     let ThawError::Journal { run, .. } = failed else { panic!("{failed:?}") };
-    assert_eq!(run.started, 1);
+    // What was under way is paid for: it is waited for and counted, and nothing is lost sight of.
+    assert!((1..=4).contains(&run.started), "{run:?}");
+    assert_eq!(run.started + run.left, 30, "{run:?}");
+    let after = planned(&storage, &names, 3, clock.now()).await;
+    assert_eq!(after.requests().count() as u64, run.left);
 }
 
 #[tokio::test]
@@ -249,6 +262,9 @@ async fn what_is_gone_or_has_no_such_tier_is_said_of_the_blob() {
     let fast = ThawPlan { tier: Tier::Expedited, ..plan };
     let failed = run(&fast, &storage, &paced(&clock, 1000), &stop, |_| Ok(())).await.unwrap_err();
     assert!(failed.to_string().contains("DEEP_ARCHIVE has no such tier"), "{failed}");
+    let ThawError::Storage { run: ran, .. } = failed else { panic!("{failed:?}") };
+    let (done, lost) = (ran.already_running, ran.failed.len() as u64);
+    assert_eq!(done + lost + ran.left, 3, "each of them is in one place: {ran:?}");
     let folder: DynStorage = Arc::new(memory.without_classes());
     let failed = run(&fast, &folder, &paced(&clock, 1000), &stop, |_| Ok(())).await.unwrap_err();
     assert!(failed.to_string().contains("does not support thaw"), "{failed}");
@@ -281,7 +297,8 @@ async fn a_journal_survives_a_kill_in_the_middle_of_a_line() {
     let path = folder.join(format!("{id}.jsonl"));
     let text = std::fs::read(&path).unwrap();
     std::fs::write(&path, &text[..text.len() - 20]).unwrap();
-    assert_eq!(Journal::read(&folder, &id).unwrap().notes.len(), 3);
+    let cut = Journal::read(&folder, &id).unwrap();
+    assert_eq!((cut.notes.len(), cut.unanswered().len()), (3, 1));
     // Whoever goes on begins a new line.
     let mut journal = Journal::reopen(&folder, &id).unwrap();
     let request = plan.requests().next().unwrap().1;
@@ -290,6 +307,18 @@ async fn a_journal_survives_a_kill_in_the_middle_of_a_line() {
     let noted = Journal::read(&folder, &id).unwrap();
     assert_eq!(noted.notes.last().unwrap().blob, "p0003");
     assert_eq!(noted.notes.len(), 4);
+    assert_eq!(noted.unanswered(), Vec::<&str>::new());
+    assert_eq!((noted.cost(), noted.expected_end()), (header.cost, plan.expected_end()));
+    // Another tier has another price and another end.
+    let other = Fallback {
+        fallback_tier: Tier::Bulk,
+        cost: Default::default(),
+        expected_end_seconds: plan.expected_end() + 7,
+    };
+    journal.fall_back(&other).unwrap();
+    let noted = Journal::read(&folder, &id).unwrap();
+    assert_eq!((noted.fallback, noted.notes.len()), (Some(other), 4));
+    assert_eq!((noted.cost(), noted.expected_end()), (other.cost, plan.expected_end() + 7));
     assert_eq!(Journal::ids(&folder).unwrap(), [id.as_str()]);
     for bad in ["t-none", "../x", "x"] {
         let unknown = Journal::read(&folder, bad).unwrap_err();

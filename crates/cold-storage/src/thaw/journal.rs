@@ -1,9 +1,11 @@
-//! What a thaw has asked for, in a file: a header, then a line for each answer.
+//! What a thaw has asked for, in a file: a header, then a line for each answer, and one where another
+//! tier is taken.
 //!
 //! The file is appended to, so a kill leaves at most half a line at its end, which is passed over. It
 //! is what tells `status` and `wait` which blobs a thaw is about, and what was paid for.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -100,13 +102,52 @@ pub struct Note {
     pub at_seconds: i64,
 }
 
+/// A line that says that the rest was asked for on another tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// That tier.
+    #[serde(with = "names::tier")]
+    pub fallback_tier: blob_core::Tier,
+    /// What all of the thaw costs so, with the reads afterwards.
+    pub cost: crate::Cost,
+    /// When all can typically be read, in seconds since 1970.
+    pub expected_end_seconds: i64,
+}
+
 /// What a journal says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Noted {
     /// What was planned.
     pub header: Header,
+    /// The other tier, if one had to be taken.
+    pub fallback: Option<Fallback>,
     /// What was answered.
     pub notes: Vec<Note>,
+}
+
+impl Noted {
+    /// What it costs, with the reads afterwards.
+    pub fn cost(&self) -> crate::Cost {
+        self.fallback.map_or(self.header.cost, |fallback| fallback.cost)
+    }
+
+    /// When all can typically be read, in seconds since 1970.
+    pub fn expected_end(&self) -> i64 {
+        let planned = self.header.plan.expected_end();
+        self.fallback.map_or(planned, |fallback| fallback.expected_end_seconds)
+    }
+
+    /// The blobs that were to be asked for and of which no answer is noted. Those that a job asks
+    /// for are not noted singly.
+    pub fn unanswered(&self) -> Vec<&str> {
+        if self.header.job.is_some() {
+            return Vec::new();
+        }
+        let answered: HashSet<&str> = self.notes.iter().map(|note| note.blob.as_str()).collect();
+        let wanted = self.header.plan.requests().map(|(item, _)| item.blob.as_str());
+        wanted.filter(|blob| !answered.contains(blob)).collect()
+    }
 }
 
 /// A journal that is being written.
@@ -195,6 +236,14 @@ impl Journal {
         })
     }
 
+    /// Adds that the rest is asked for on another tier.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn fall_back(&mut self, fallback: &Fallback) -> io::Result<()> {
+        self.line(fallback)
+    }
+
     fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
@@ -249,6 +298,14 @@ fn known(folder: &Path, id: &str) -> Result<PathBuf, JournalError> {
     }
 }
 
+/// A line after the first.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Note(Note),
+    Fallback(Fallback),
+}
+
 fn read(path: &Path) -> Result<Noted, JournalError> {
     let failed = |source| JournalError::File { path: path.to_owned(), source };
     let malformed = |reason| JournalError::Malformed { path: path.to_owned(), reason };
@@ -259,12 +316,16 @@ fn read(path: &Path) -> Result<Noted, JournalError> {
     if header.plan.version != 1 {
         return Err(malformed(format!("its version is {}", header.plan.version)));
     }
-    let mut notes = Vec::new();
+    let (mut notes, mut fallback) = (Vec::new(), None);
     for line in lines {
         // Half a line is what a kill leaves: that answer shows in the listing.
-        notes.extend(serde_json::from_slice::<Note>(&line.map_err(failed)?).ok());
+        match serde_json::from_slice(&line.map_err(failed)?).ok() {
+            Some(Line::Note(note)) => notes.push(note),
+            Some(Line::Fallback(other)) => fallback = Some(other),
+            None => {}
+        }
     }
-    Ok(Noted { header, notes })
+    Ok(Noted { header, fallback, notes })
 }
 
 #[cfg(unix)]

@@ -10,7 +10,7 @@ mod plan;
 mod progress;
 mod run;
 
-pub use journal::{BatchJob, Header, Journal, JournalError, Note, Noted, new_id};
+pub use journal::{BatchJob, Fallback, Header, Journal, JournalError, Note, Noted, new_id};
 pub use plan::{
     BlobState, Need, PlanError, Step, ThawItem, ThawOptions, ThawPlan, TierEstimate, Totals,
 };

@@ -53,6 +53,19 @@ pub struct Need {
 }
 
 impl Need {
+    /// A blob that is not there, of which no more is known than what was planned.
+    pub fn missing(blob: &str, size: u64, class: Option<StorageClass>) -> Self {
+        Self {
+            blob: blob.to_owned(),
+            size,
+            class,
+            state: BlobState::Missing,
+            until: None,
+            asked_days: None,
+            reads: Amount::default(),
+        }
+    }
+
     /// A blob as a listing tells of it, of which all bytes will be read at once.
     pub fn whole(meta: &BlobMeta) -> Self {
         let (state, until) = match (meta.is_cold(), meta.state) {
@@ -216,10 +229,7 @@ impl ThawPlan {
                 get_bytes: need.reads.bytes,
             })
             .collect();
-        let mut expected_seconds = 0;
-        for item in &items {
-            expected_seconds = expected_seconds.max(wait(item, options.tier, table)?);
-        }
+        let expected_seconds = slowest(&items, options.tier, table)?;
         let now = options.now.secs();
         let wait = i64::try_from(expected_seconds).unwrap_or(i64::MAX);
         for item in &mut items {
@@ -254,6 +264,27 @@ impl ThawPlan {
             Some(TierEstimate { tier, expected_seconds: plan.expected_seconds, cost })
         };
         Tier::ALL.into_iter().filter_map(of).collect()
+    }
+
+    /// The same steps for those of its blobs that `keep` says, on `tier`.
+    ///
+    /// # Errors
+    /// [`PlanError::NoSuchTier`].
+    pub fn part(
+        &self,
+        keep: impl Fn(&str) -> bool,
+        tier: Tier,
+        table: &PriceTable,
+    ) -> Result<Self, PlanError> {
+        let items = self.items.iter().filter(|item| keep(&item.blob));
+        let items: Vec<ThawItem> = items.cloned().collect();
+        let expected_seconds = slowest(&items, tier, table)?;
+        Ok(Self { tier, items, expected_seconds, ..*self })
+    }
+
+    /// When all of it can typically be read, in seconds since 1970.
+    pub fn expected_end(&self) -> i64 {
+        self.made_seconds.saturating_add_unsigned(self.expected_seconds)
     }
 
     /// The blobs that something is asked for, and what.
@@ -334,6 +365,11 @@ fn first_step(need: &Need, options: &ThawOptions) -> Step {
         (BlobState::Archived, _) => Step::Start(options.days),
         (BlobState::Missing, _) => Step::Lost,
     }
+}
+
+/// How long until all blobs can be read, in seconds.
+fn slowest(items: &[ThawItem], tier: Tier, table: &PriceTable) -> Result<u64, PlanError> {
+    items.iter().try_fold(0, |most: u64, item| Ok(most.max(wait(item, tier, table)?)))
 }
 
 /// How long until a blob can be read, in seconds. Of a thaw that runs it is not known when it

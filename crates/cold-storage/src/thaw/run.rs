@@ -96,7 +96,7 @@ pub struct ThawRun {
     pub failed: Vec<Failed>,
     /// Blobs for which the tier had no capacity: another tier is another price.
     pub exhausted: Vec<String>,
-    /// Blobs that were not asked for because the run was stopped.
+    /// Blobs that were not asked for because the run was stopped or ended by an error.
     pub left: u64,
 }
 
@@ -159,9 +159,9 @@ pub async fn run(
     }
     let mut pace = Pace::new(options);
     let mut under_way: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
-    let mut ended: Option<BlobError> = None;
+    let (mut ended, mut unnoted): (Option<BlobError>, Option<io::Error>) = (None, None);
     loop {
-        let over = ended.is_some() || stop.is_cancelled();
+        let over = ended.is_some() || unnoted.is_some() || stop.is_cancelled();
         while !over && under_way.len() < options.at_once.max(1) {
             let Some(work) = queue.pop_front() else { break };
             let wait = pace.next(options.clock.now());
@@ -179,9 +179,8 @@ pub async fn run(
                     outcome: outcome.into(),
                     at: options.clock.now(),
                 };
-                if let Err(source) = note(asked) {
-                    return Err(ThawError::Journal { source, run: Box::new(run) });
-                }
+                // What is under way is waited for: it is paid for, so it counts.
+                unnoted = note(asked).err().or(unnoted);
             }
             Some(Err(error)) => {
                 ended = ended.or(run.failed_once(work, error, &mut queue, &mut pace, options));
@@ -189,9 +188,10 @@ pub async fn run(
         }
     }
     run.left = queue.len() as u64;
-    match ended {
-        Some(source) => Err(ThawError::Storage { source, run: Box::new(run) }),
-        None => Ok(run),
+    match (unnoted, ended) {
+        (Some(source), _) => Err(ThawError::Journal { source, run: Box::new(run) }),
+        (None, Some(source)) => Err(ThawError::Storage { source, run: Box::new(run) }),
+        (None, None) => Ok(run),
     }
 }
 
@@ -255,20 +255,17 @@ impl ThawRun {
                 }
                 None
             }
-            error => match error.retry() {
-                Retry::Never => Some(error),
-                _ if pace.failures >= FAILURES_IN_A_ROW_MAX => Some(error),
-                Retry::Backoff => {
-                    pace.failed(now, None);
-                    queue.push_front(work);
-                    None
-                }
-                Retry::After(after) => {
-                    pace.failed(now, Some(after));
-                    queue.push_front(work);
-                    None
-                }
-            },
+            error => {
+                queue.push_front(work);
+                let after = match error.retry() {
+                    Retry::Never => return Some(error),
+                    _ if pace.failures >= FAILURES_IN_A_ROW_MAX => return Some(error),
+                    Retry::Backoff => None,
+                    Retry::After(after) => Some(after),
+                };
+                pace.failed(now, after);
+                None
+            }
         }
     }
 
