@@ -20,7 +20,7 @@ impl App {
         }
         if !std::io::stdin().is_terminal() || !text::stderr_is_terminal() {
             let message =
-                format!("{question} Nobody can be asked here: add --yes; nothing was done");
+                format!("{question} Nobody can be asked here: add --yes; it was not done");
             return Err(Failure::new(Exit::Limit, message).into());
         }
         text::prompt(format!("{question} [y/N] "));
@@ -32,7 +32,7 @@ impl App {
         let answer = self.unless_stopped(async { Ok(answer.await??) }).await?;
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(Failure::new(Exit::Limit, "not agreed to; nothing was done").into()),
+            _ => Err(Failure::new(Exit::Limit, "not agreed to; it was not done").into()),
         }
     }
 }

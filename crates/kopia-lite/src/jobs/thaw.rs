@@ -1,12 +1,14 @@
 //! Carrying out the plan of a thaw: a journal, the requests, another tier where one is exhausted.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
+use anyhow::Context;
 use blob_core::{OsEntropy, StorageClass, SystemClock, Tier, Timestamp};
 use cold_storage::{
-    Cost, Money, PriceTable, Transfer,
+    Money, PriceTable, Transfer,
     thaw::{
-        self, BlobState, Header, Journal, Need, RunOptions, Step, ThawError, ThawPlan, ThawRun,
+        self, BlobState, Fallback, Header, Journal, Need, RunOptions, Step, ThawError, ThawPlan,
+        ThawRun,
     },
     tier_name,
 };
@@ -52,22 +54,12 @@ pub struct Thawing<'a> {
 pub struct Started {
     /// Its ID.
     pub id: String,
-    /// What was planned.
-    pub plan: ThawPlan,
-    /// What that was to cost.
-    pub cost: Cost,
+    /// When all can typically be read, in seconds since 1970.
+    pub expected_end: i64,
     /// What came of it.
     pub run: ThawRun,
     /// Why not all was asked for, if something stood against it.
     pub error: Option<anyhow::Error>,
-}
-
-impl Started {
-    /// When all can typically be read, in seconds since 1970.
-    pub fn expected_end(&self) -> i64 {
-        let wait = i64::try_from(self.plan.expected_seconds).unwrap_or(i64::MAX / 2);
-        self.plan.made_seconds.saturating_add(wait)
-    }
 }
 
 impl Thawing<'_> {
@@ -75,36 +67,47 @@ impl Thawing<'_> {
     ///
     /// # Errors
     /// There can be no journal. What the storage says is in [`Started::error`].
-    pub async fn start(&self, plan: ThawPlan, arguments: Vec<String>) -> anyhow::Result<Started> {
+    pub async fn start(&self, plan: &ThawPlan, arguments: Vec<String>) -> anyhow::Result<Started> {
         let id = thaw::new_id(self.app.now(), &OsEntropy);
-        let cost = plan.cost(self.table, self.transfer);
         let header = Header {
             thaw_id: id.clone(),
             storage: self.client.bare.info().name.clone(),
             arguments,
             job: None,
-            cost,
+            cost: plan.cost(self.table, self.transfer),
             plan: plan.clone(),
         };
         let mut journal = Journal::create(&folder(self.app), &header)?;
-        self.expect(&plan);
-        let (mut run, mut error) = self.ask(&plan, &mut journal).await;
+        self.expect(plan);
+        let (mut run, mut error) = self.ask(plan, &mut journal).await;
+        let mut expected_end = plan.expected_end();
         if error.is_none() && run.is_exhausted() {
             match self.fallback.filter(|tier| *tier != plan.tier) {
                 Some(tier) => {
-                    let other = on_another_tier(&plan, &run.exhausted, tier);
-                    run.exhausted.clear();
+                    let exhausted: HashSet<String> = run.exhausted.drain(..).collect();
+                    let other = plan.part(|blob| exhausted.contains(blob), tier, self.table)?;
+                    let first =
+                        plan.part(|blob| !exhausted.contains(blob), plan.tier, self.table)?;
+                    let mut usage = first.usage();
+                    usage.add(&other.usage());
+                    expected_end = first.expected_end().max(other.expected_end());
+                    let cost = self.table.cost(&usage, self.transfer);
+                    journal.fall_back(&Fallback {
+                        fallback_tier: tier,
+                        cost,
+                        expected_end_seconds: expected_end,
+                    })?;
                     let (more, failed) = self.ask(&other, &mut journal).await;
                     run = joined(run, more);
                     error = failed;
                     if error.is_none() && run.is_exhausted() {
-                        error = Some(exhausted(&other, &run, self.table));
+                        error = Some(exhausted_error(&other, &run, self.table));
                     }
                 }
-                None => error = Some(exhausted(&plan, &run, self.table)),
+                None => error = Some(exhausted_error(plan, &run, self.table)),
             }
         }
-        Ok(Started { id, plan, cost, run, error })
+        Ok(Started { id, expected_end, run, error })
     }
 
     /// Tells the counters what the blobs are, so that what is asked of them is counted as it is
@@ -157,22 +160,19 @@ impl Thawing<'_> {
 
 /// What a plan costs if the other tier has to be taken for all of it, where that is dearer: what is
 /// agreed to is the most that may be spent.
+///
+/// # Errors
+/// A class doesn't have the other tier.
 pub fn dearest(
     plan: &ThawPlan,
     fallback: Option<Tier>,
     table: &PriceTable,
     transfer: Transfer,
-) -> Money {
+) -> anyhow::Result<Money> {
     let total = plan.cost(table, transfer).total();
-    let other = fallback.map(|tier| ThawPlan { tier, ..plan.clone() });
-    other.map_or(total, |other| total.max(other.cost(table, transfer).total()))
-}
-
-/// The plan for some of the blobs of another one, on another tier.
-fn on_another_tier(plan: &ThawPlan, blobs: &[String], tier: Tier) -> ThawPlan {
-    let blobs: std::collections::HashSet<&str> = blobs.iter().map(String::as_str).collect();
-    let items = plan.items.iter().filter(|item| blobs.contains(item.blob.as_str()));
-    ThawPlan { tier, items: items.cloned().collect(), ..plan.clone() }
+    let Some(tier) = fallback else { return Ok(total) };
+    let other = plan.part(|_| true, tier, table).context("--fallback-tier")?;
+    Ok(total.max(other.cost(table, transfer).total()))
 }
 
 fn joined(mut one: ThawRun, other: ThawRun) -> ThawRun {
@@ -187,7 +187,7 @@ fn joined(mut one: ThawRun, other: ThawRun) -> ThawRun {
 }
 
 /// The tier has no capacity: an error of its own, since another tier is another price.
-fn exhausted(plan: &ThawPlan, run: &ThawRun, table: &PriceTable) -> anyhow::Error {
+fn exhausted_error(plan: &ThawPlan, run: &ThawRun, table: &PriceTable) -> anyhow::Error {
     let tier = tier_name(plan.tier);
     let classes = plan.items.iter().filter(|item| matches!(item.step, Step::Start(_)));
     let class = classes.filter_map(|item| item.storage_class.as_ref()).next();

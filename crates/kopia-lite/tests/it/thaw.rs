@@ -172,6 +172,15 @@ fn a_thaw_is_started_once_waited_for_and_read_by_a_plain_restore() {
     assert_eq!(s3.server.requests().heads("r/p"), 4, "since the first plan the listing tells it");
     let list = s3.json("thaw list --json");
     assert_eq!(list.as_array().unwrap().len(), 2);
+    // One form for all of them.
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let nothing = s3.json(&format!("thaw start {id} --json"));
+    for other in [&status, &list[0], &nothing] {
+        assert_eq!(keys(&started), keys(other));
+    }
+    assert_eq!((&started["remaining"], &started["thawed"]), (&4.into(), &0.into()));
+    assert_eq!((&nothing["thawID"], &nothing["state"]), (&Value::Null, &"thawed".into()));
+    assert_eq!((&nothing["thawed"], &list[0]["state"]), (&4.into(), &Value::Null));
     s3.ok(&format!("restore {id} {}", s3.text("out")));
     assert_eq!(files(&s3.path("out")), files(std::path::Path::new(&source)));
     // What expires in good time is not asked for; with --extend it is, and no end comes nearer.
@@ -337,7 +346,7 @@ fn a_running_thaw_is_made_faster_with_the_days_it_was_begun_with() {
 fn blobs_of_a_list_are_thawed_without_asking_what_they_are_for() {
     let (s3, _, _) = frozen("DEEP_ARCHIVE");
     let names: Vec<_> = packs(&s3).iter().map(|key| key["r/".len()..].to_owned()).collect();
-    s3.write("blobs", format!("{}\n\n  {}\n", names[0], names[2]));
+    s3.write("blobs", format!("{}\n\n  {}\n{0}\n", names[0], names[2]));
     let json = s3.json("thaw start --blobs=blobs --tier=bulk --yes --json");
     assert_eq!(json["accepted"], 2);
     assert_eq!(thaws(&s3), 2);

@@ -73,8 +73,22 @@ fn an_exhausted_tier_is_an_error_of_its_own_and_another_one_needs_consent() {
     s3.server.faults().clear();
     let tries = 3 * 4;
     s3.server.faults().push(Fault::no_expedited_capacity().on(Kind::Restore).times(tries));
-    let line = format!("thaw start {id} --tier=expedited --fallback-tier=standard --yes");
-    s3.ok(&line);
+    let line = format!("thaw start {id} --tier=expedited --fallback-tier=standard --yes --json");
+    let started = s3.json(&line);
+    assert_eq!(
+        (&started["tier"], &started["fallbackTier"]),
+        (&"expedited".into(), &"standard".into())
+    );
+    let run = s3.line("thaw status --json");
+    let status: Value = serde_json::from_str(&run.stdout).unwrap();
+    for key in ["fallbackTier", "cost", "expectedEndTime", "accepted", "remaining"] {
+        assert_eq!(started[key], status[key], "{key}");
+    }
+    // It takes the hours of the other tier, not the minutes of the first one.
+    let at = |key: &str| started[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!((at("expectedEndTime") - at("startTime")).as_secs(), 5 * 3600);
+    let text = s3.line("thaw status").stdout;
+    assert!(text.contains("(expedited, then standard, 7 days)"), "{text}");
     let objects = s3.server.objects();
     let tiers = packs(&s3).into_iter().map(|key| objects.get(&key).unwrap().restore.unwrap().tier);
     let standard = tiers.filter(|tier| *tier == s3_testkit::Tier::Standard).count();

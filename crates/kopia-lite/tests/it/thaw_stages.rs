@@ -114,5 +114,12 @@ fn a_limit_holds_for_the_other_tier_too() {
     let tiers = "bulk --fallback-tier=expedited --max-cost=0.01";
     s3.fails(6, &format!("thaw start {id} --tier={tiers}"));
     s3.fails(6, &format!("restore {id} {} --thaw={tiers}", s3.text("out")));
+    // A tier that the class does not have is none to fall back to.
+    packs(&s3).iter().for_each(|key| _ = s3.server.objects().set_class(key, "DEEP_ARCHIVE"));
+    for what in [format!("thaw start {id} --tier"), format!("restore {id} {} --thaw", s3.text("o"))]
+    {
+        let text = s3.fails(1, &format!("{what}=bulk --fallback-tier=expedited --yes"));
+        assert!(text.contains("--fallback-tier: DEEP_ARCHIVE has no tier expedited"), "{text}");
+    }
     assert_eq!(s3.server.requests().restores("r/p"), 0);
 }

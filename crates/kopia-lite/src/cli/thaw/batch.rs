@@ -4,19 +4,24 @@ use anyhow::Context;
 use blob_core::{BlobError, OsEntropy, Tier};
 use clap::Args;
 use cold_storage::{
-    Cost,
+    Cost, PriceTable,
     batch::{
         JobReport, JobRequest, JobState, JobStatus, Manifest, ManifestLocation, ReportManifest,
         ReportScope,
     },
-    thaw::{BatchJob, Header, Journal, Step, ThawPlan, new_id},
-    tier_name,
+    thaw::{BatchJob, Header, Journal, Noted, Step, ThawPlan, ThawRun, new_id},
 };
 use s3_backend::S3Storage;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{App, thaw::show::at},
+    cli::{
+        App,
+        thaw::{
+            json::{Now, thaw as thaw_json},
+            show::at,
+        },
+    },
     compose::Client,
     exit::{Exit, Failure},
     jobs::thaw::folder,
@@ -84,6 +89,7 @@ impl BatchFlags {
         plan: ThawPlan,
         cost: Cost,
         arguments: &[String],
+        table: &PriceTable,
         json_flags: JsonFlags,
     ) -> anyhow::Result<Exit> {
         let bucket = client.bucket.as_ref().context("only S3 has Batch Operations")?;
@@ -148,9 +154,6 @@ impl BatchFlags {
             }
             Err(error) => return Err(error).context("cannot create the job"),
         };
-        let expected =
-            plan.made_seconds + i64::try_from(plan.expected_seconds).unwrap_or(i64::MAX / 2);
-        let (tier, days) = (plan.tier, plan.days);
         let header = Header {
             thaw_id: id.clone(),
             storage: client.bare.info().name.clone(),
@@ -162,21 +165,17 @@ impl BatchFlags {
         Journal::create(&folder(app), &header)
             .with_context(|| format!("job {job} was created, but can't be noted"))?;
         if json_flags.json {
-            json_flags.print(&json!({
-                "thawID": id,
-                "state": "thawing",
-                "tier": tier_name(tier),
-                "days": days,
-                "requested": count,
-                "job": {"account": header.job.as_ref().map(|job| &job.account), "id": job},
-                "manifest": {"bucket": bucket.bucket(), "key": key},
-            }));
+            let now = Now::after(&header.plan, &ThawRun::default());
+            let noted = Noted { header, fallback: None, notes: Vec::new() };
+            let mut value = thaw_json(&noted, Some(&now), None, table);
+            value["manifest"] = json!({"bucket": bucket.bucket(), "key": key});
+            json_flags.print(&value);
         } else {
             text::line(format!("Thaw {id}, job {job}"));
             app.info(format!(
                 "The job asks for {count} packs. Readable by about {}, if it begins at once. To wait: \
                  kopia-lite thaw wait {id}",
-                at(app, expected)
+                at(app, header.plan.expected_end())
             ));
         }
         Ok(Exit::Done)
@@ -215,6 +214,16 @@ impl JobProgress {
             failed = failures(bucket, job).await?;
         }
         Ok(Self { status, failed })
+    }
+
+    /// Packs that it has asked for.
+    pub fn succeeded(&self) -> u64 {
+        self.status.succeeded
+    }
+
+    /// The first keys that it could not ask for, and why.
+    pub fn failed(&self) -> &[(String, String)] {
+        &self.failed
     }
 
     /// Will it still ask for packs?

@@ -1,6 +1,7 @@
 //! `thaw`: plan, start, status, wait, list.
 
 mod batch;
+mod json;
 mod plan;
 pub mod show;
 mod start;

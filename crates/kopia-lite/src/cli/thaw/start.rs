@@ -6,21 +6,24 @@ use blob_core::Tier;
 use clap::Args;
 use cold_storage::{
     parse_tier,
-    thaw::{BlobState, Journal, Need, Outcome, Step, ThawOptions, ThawPlan},
+    thaw::{
+        BlobState, Header, Journal, Need, Noted, Outcome, Step, ThawOptions, ThawPlan, ThawRun,
+    },
     tier_name,
 };
-use serde_json::json;
 
 use super::{
     batch::BatchFlags,
+    json::{self, Now},
     show::{Shown, at},
+    status::journals,
     wanted::{Found, Needed, Wanted},
 };
 use crate::{
     cli::{
         App,
         app::Access,
-        prices::{CostFlags, PriceFlags, cost_json},
+        prices::{CostFlags, PriceFlags},
     },
     compose::Client,
     exit::{Exit, Failure},
@@ -76,8 +79,7 @@ const DAYS: u16 = 7;
 /// faster.
 fn remember_days(app: &App, needs: &mut [Need]) -> anyhow::Result<()> {
     let mut days: HashMap<String, u16> = HashMap::new();
-    for id in Journal::ids(&folder(app))? {
-        let noted = Journal::read(&folder(app), &id)?;
+    for noted in journals(app)? {
         if noted.header.job.is_some() {
             // What a job has asked for is not noted singly.
             let items = noted.header.plan.items.into_iter();
@@ -140,9 +142,19 @@ impl Start {
         if asked == 0 && plan.cold().next().is_none() {
             app.info("Nothing to ask for: all can be read.");
             if self.json.json {
-                self.json.print(&json!({
-                    "thawID": null, "state": "thawed", "requested": 0, "accepted": 0, "failed": [],
-                }));
+                let now = Now::after(&plan, &ThawRun::default());
+                let header = Header {
+                    thaw_id: String::new(),
+                    storage: String::new(),
+                    arguments: Vec::new(),
+                    job: None,
+                    cost,
+                    plan,
+                };
+                let noted = Noted { header, fallback: None, notes: Vec::new() };
+                let mut value = json::thaw(&noted, Some(&now), None, &table);
+                value["thawID"] = serde_json::Value::Null;
+                self.json.print(&value);
             }
             return Ok(if lost > 0 { Exit::Incomplete } else { Exit::Done });
         }
@@ -159,12 +171,13 @@ impl Start {
                 false => cold_storage::Money::ZERO,
             };
             let transfer = self.prices.transfer();
-            let total = thaw::dearest(&plan, self.fallback_tier, &table, transfer);
+            let total = thaw::dearest(&plan, self.fallback_tier, &table, transfer)?;
             self.cost.agree(app, total + job, &what).await?;
         }
         if self.batch.batch && asked > 0 {
             let arguments = self.wanted.arguments();
-            let exit = self.batch.run(app, &client, plan, cost, &arguments, self.json).await?;
+            let exit =
+                self.batch.run(app, &client, plan, cost, &arguments, &table, self.json).await?;
             return Ok(if lost > 0 { Exit::Incomplete } else { exit });
         }
         let thawing = Thawing {
@@ -176,11 +189,11 @@ impl Start {
             at_once: self.parallel,
             fallback: self.fallback_tier,
         };
-        let mut done = thawing.start(plan, self.wanted.arguments()).await?;
+        let mut done = thawing.start(&plan, self.wanted.arguments()).await?;
         if let Some(error) = done.error.take() {
             return Err(error);
         }
-        self.print(app, &done, &table);
+        self.print(app, &plan, &done, &table)?;
         match (done.run.failed.len() + lost, done.run.left) {
             (_, 1..) => {
                 let left = done.run.left;
@@ -215,15 +228,7 @@ impl Start {
         let needs = noted.header.plan.items.iter().map(|item| {
             let mut need = match metas.get(&item.blob) {
                 Some(meta) => Need::whole(meta),
-                None => Need {
-                    blob: item.blob.clone(),
-                    size: item.size,
-                    class: item.storage_class.clone(),
-                    state: BlobState::Missing,
-                    until: None,
-                    asked_days: None,
-                    reads: blob_core::Amount::default(),
-                },
+                None => Need::missing(&item.blob, item.size, item.storage_class.clone()),
             };
             need.reads = blob_core::Amount { count: item.gets, bytes: item.get_bytes };
             needed.packs.add(blob_core::Amount { count: 1, bytes: need.size });
@@ -235,31 +240,20 @@ impl Start {
         Ok((Found { roots: Vec::new(), needs, needed }, Some(earlier)))
     }
 
-    fn print(&self, app: &App, done: &thaw::Started, table: &cold_storage::PriceTable) {
-        let run = &done.run;
+    fn print(
+        &self,
+        app: &App,
+        plan: &ThawPlan,
+        done: &thaw::Started,
+        table: &cold_storage::PriceTable,
+    ) -> anyhow::Result<()> {
+        let (run, now) = (&done.run, Now::after(plan, &done.run));
         if self.json.json {
-            let failed = run
-                .failed
-                .iter()
-                .map(|one| json!({"blob": one.blob, "error": one.error.to_string()}));
-            self.json.print(&json!({
-                "thawID": done.id,
-                "state": if done.plan.cold().next().is_some() { "thawing" } else { "thawed" },
-                "tier": tier_name(done.plan.tier),
-                "days": done.plan.days,
-                "requested": run.started + run.already_running + run.extended + run.readable,
-                "accepted": run.started + run.extended,
-                "alreadyThawing": run.already_running
-                    + done.plan.states().get(&BlobState::Thawing).map_or(0, |it| it.count),
-                "alreadyThawed": run.readable
-                    + done.plan.states().get(&BlobState::Thawed).map_or(0, |it| it.count),
-                "failed": failed.collect::<Vec<_>>(),
-                "startTime": kopia_format::time::GoTime::from_unix_nanos(done.plan.made_seconds * 1_000_000_000),
-                "expectedEndTime": kopia_format::time::GoTime::from_unix_nanos(
-                    done.expected_end().saturating_mul(1_000_000_000)),
-                "cost": cost_json(&done.cost, table),
-            }));
-            return;
+            let noted = Journal::read(&folder(app), &done.id)?;
+            let mut value = json::thaw(&noted, Some(&now), None, table);
+            value["failed"] = json::failed(&run.failed);
+            self.json.print(&value);
+            return Ok(());
         }
         text::line(format!("Thaw {}", done.id));
         let asked = run.started + run.extended;
@@ -269,12 +263,13 @@ impl Start {
         for failed in &run.failed {
             app.warn(format!("{}: {}", failed.blob, failed.error));
         }
-        if done.plan.cold().next().is_some() {
+        if now.remaining > 0 {
             app.info(format!(
                 "Readable by about {}. To wait: kopia-lite thaw wait {}",
-                at(app, done.expected_end()),
+                at(app, done.expected_end),
                 done.id
             ));
         }
+        Ok(())
     }
 }

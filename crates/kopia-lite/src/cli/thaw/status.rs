@@ -6,23 +6,18 @@ use blob_core::{Clock, SystemClock, look_up};
 use clap::Args;
 use cold_storage::{
     PriceTable,
-    thaw::{BlobState, Journal, JournalError, Noted, Outcome, Progress, poll_pause},
+    thaw::{BlobState, Journal, JournalError, Noted, Progress, poll_pause},
     tier_name,
 };
-use kopia_format::time::GoTime;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     batch::JobProgress,
+    json::{self, Now},
     show::{at, state_name},
 };
 use crate::{
-    cli::{
-        App,
-        app::Access,
-        prices::{cost_json, dollars},
-        repository::flags::duration,
-    },
+    cli::{App, app::Access, prices::dollars, repository::flags::duration},
     compose::Client,
     exit::{Exit, Failure},
     jobs::thaw::folder,
@@ -82,6 +77,29 @@ fn noted(app: &App, id: Option<&str>) -> anyhow::Result<Noted> {
     }
 }
 
+/// All thaws of this connection, the oldest first. A journal that is none hides none of the others.
+pub fn journals(app: &App) -> anyhow::Result<Vec<Noted>> {
+    let folder = folder(app);
+    let mut all = Vec::new();
+    for id in Journal::ids(&folder)? {
+        match Journal::read(&folder, &id) {
+            Ok(noted) => all.push(noted),
+            Err(error @ JournalError::Malformed { .. }) => app.warn(error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(all)
+}
+
+/// The tier, and the one that was taken in its place.
+fn tiers(noted: &Noted) -> String {
+    let tier = tier_name(noted.header.plan.tier);
+    match noted.fallback {
+        Some(other) => format!("{tier}, then {}", tier_name(other.fallback_tier)),
+        None => tier.to_owned(),
+    }
+}
+
 /// How far a thaw is.
 struct Seen {
     blobs: Progress,
@@ -107,6 +125,16 @@ impl Seen {
         self.blobs.thawing() > 0 || self.job.as_ref().is_some_and(JobProgress::is_running)
     }
 
+    fn json(&self, noted: &Noted) -> Value {
+        let now = Now {
+            state: self.state(),
+            thawed: self.blobs.readable(),
+            remaining: self.blobs.thawing() + self.blobs.archived(),
+            expires: self.blobs.expires.map(blob_core::Timestamp::secs),
+        };
+        json::thaw(noted, Some(&now), self.job.as_ref(), PriceTable::built_in())
+    }
+
     /// One word for it.
     fn state(&self) -> &'static str {
         let cold = self.blobs.archived() + self.blobs.count(BlobState::Missing);
@@ -124,7 +152,7 @@ impl Status {
         let client = app.open(Access::Read).await?;
         let seen = Seen::look(&client, &noted).await?;
         match self.json.json {
-            true => self.json.print(&json(&noted, Some(&seen))),
+            true => self.json.print(&seen.json(&noted)),
             false => print(app, &noted, &seen),
         }
         Ok(if seen.is_running() { Exit::Thawing } else { Exit::Done })
@@ -152,7 +180,7 @@ impl Wait {
                     progress.thawing()
                 )
             });
-            let left = expected_end(&noted).saturating_sub(SystemClock.now().secs());
+            let left = noted.expected_end().saturating_sub(SystemClock.now().secs());
             let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
             let mut pause = self.poll_interval.unwrap_or_else(|| poll_pause(left));
             if let Some(timeout) = self.timeout {
@@ -169,7 +197,7 @@ impl Wait {
         };
         shown.finish();
         match self.json.json {
-            true => self.json.print(&json(&noted, Some(&seen))),
+            true => self.json.print(&seen.json(&noted)),
             false => print(app, &noted, &seen),
         }
         if exit == Exit::Done && seen.job.as_ref().is_some_and(JobProgress::has_failed) {
@@ -191,18 +219,11 @@ impl Wait {
 
 impl List {
     pub fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let folder = folder(app);
-        let mut all = Vec::new();
-        for id in Journal::ids(&folder)? {
-            match Journal::read(&folder, &id) {
-                Ok(noted) => all.push(noted),
-                // It hides none of the others.
-                Err(error @ JournalError::Malformed { .. }) => app.warn(error.to_string()),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let all = journals(app)?;
         if self.json.json {
-            self.json.print_list(all.iter().map(|noted| json(noted, None)));
+            self.json.print_list(
+                all.iter().map(|noted| json::thaw(noted, None, None, PriceTable::built_in())),
+            );
             return Ok(Exit::Done);
         }
         for noted in &all {
@@ -211,10 +232,10 @@ impl List {
                 "{}  {:>7} packs  {:<9} {:>3} days  {:>10}  ready by {}  {}",
                 header.thaw_id,
                 header.plan.items.len(),
-                tier_name(header.plan.tier),
+                tiers(noted),
                 header.plan.days,
-                dollars(header.cost.total()),
-                at(app, expected_end(noted)),
+                dollars(noted.cost().total()),
+                at(app, noted.expected_end()),
                 header.arguments.join(" ")
             ));
         }
@@ -225,18 +246,13 @@ impl List {
     }
 }
 
-fn expected_end(noted: &Noted) -> i64 {
-    let plan = &noted.header.plan;
-    plan.made_seconds + i64::try_from(plan.expected_seconds).unwrap_or(i64::MAX / 2)
-}
-
 fn print(app: &App, noted: &Noted, seen: &Seen) {
     let (header, progress) = (&noted.header, &seen.blobs);
     text::line(format!(
         "{}: {} ({}, {} days)",
         header.thaw_id,
         seen.state(),
-        tier_name(header.plan.tier),
+        tiers(noted),
         header.plan.days
     ));
     for (state, amount) in &progress.states {
@@ -249,46 +265,9 @@ fn print(app: &App, noted: &Noted, seen: &Seen) {
     }
     seen.job.iter().flat_map(JobProgress::lines).for_each(text::line);
     if seen.is_running() {
-        text::line(format!("  readable by about {}", at(app, expected_end(noted))));
+        text::line(format!("  readable by about {}", at(app, noted.expected_end())));
     }
     if let Some(expires) = progress.expires {
         text::line(format!("  the first copy goes away at {}", at(app, expires.secs())));
     }
-}
-
-fn time(seconds: i64) -> GoTime {
-    GoTime::from_unix_nanos(seconds.saturating_mul(1_000_000_000))
-}
-
-fn json(noted: &Noted, seen: Option<&Seen>) -> Value {
-    let header = &noted.header;
-    let outcomes = |outcome| noted.notes.iter().filter(|note| note.outcome == outcome).count();
-    let states = header.plan.states();
-    let planned = |state| states.get(&state).map_or(0, |amount| amount.count);
-    let mut value = json!({
-        "thawID": header.thaw_id,
-        "tier": tier_name(header.plan.tier),
-        "days": header.plan.days,
-        "requested": noted.notes.len(),
-        "accepted": outcomes(Outcome::Started) + outcomes(Outcome::Extended),
-        "alreadyThawing": outcomes(Outcome::AlreadyRunning) as u64 + planned(BlobState::Thawing),
-        "alreadyThawed": outcomes(Outcome::Readable) as u64 + planned(BlobState::Thawed),
-        "startTime": time(header.plan.made_seconds),
-        "expectedEndTime": time(expected_end(noted)),
-        "cost": cost_json(&header.cost, PriceTable::built_in()),
-    });
-    if let Some(job) = &header.job {
-        value["job"] = json!({"account": job.account, "id": job.id});
-    }
-    if let Some(seen) = seen {
-        let progress = &seen.blobs;
-        if let Some(job) = &seen.job {
-            value["job"] = job.json();
-        }
-        value["state"] = json!(seen.state());
-        value["thawed"] = json!(progress.readable());
-        value["remaining"] = json!(progress.thawing() + progress.archived());
-        value["expiresAt"] = json!(progress.expires.map(|until| time(until.secs())));
-    }
-    value
 }

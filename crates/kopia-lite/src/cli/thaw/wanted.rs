@@ -1,11 +1,14 @@
 //! From what a user names to the blobs that have to be readable.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 use anyhow::Context;
 use blob_core::{Amount, look_up};
 use clap::Args;
-use cold_storage::thaw::{BlobState, Need};
+use cold_storage::thaw::Need;
 use jiff::ZonedDateTime;
 use kopia_snapshot::{
     restore::{RestoreOptions, RestorePlan, Selection},
@@ -124,7 +127,10 @@ async fn listed(file: &std::path::Path, client: &Client) -> anyhow::Result<Found
         Some("-") => std::io::read_to_string(std::io::stdin())?,
         _ => fs_err::read_to_string(file)?,
     };
-    let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // A blob that is named twice is needed and paid for once.
+    let mut seen = HashSet::new();
+    let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let names: Vec<&str> = names.filter(|name| seen.insert(*name)).collect();
     for name in &names {
         blob_core::BlobId::new(*name).with_context(|| format!("{}: {name:?}", file.display()))?;
     }
@@ -132,15 +138,7 @@ async fn listed(file: &std::path::Path, client: &Client) -> anyhow::Result<Found
     let found = look_up(storage, names.iter().copied(), storage.info().concurrency).await?;
     let need = |name: &&str| match found.get(*name) {
         Some(meta) => Need::whole(meta),
-        None => Need {
-            blob: (*name).to_owned(),
-            size: 0,
-            class: None,
-            state: BlobState::Missing,
-            until: None,
-            asked_days: None,
-            reads: Amount::default(),
-        },
+        None => Need::missing(name, 0, None),
     };
     let needs: Vec<Need> = names.iter().map(need).collect();
     let mut needed = Needed::default();
