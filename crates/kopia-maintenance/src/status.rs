@@ -40,8 +40,8 @@ pub enum Due {
 pub struct Overdue {
     /// Is it full maintenance? Else it is quick.
     pub is_full: bool,
-    /// Since when it has been due; `None`: it was never done.
-    pub since: Option<GoTime>,
+    /// Since when it has been due.
+    pub since: GoTime,
     /// Whose task it is; empty: nobody's.
     pub owner: String,
 }
@@ -83,7 +83,7 @@ impl Status {
             let late = late.saturating_add(cycle.interval.max(DAY));
             let is_late = cycle.enabled && next != GoTime::ZERO && late < now;
             let owner = self.parameters.owner.clone();
-            is_late.then_some(Overdue { is_full, since: Some(next), owner })
+            is_late.then_some(Overdue { is_full, since: next, owner })
         };
         of(&self.parameters.full, self.schedule.next_full, true)
             .or_else(|| of(&self.parameters.quick, self.schedule.next_quick, false))

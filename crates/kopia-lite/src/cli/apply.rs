@@ -21,7 +21,11 @@ use futures::TryStreamExt;
 use serde_json::json;
 use storageconfig::{FILE_NAME, StorageConfig};
 
-use super::{App, prices::TableFlag, repository::flags::duration};
+use super::{
+    App,
+    prices::{TableFlag, dollars},
+    repository::flags::duration,
+};
 use crate::{
     compose::{ClientBuilder, ClientOptions, Stack},
     connect::{
@@ -273,20 +277,10 @@ fn word(outcome: Outcome) -> String {
     word.to_owned()
 }
 
-/// With as many digits as it takes to say something.
-fn money(money: Money) -> String {
-    match money.picos() {
-        0 => "$0".into(),
-        1..100_000_000 => "under $0.0001".into(),
-        100_000_000..10_000_000_000 => format!("${money:.4}"),
-        _ => format!("${money:.2}"),
-    }
-}
-
 fn range(least: Money, most: Money) -> String {
     match least == most {
-        true => money(most),
-        false => format!("{} to {}", money(least), money(most)),
+        true => dollars(most),
+        false => format!("{} to {}", dollars(least), dollars(most)),
     }
 }
 
@@ -310,14 +304,14 @@ fn print_plan(plan: &ReclassPlan) {
     }
     let (cost, prices) = (&plan.cost, &plan.basis.price_table);
     let Cost { early_least, early_most, .. } = *cost;
-    text::line(format!("{:<34} {}", "copies and the questions around:", money(cost.requests)));
-    text::line(format!("{:<34} {}", "reading from the old class:", money(cost.retrieval)));
+    text::line(format!("{:<34} {}", "copies and the questions around:", dollars(cost.requests)));
+    text::line(format!("{:<34} {}", "reading from the old class:", dollars(cost.retrieval)));
     text::line(format!("{:<34} {}", "leaving it early:", range(early_least, early_most)));
     let total = range(cost.total_least(), cost.total_most);
     text::line(format!("{:<34} {total}", "once, in sum:"));
-    let (now, then) = (money(cost.month_before), money(cost.month_after));
+    let (now, then) = (dollars(cost.month_before), dollars(cost.month_after));
     text::line(format!("{:<34} now {now}, then {then}", "a month:"));
-    let old = money(cost.month_old_versions);
+    let old = dollars(cost.month_old_versions);
     match plan.basis.keeps_versions {
         Some(false) => {}
         Some(true) => {
@@ -386,9 +380,11 @@ mod tests {
     }
 
     #[test]
-    fn small_money_is_shown_with_more_digits() {
-        assert_eq!(money(Money::ZERO), "$0");
-        assert_eq!(money("0.0004".parse().unwrap()), "$0.0004");
-        assert_eq!(range("0.01".parse().unwrap(), "12.345".parse().unwrap()), "$0.01 to $12.35");
+    fn a_range_that_is_none_is_one_amount() {
+        let (less, more) = ("0.01".parse().unwrap(), "12.345".parse().unwrap());
+        assert_eq!(
+            (range(less, more).as_str(), range(less, less).as_str()),
+            ("$0.01 to $12.35", "$0.01")
+        );
     }
 }

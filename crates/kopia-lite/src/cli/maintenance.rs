@@ -94,18 +94,17 @@ fn who(repo: &kopia_repo::Repository) -> String {
 /// Since when nothing was maintained, whose task that is, and how to take it over.
 fn overdue_line(app: &App, overdue: &kopia_maintenance::Overdue, who: &str) -> String {
     let kind = if overdue.is_full { "full" } else { "quick" };
-    let since =
-        overdue.since.map_or_else(String::new, |at| format!(" since {}", app.zone.format(at)));
+    let since = app.zone.format(overdue.since);
     match overdue.owner.as_str() {
         "" => format!(
-            "{kind} maintenance is overdue{since}, and is nobody's task: \
+            "{kind} maintenance is overdue since {since}, and is nobody's task: \
              kopia-lite maintenance set --owner=me"
         ),
         owner if owner == who => {
-            format!("{kind} maintenance is overdue{since}: kopia maintenance run")
+            format!("{kind} maintenance is overdue since {since}: kopia maintenance run")
         }
         owner => format!(
-            "{kind} maintenance is overdue{since}; it is the task of {owner}. To take it over: \
+            "{kind} maintenance is overdue since {since}; it is the task of {owner}. To take it over: \
              kopia-lite maintenance set --owner=me"
         ),
     }

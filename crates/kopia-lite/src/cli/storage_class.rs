@@ -3,7 +3,7 @@
 use anyhow::bail;
 use blob_core::{StorageClass, Tier};
 use clap::{Args, Subcommand};
-use cold_storage::{ClassFacts, Money, PriceTable, TierFacts};
+use cold_storage::{ClassFacts, Money, PriceTable, TierFacts, tier_name};
 use serde_json::{Value, json};
 
 use super::{App, apply::Apply, lifecycle, prices::TableFlag};
@@ -166,7 +166,7 @@ impl Show {
             },
         );
         for (tier, takes) in facts.tiers() {
-            line(&format!("Thaw, {}:", name(tier)), describe(takes));
+            line(&format!("Thaw, {}:", tier_name(tier)), describe(takes));
         }
         line("Minimum days:", or_dash(u64::from(facts.min_days)));
         line("Minimum size:", bytes(facts.min_billable_bytes));
@@ -213,10 +213,6 @@ fn read_gb(facts: &ClassFacts) -> Money {
     }
 }
 
-fn name(tier: Tier) -> String {
-    tier.to_string().to_lowercase()
-}
-
 /// `3 h to 5 h; 0.0100 a GB, 0.0500 for 1000 requests`.
 fn describe(tier: &TierFacts) -> String {
     let (least, most) = (time::about(tier.seconds_min()), time::about(tier.seconds_max()));
@@ -239,8 +235,9 @@ fn print_source(table: &PriceTable) {
 
 /// A class as `list --json` has it.
 fn listed(class: &StorageClass, facts: &ClassFacts, table: &PriceTable) -> Value {
-    let tiers =
-        facts.tiers().map(|(tier, it)| json!({"tier": name(tier), "seconds": it.seconds_max()}));
+    let tiers = facts
+        .tiers()
+        .map(|(tier, it)| json!({"tier": tier_name(tier), "seconds": it.seconds_max()}));
     json!({
         "storageClass": class.as_str(),
         "readable": readable(facts),
@@ -263,7 +260,7 @@ fn shown(class: &StorageClass, facts: &ClassFacts, table: &PriceTable) -> Value 
     let mut all = listed(class, facts, table);
     let tiers = facts.tiers().map(|(tier, it)| {
         json!({
-            "tier": name(tier),
+            "tier": tier_name(tier),
             "seconds": it.seconds_max(),
             "minimumSeconds": it.seconds_min(),
             "request1000": it.requests(1000),

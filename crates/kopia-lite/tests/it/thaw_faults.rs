@@ -216,7 +216,10 @@ fn a_restore_that_waits_ends_in_good_order_and_says_how_it_goes_on() {
     assert_eq!(run.code, 5, "{run:#?}");
     assert!(run.stderr.contains("the same command goes on with the restore"), "{run:#?}");
     let child = begun(&s3, &line);
-    std::thread::sleep(Duration::from_millis(700));
+    until("the requests", || thaws(&s3) == 4);
+    let lists = s3.server.requests().lists("r/p");
+    until("the first look", || s3.server.requests().lists("r/p") > lists);
+    std::thread::sleep(Duration::from_millis(100)); // for its answer
     let interrupt = rustix::process::Signal::INT;
     let process = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(process, interrupt).unwrap();
@@ -236,7 +239,6 @@ fn a_pack_that_a_rule_archived_after_the_listing_is_asked_once_and_a_403_is_look
     s3.server.faults().push(refusal);
     let child = begun(&s3, &format!("restore {id} {} --ignore-errors --json", s3.text("out")));
     until("the listing", || s3.server.requests().lists("r/p") > 0);
-    std::thread::sleep(Duration::from_millis(1));
     until("the reads", || s3.server.requests().gets("r/p") > 0);
     let run = ended(child);
     assert_eq!(run.code, 0, "{run:#?}");

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use cold_storage::{Money, PriceTable};
 use serde_json::{Map, Value, json};
 
-use crate::ui::text;
+use crate::{cli::prices::table_json, ui::text};
 
 /// What blobs are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,10 +127,7 @@ impl<'a> Groups<'a> {
         let rows: Vec<_> = rows.collect();
         let mut total = self.amounts(&self.all);
         total.insert("currency".into(), json!(self.table.currency));
-        let (region, date, source) =
-            (&self.table.region, &self.table.prices_as_of, &self.table.source);
-        let table = json!({"region": region, "date": date, "source": source});
-        json!({"rows": rows, "total": total, "priceTable": table})
+        json!({"rows": rows, "total": total, "priceTable": table_json(self.table)})
     }
 
     fn amounts(&self, classes: &Classes) -> Map<String, Value> {

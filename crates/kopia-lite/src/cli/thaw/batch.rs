@@ -4,7 +4,6 @@ use anyhow::Context;
 use blob_core::{BlobError, OsEntropy, Tier};
 use clap::Args;
 use cold_storage::{
-    Cost, PriceTable,
     batch::{
         JobReport, JobRequest, JobState, JobStatus, Manifest, ManifestLocation, ReportManifest,
         ReportScope,
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{
         App,
+        prices::PriceFlags,
         thaw::{
             json::{Now, thaw as thaw_json},
             show::at,
@@ -87,9 +87,8 @@ impl BatchFlags {
         app: &App,
         client: &Client,
         plan: ThawPlan,
-        cost: Cost,
         arguments: &[String],
-        table: &PriceTable,
+        prices: &PriceFlags,
         json_flags: JsonFlags,
     ) -> anyhow::Result<Exit> {
         let bucket = client.bucket.as_ref().context("only S3 has Batch Operations")?;
@@ -97,6 +96,7 @@ impl BatchFlags {
         if app.connection()?.readonly {
             return Err(BlobError::ReadOnly { op: "thaw" }.into());
         }
+        let table = prices.table()?;
         let role = self.role_arn.clone().context("--batch needs --role-arn")?;
         let id = new_id(app.now(), &OsEntropy);
         let manifest = manifest_of(bucket, &plan)?;
@@ -159,7 +159,7 @@ impl BatchFlags {
             storage: client.bare.info().name.clone(),
             arguments: arguments.to_vec(),
             job: Some(BatchJob { account, id: job.clone(), report }),
-            cost,
+            cost: plan.cost(&table, prices.transfer()),
             plan,
         };
         Journal::create(&folder(app), &header)
@@ -167,7 +167,7 @@ impl BatchFlags {
         if json_flags.json {
             let now = Now::after(&header.plan, &ThawRun::default());
             let noted = Noted { header, fallback: None, notes: Vec::new() };
-            let mut value = thaw_json(&noted, Some(&now), None, table);
+            let mut value = thaw_json(&noted, Some(&now), None, &table);
             value["manifest"] = json!({"bucket": bucket.bucket(), "key": key});
             json_flags.print(&value);
         } else {

@@ -138,7 +138,6 @@ impl Start {
         let lost = plan.items.iter().filter(|item| item.state == BlobState::Missing);
         let lost = lost.inspect(|item| app.warn(format!("{} does not exist", item.blob))).count();
         let asked = plan.requests().count();
-        let cost = plan.cost(&table, self.prices.transfer());
         if asked == 0 && plan.cold().next().is_none() {
             app.info("Nothing to ask for: all can be read.");
             if self.json.json {
@@ -148,7 +147,7 @@ impl Start {
                     storage: String::new(),
                     arguments: Vec::new(),
                     job: None,
-                    cost,
+                    cost: plan.cost(&table, self.prices.transfer()),
                     plan,
                 };
                 let noted = Noted { header, fallback: None, notes: Vec::new() };
@@ -177,7 +176,7 @@ impl Start {
         if self.batch.batch && asked > 0 {
             let arguments = self.wanted.arguments();
             let exit =
-                self.batch.run(app, &client, plan, cost, &arguments, &table, self.json).await?;
+                self.batch.run(app, &client, plan, &arguments, &self.prices, self.json).await?;
             return Ok(if lost > 0 { Exit::Incomplete } else { exit });
         }
         let thawing = Thawing {
