@@ -55,7 +55,7 @@ pub use cache::{Cache, CacheKindUsage};
 pub use contents::{flush::FlushReport, write::NewContent};
 pub use error::{RepoError, Result};
 pub use fetch::{FetchFrom, Fetched, TakeContents};
-pub use index::{Deleted, EntryFilter, IndexView};
+pub use index::{Deleted, EntryFilter, IndexView, Marked, Marks};
 pub use kopia_format::{index::IndexEntry, manifest::ManifestEntry};
 pub use manifests::Manifests;
 pub use objects::{

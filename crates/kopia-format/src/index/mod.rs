@@ -25,7 +25,7 @@ use std::{ops::Range, sync::Arc};
 pub use blob::IndexBlob;
 pub use build::{IndexBuilder, SHARD_LEN_MAX};
 pub use entry::IndexEntry;
-pub use merge::{Merge, find_in, merge};
+pub use merge::{Merge, Statement, find_in, merge};
 pub use outline::{Outline, Walk};
 pub use range::IdRange;
 
@@ -188,12 +188,17 @@ impl<B: AsRef<[u8]>> Index<B> {
 
     /// The entry of `id`, if it is one of `candidates`.
     pub fn find_among(&self, candidates: Range<usize>, id: &ContentId) -> Option<IndexEntry> {
+        self.number_among(candidates, id).map(|n| self.decode(n))
+    }
+
+    /// The number of the entry of `id` in the order of IDs, if it is one of `candidates`.
+    pub fn number_among(&self, candidates: Range<usize>, id: &ContentId) -> Option<usize> {
         let mut buffer = [0; KEY_LEN_MAX];
         let key = &mut buffer[..id.key_len()];
         id.write_key(key);
         let end = candidates.end.min(self.len());
         let candidates = candidates.start.min(end)..end;
-        search::find(candidates, key, |n| self.key(n)).map(|n| self.decode(n))
+        search::find(candidates, key, |n| self.key(n))
     }
 
     /// The entry number `n` in the order of IDs.

@@ -17,7 +17,7 @@ use std::{
 use blob_core::BlobMeta;
 use kopia_format::{
     ContentId,
-    index::{IdRange, IndexEntry, merge},
+    index::{IdRange, IndexEntry, Statement, merge},
 };
 
 use super::{
@@ -106,6 +106,17 @@ pub struct IndexView {
     reads: AtomicU64,
 }
 
+/// Where an entry lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The number of the segment.
+    pub segment: usize,
+    /// The number of the entry in it.
+    pub number: usize,
+    /// Does it beat those that were found before?
+    pub leads: bool,
+}
+
 impl IndexView {
     /// A view of `segments`, all of them as loaded. Takes a while where there are many.
     pub(crate) fn new(
@@ -144,25 +155,37 @@ impl IndexView {
     /// # Errors
     /// None today; a segment that is read lazily may find damage here.
     pub fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        self.find_places(id, |_| {})
+    }
+
+    /// The same, and each place of an entry of the content is told to `take`: that of the entry
+    /// that is right is the last of which [`Place::leads`] is true.
+    pub(super) fn find_places(
+        &self,
+        id: &ContentId,
+        mut take: impl FnMut(Place),
+    ) -> Result<Option<IndexEntry>> {
         let filtered = match &self.filter {
             Some((range, filter)) if !filter.may_hold(id) => range.clone(),
             _ => 0..0,
         };
-        let (first, others) = (&self.segments[..filtered.start], &self.segments[filtered.end..]);
         let (mut winner, mut has_read) = (None::<IndexEntry>, false);
-        for segment in first.iter().chain(others) {
+        for at in (0..filtered.start).chain(filtered.end..self.segments.len()) {
+            let index = &self.segments[at].index;
             // An ID of another length than the repository's hashes can't be in any segment.
-            if segment.index.key_len() != Some(id.key_len()) {
+            if index.key_len() != Some(id.key_len()) {
                 continue;
             }
-            let candidates = segment.index.candidates(id)?;
+            let candidates = index.candidates(id)?;
             if candidates.is_empty() {
                 continue;
             }
             has_read = true;
-            if let Some(entry) = segment.index.find_among(candidates, id)
-                && winner.as_ref().is_none_or(|winner| entry.beats(winner))
-            {
+            let Some(number) = index.number_among(candidates, id) else { continue };
+            let Some(entry) = index.entry(number) else { continue };
+            let leads = winner.as_ref().is_none_or(|winner| entry.beats(winner));
+            take(Place { segment: at, number, leads });
+            if leads {
                 winner = Some(entry);
             }
         }
@@ -191,15 +214,30 @@ impl IndexView {
     /// The entries that `filter` takes, in the order of IDs. One entry of each segment is in memory
     /// at a time.
     pub fn iter<'a>(&'a self, filter: &'a EntryFilter) -> impl Iterator<Item = IndexEntry> + 'a {
-        let walk = InOrder::begin(self);
         let sources = self.segments.iter().map(|segment| segment.index.range(&filter.range));
-        let entries = merge(sources, self.watermark).enumerate().map(move |(n, entry)| {
+        self.in_order(sources).filter(|entry| filter.takes(entry))
+    }
+
+    /// What `sources`, one for each segment, say together, in the order of IDs.
+    pub(super) fn in_order<'a, I>(
+        &'a self,
+        sources: impl Iterator<Item = I>,
+    ) -> impl Iterator<Item = I::Item> + 'a
+    where
+        I: Iterator<Item: Statement> + 'a,
+    {
+        let walk = InOrder::begin(self);
+        merge(sources, self.watermark).enumerate().map(move |(n, said)| {
             if n % ENTRIES_HELD == ENTRIES_HELD - 1 {
                 walk.0.give_back();
             }
-            entry
-        });
-        entries.filter(|entry| filter.takes(entry))
+            said
+        })
+    }
+
+    /// The segments, in the order that [`Place::segment`] counts.
+    pub(super) fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
     }
 
     /// Every pack that any entry of any segment names, deletions and superseded entries included.

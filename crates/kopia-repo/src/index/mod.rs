@@ -11,6 +11,7 @@ pub(crate) mod filter;
 pub(crate) mod legacy;
 pub(crate) mod load;
 pub(crate) mod lookup;
+mod marks;
 pub(crate) mod refresh;
 pub(crate) mod segments;
 pub(crate) mod write;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use blob_core::{BlobMeta, Timestamp};
 
 pub use lookup::{Deleted, EntryFilter, IndexView};
+pub use marks::{Marked, Marks};
 
 use epochs::EpochState;
 
