@@ -37,6 +37,23 @@ pub enum SnapshotError {
         #[source]
         source: FormatError,
     },
+    /// A snapshot manifest that names no root.
+    #[error("snapshot manifest {id} names no root")]
+    NoRoot {
+        /// Which.
+        id: ManifestId,
+    },
+    /// What snapshots need can't be told: something that one names is missing or can't be read.
+    #[error("{path}: object {object}: {source}")]
+    NotWalked {
+        /// The file or folder, as `root/path`.
+        path: String,
+        /// Its object, or a part of that.
+        object: ObjectId,
+        /// What is missing or wrong.
+        #[source]
+        source: Box<SnapshotError>,
+    },
     /// The source of a snapshot can't be read at all: nothing is saved.
     #[error("cannot snapshot {path}: {reason}", path = path.display())]
     Source {
@@ -129,6 +146,7 @@ impl SnapshotError {
     pub fn blob(&self) -> Option<String> {
         let blob = match self {
             Self::Repo(error) => error.blob(),
+            Self::NotWalked { source, .. } => return source.blob(),
             Self::NotRestored { cause, .. } => cause.as_ref().and_then(|error| error.blob()),
             _ => None,
         };
