@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use blob_core::{
     Archive, BlobError, BlobId, BlobMeta, BlobStorage, Clock, Payload, PutOptions, PutReceipt,
-    ReadRange, Result, StorageInfo, SystemClock, Volume,
+    ReadRange, Result, Retain, StorageInfo, SystemClock, Volume,
 };
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -342,6 +342,10 @@ impl BlobStorage for S3Storage {
 
     fn archive(&self) -> Option<&dyn Archive> {
         Some(self)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        None
     }
 
     fn volume(&self) -> Option<&dyn Volume> {
