@@ -345,7 +345,7 @@ impl BlobStorage for S3Storage {
     }
 
     fn retain(&self) -> Option<&dyn Retain> {
-        None
+        Some(self) // whether the bucket keeps locks shows when one is asked for
     }
 
     fn volume(&self) -> Option<&dyn Volume> {
@@ -390,5 +390,6 @@ mod tests {
         let storage = S3Storage::open(options).unwrap();
         assert_eq!(storage.info().name, "S3: s3.amazonaws.com abc");
         assert!(storage.archive().is_some() && storage.volume().is_none());
+        assert!(storage.retain().is_some());
     }
 }
