@@ -7,7 +7,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::{BlobId, PutAttributes, ReadState, Result};
+use crate::{BlobId, LockMode, PutAttributes, ReadState, Result, Timestamp};
 
 /// How fast a thaw is asked for; each has its price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +98,31 @@ pub trait Archive: Send + Sync {
     /// first; [`crate::BlobError::InvalidOption`] for attributes that the storage can't honour; and
     /// what any call may give.
     async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()>;
+}
+
+/// A storage that can lock blobs that are there already.
+///
+/// An implementor promises: a lock is never shortened or softened, so a call that was answered with
+/// an error or not at all can be repeated; no byte of the blob is read or moved; and a blob that is
+/// archived needs no thaw. No right to shorten locks is ever made use of, whoever has it.
+#[async_trait]
+pub trait Retain: Send + Sync {
+    /// Locks `id` by `mode` until `until` at least, by the storage's clock. What Kopia's maintenance
+    /// asks of every blob that it has locked, with a time of its own clock plus the period of
+    /// `kopia.blobcfg` (docs/format/08-maintenance.md §9).
+    ///
+    /// A blob without a lock gets one. A storage may count in whole seconds; the lock then ends in
+    /// the next one. Of a lock of [`LockMode::Governance`] that is to become one of
+    /// [`LockMode::Compliance`] not every service of S3's kind makes one without a right to bypass
+    /// it.
+    ///
+    /// # Errors
+    /// [`crate::BlobError::NotFound`]; [`crate::BlobError::Locked`], with the end of the lock that
+    /// there is where the storage tells, if that lock is longer or stricter than the wanted one, and
+    /// nothing was changed; [`crate::BlobError::InvalidOption`] for a time that has passed, or where
+    /// the storage keeps no locks; [`crate::BlobError::AccessDenied`] without the right to lock; and
+    /// what any call may give.
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()>;
 }
 
 /// How big a disk is.

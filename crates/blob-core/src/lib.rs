@@ -22,7 +22,7 @@ pub mod stack;
 pub mod storage;
 pub mod usage;
 
-pub use caps::{Archive, ThawOutcome, ThawRequest, Tier, Volume, VolumeCapacity};
+pub use caps::{Archive, Retain, ThawOutcome, ThawRequest, Tier, Volume, VolumeCapacity};
 pub use class::StorageClass;
 pub use env::{Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use error::{BlobError, Result, Retry};

@@ -5,8 +5,11 @@
 //! longest time that is documented as typical for its tier; the source:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html>
 //!
-//! What it does not do: locks are remembered and not enforced, as in a bucket with versions, where
-//! a put makes a new version and a delete hides the old ones.
+//! What it does not do: locks are remembered, can be extended ([`MemoryStorage::locked_until`]) and
+//! are not enforced against puts and deletes, as in a bucket with versions, where a put makes a new
+//! version and a delete hides the old ones.
+
+mod retain;
 
 use std::{
     collections::BTreeMap,
@@ -23,9 +26,9 @@ use futures::{
 };
 
 use crate::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, Clock, Payload, PutAttributes, PutOptions,
-    PutReceipt, ReadRange, ReadState, Result, StorageClass, StorageInfo, SystemClock, ThawOutcome,
-    ThawRequest, Tier, Timestamp, Volume,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, Clock, LockMode, Payload, PutAttributes,
+    PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain, StorageClass, StorageInfo,
+    SystemClock, ThawOutcome, ThawRequest, Tier, Timestamp, Volume,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -56,6 +59,7 @@ struct Blob {
     class: StorageClass,
     options: PutOptions,
     thaw: Option<Thaw>,
+    lock: Option<(LockMode, Timestamp)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +87,8 @@ impl MemoryStorage {
         Self { info, clock, has_classes: true, blobs: Arc::default() }
     }
 
-    /// The same storage as one that knows no classes: it reports none and has no
-    /// [`BlobStorage::archive`], as a folder.
+    /// The same storage as one that knows no classes: it reports none and has neither a
+    /// [`BlobStorage::archive`] nor a [`BlobStorage::retain`], as a folder.
     #[must_use]
     pub fn without_classes(mut self) -> Self {
         self.has_classes = false;
@@ -245,6 +249,7 @@ impl BlobStorage for MemoryStorage {
             class: options.attributes.class.clone().unwrap_or(StorageClass::STANDARD),
             options: options.clone(),
             thaw: None,
+            lock: retain::lock_of(&options.attributes, modified),
         };
         let mut blobs = self.blobs();
         if options.if_absent && blobs.contains_key(id) {
@@ -265,6 +270,10 @@ impl BlobStorage for MemoryStorage {
 
     fn archive(&self) -> Option<&dyn Archive> {
         self.has_classes.then_some(self as &dyn Archive)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.has_classes.then_some(self as &dyn Retain)
     }
 
     fn volume(&self) -> Option<&dyn Volume> {
@@ -326,6 +335,7 @@ impl Archive for MemoryStorage {
             let class = Some(blob.class.clone());
             return Err(BlobError::Archived { id: id.clone(), class, state });
         }
+        blob.lock = retain::stricter(blob.lock, retain::lock_of(to, now));
         let had = std::mem::take(&mut blob.options.attributes);
         blob.options.attributes =
             PutAttributes { class: Some(class.clone()), ..to.clone().or(had) };

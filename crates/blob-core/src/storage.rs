@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{Archive, BlobId, BlobMeta, Payload, PutOptions, PutReceipt, Result, Volume};
+use crate::{Archive, BlobId, BlobMeta, Payload, PutOptions, PutReceipt, Result, Retain, Volume};
 
 /// A storage of any kind, shared.
 pub type DynStorage = Arc<dyn BlobStorage>;
@@ -109,6 +109,10 @@ pub trait BlobStorage: Send + Sync + fmt::Debug + 'static {
 
     /// The storage as one whose blobs can be out of reach, if it is one.
     fn archive(&self) -> Option<&dyn Archive>;
+
+    /// The storage as one whose blobs' locks can be extended, if it is one. Whether its blobs can
+    /// be locked at all may show only when that is tried.
+    fn retain(&self) -> Option<&dyn Retain>;
 
     /// The storage as a disk with a capacity, if it is one.
     fn volume(&self) -> Option<&dyn Volume>;

@@ -41,7 +41,7 @@ pub struct Usage {
     pub heads: BTreeMap<StorageClass, u64>,
     /// Lists, one for each 1,000 blobs begun.
     pub lists: u64,
-    /// Writes, and their bytes.
+    /// Writes, and their bytes. A lock that is extended is one of no bytes.
     pub puts: BTreeMap<StorageClass, Amount>,
 }
 

@@ -7,9 +7,9 @@ use std::sync::{
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Payload, PutAttributes,
-    PutOptions, PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
-    layers::Operation,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, LockMode, Payload,
+    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain, ThawOutcome,
+    ThawRequest, Timestamp, forward, layers::Operation,
 };
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -27,6 +27,15 @@ pub struct Call {
     pub length: Option<u64>,
     /// With which options, for a put and a change of class.
     pub options: Option<PutOptions>,
+    /// Until when and how strictly, for a lock that is to be extended.
+    pub retention: Option<(LockMode, Timestamp)>,
+}
+
+impl Call {
+    fn new(op: Operation, id: &str) -> Self {
+        let id = id.to_owned();
+        Self { op, id, range: None, length: None, options: None, retention: None }
+    }
 }
 
 /// Passes every call on and keeps a log of it.
@@ -108,7 +117,7 @@ impl CountingStorage {
     }
 
     fn note_with(&self, op: Operation, id: &str, options: Option<PutOptions>) {
-        self.push(Call { op, id: id.to_owned(), range: None, length: None, options });
+        self.push(Call { options, ..Call::new(op, id) });
     }
 
     fn push(&self, call: Call) {
@@ -127,6 +136,12 @@ impl CountingStorage {
             .archive()
             .ok_or_else(|| BlobError::Unsupported { op: "thaw", storage: storage() })
     }
+
+    fn retain_or_fail(&self) -> Result<&dyn Retain> {
+        let storage = || self.inner.info().name.clone();
+        let op = Operation::ExtendRetention.as_str();
+        self.inner.retain().ok_or_else(|| BlobError::Unsupported { op, storage: storage() })
+    }
 }
 
 /// A call that runs.
@@ -141,9 +156,7 @@ impl Drop for Inside<'_> {
 #[async_trait]
 impl BlobStorage for CountingStorage {
     async fn get(&self, id: &BlobId, range: ReadRange) -> Result<Bytes> {
-        let op = Operation::Get;
-        let id_text = id.as_str().to_owned();
-        self.push(Call { op, id: id_text, range: Some(range), length: None, options: None });
+        self.push(Call { range: Some(range), ..Call::new(Operation::Get, id.as_str()) });
         let _inside = self.enter();
         self.inner.get(id, range).await
     }
@@ -161,11 +174,9 @@ impl BlobStorage for CountingStorage {
 
     async fn put(&self, id: &BlobId, data: Payload, options: &PutOptions) -> Result<PutReceipt> {
         self.push(Call {
-            op: Operation::Put,
-            id: id.as_str().to_owned(),
-            range: None,
             length: Some(data.len()),
             options: Some(options.clone()),
+            ..Call::new(Operation::Put, id.as_str())
         });
         let _inside = self.enter();
         self.inner.put(id, data, options).await
@@ -184,6 +195,10 @@ impl BlobStorage for CountingStorage {
 
     fn archive(&self) -> Option<&dyn Archive> {
         self.inner.archive().map(|_| self as &dyn Archive)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
     }
 
     forward!(inner: info; volume);
@@ -209,5 +224,15 @@ impl Archive for CountingStorage {
         self.note_with(Operation::Reclass, id.as_str(), options);
         let _inside = self.enter();
         self.archive_or_fail()?.reclass(id, to).await
+    }
+}
+
+#[async_trait]
+impl Retain for CountingStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        let call = Call::new(Operation::ExtendRetention, id.as_str());
+        self.push(Call { retention: Some((mode, until)), ..call });
+        let _inside = self.enter();
+        self.retain_or_fail()?.extend_retention(id, until, mode).await
     }
 }

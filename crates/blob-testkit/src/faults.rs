@@ -11,9 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Payload, PutAttributes,
-    PutOptions, PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
-    layers::Operation,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, LockMode, Payload,
+    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain, ThawOutcome,
+    ThawRequest, Timestamp, forward, layers::Operation,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -261,8 +261,14 @@ impl FaultyStorage {
 
     fn sentence(&self, op: Operation, id: &str) -> Sentence {
         let mut script = self.script();
-        let writes =
-            matches!(op, Operation::Put | Operation::Delete | Operation::Thaw | Operation::Reclass);
+        let writes = matches!(
+            op,
+            Operation::Put
+                | Operation::Delete
+                | Operation::Thaw
+                | Operation::Reclass
+                | Operation::ExtendRetention
+        );
         script.calls += 1;
         script.writes += usize::from(writes);
         if let Some(kill) = &mut script.kill {
@@ -320,6 +326,12 @@ impl FaultyStorage {
         self.inner
             .archive()
             .ok_or_else(|| BlobError::Unsupported { op: "thaw", storage: storage() })
+    }
+
+    fn retain_or_fail(&self) -> Result<&dyn Retain> {
+        let storage = || self.inner.info().name.clone();
+        let op = Operation::ExtendRetention.as_str();
+        self.inner.retain().ok_or_else(|| BlobError::Unsupported { op, storage: storage() })
     }
 }
 
@@ -383,6 +395,10 @@ impl BlobStorage for FaultyStorage {
         self.inner.archive().map(|_| self as &dyn Archive)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: info, close; volume);
 }
 
@@ -398,5 +414,13 @@ impl Archive for FaultyStorage {
 
     async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
         self.play(Operation::Reclass, id, self.archive_or_fail()?.reclass(id, to)).await
+    }
+}
+
+#[async_trait]
+impl Retain for FaultyStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        let call = self.retain_or_fail()?.extend_retention(id, until, mode);
+        self.play(Operation::ExtendRetention, id, call).await
     }
 }

@@ -9,15 +9,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, BlobStorage, DynStorage, Layer, MemoryStorage, Payload,
-    PutAttributes, PutOptions, ReadRange, Result, StorageClass, ThawRequest, Tier, Volume,
-    VolumeCapacity, forward, layers::Operation,
+    Archive, BlobError, BlobId, BlobStorage, DynStorage, Layer, LockMode, MemoryStorage, Payload,
+    PutAttributes, PutOptions, ReadRange, Result, Retain, StorageClass, ThawRequest, Tier,
+    Timestamp, Volume, VolumeCapacity, forward, layers::Operation,
 };
 use futures::{FutureExt, StreamExt};
 
 use crate::{CountingStorage, Fault, FaultyStorage, Rule};
 
 const THAW: ThawRequest = ThawRequest { tier: Tier::Bulk, days: 1 };
+/// Far in the future, whatever clock a layer goes by.
+const UNTIL: Timestamp = Timestamp::from_secs(9_000_000_000);
+const STRICT: LockMode = LockMode::Compliance;
 
 /// What a layer does wrong, in sentences; empty if nothing.
 ///
@@ -48,12 +51,13 @@ pub async fn run(layer: &dyn Layer) {
 struct Probe {
     inner: DynStorage,
     has_archive: bool,
+    has_retain: bool,
     has_volume: bool,
 }
 
 impl Probe {
     fn over(inner: DynStorage) -> DynStorage {
-        Arc::new(Self { inner, has_archive: true, has_volume: true })
+        Arc::new(Self { inner, has_archive: true, has_retain: true, has_volume: true })
     }
 }
 
@@ -61,6 +65,10 @@ impl Probe {
 impl BlobStorage for Probe {
     fn archive(&self) -> Option<&dyn Archive> {
         self.inner.archive().filter(|_| self.has_archive)
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().filter(|_| self.has_retain)
     }
 
     fn volume(&self) -> Option<&dyn Volume> {
@@ -78,11 +86,15 @@ impl Volume for Probe {
 }
 
 fn capabilities(layer: &dyn Layer, wrong: &mut Vec<String>) {
-    for (has_archive, has_volume) in [(true, true), (true, false), (false, true), (false, false)] {
+    for which in 0..8_u8 {
+        let (has_archive, has_retain, has_volume) =
+            (which & 1 != 0, which & 2 != 0, which & 4 != 0);
         let inner = Arc::new(MemoryStorage::new());
-        let wrapped = layer.wrap(Arc::new(Probe { inner, has_archive, has_volume }));
+        let probe = Probe { inner, has_archive, has_retain, has_volume };
+        let wrapped = layer.wrap(Arc::new(probe));
         let pairs = [
             ("archive()", has_archive, wrapped.archive().is_some()),
+            ("retain()", has_retain, wrapped.retain().is_some()),
             ("volume()", has_volume, wrapped.volume().is_some()),
         ];
         for (name, inner, outer) in pairs {
@@ -140,6 +152,13 @@ async fn passes_through(layer: &dyn Layer, wrong: &mut Vec<String>) {
             wrong.push(format!("it passes on another class than the caller's: {seen:?}"));
         }
     }
+    if let (Some(retain), false) = (wrapped.retain(), wrapped.info().read_only) {
+        _ = retain.extend_retention(&blob("options"), UNTIL, STRICT).await;
+        let seen = counting.calls().into_iter().find_map(|call| call.retention);
+        if seen != Some((STRICT, UNTIL)) {
+            wrong.push(format!("it passes on another lock than the caller's: {seen:?}"));
+        }
+    }
     let closed = wrapped.close().await;
     if closed.is_err() || counting.closed() != 1 {
         wrong.push("it does not close the storage".to_owned());
@@ -154,8 +173,8 @@ async fn passes_through(layer: &dyn Layer, wrong: &mut Vec<String>) {
     }
 }
 
-/// Reads and, where there is an archive, asks for the state, a thaw and another class, all of the
-/// same blob.
+/// Reads and, where the storage can do that, asks for the state, a thaw, another class and a longer
+/// lock, all of the same blob.
 async fn touch(storage: &DynStorage, id: &BlobId) {
     _ = storage.get(id, ReadRange::Full).await;
     _ = storage.head(id).await;
@@ -163,6 +182,9 @@ async fn touch(storage: &DynStorage, id: &BlobId) {
         _ = archive.read_state(id).await;
         _ = archive.thaw(id, &THAW).await;
         _ = archive.reclass(id, &PutAttributes::default()).await;
+    }
+    if let Some(retain) = storage.retain() {
+        _ = retain.extend_retention(id, UNTIL, STRICT).await;
     }
 }
 
@@ -173,7 +195,8 @@ async fn same_ids(layer: &dyn Layer, wrong: &mut Vec<String>) {
     let calls = counting.calls();
     let of = |op| calls.iter().find(|call| call.op == op).map(|call| call.id.clone());
     let expected = of(Operation::Get);
-    for op in [Operation::Head, Operation::ReadState, Operation::Thaw, Operation::Reclass] {
+    use Operation::{ExtendRetention, Head, ReadState, Reclass, Thaw};
+    for op in [Head, ReadState, Thaw, Reclass, ExtendRetention] {
         if let Some(id) = of(op)
             && Some(&id) != expected.as_ref()
         {
@@ -188,8 +211,8 @@ async fn same_attempts(layer: &dyn Layer, wrong: &mut Vec<String>) {
     let failing = FaultyStorage::over(counting.clone());
     let wrapped = layer.wrap(Probe::over(failing.clone()));
     let mut attempts = Vec::new();
-    use Operation::{Get, Head, ReadState, Reclass, Thaw};
-    for op in [Get, Head, ReadState, Thaw, Reclass] {
+    use Operation::{ExtendRetention, Get, Head, ReadState, Reclass, Thaw};
+    for op in [Get, Head, ReadState, Thaw, Reclass, ExtendRetention] {
         failing.heal();
         failing.rule(Rule::new(Fault::before(Fault::transient)).times(2));
         let before = failing.calls();
@@ -203,6 +226,10 @@ async fn same_attempts(layer: &dyn Layer, wrong: &mut Vec<String>) {
             }
             (Operation::Reclass, Some(archive)) if !wrapped.info().read_only => {
                 _ = archive.reclass(&id, &PutAttributes::default()).await;
+            }
+            (Operation::ExtendRetention, _) if !wrapped.info().read_only => {
+                let Some(retain) = wrapped.retain() else { continue };
+                _ = retain.extend_retention(&id, UNTIL, STRICT).await;
             }
             _ => continue,
         }
@@ -227,6 +254,15 @@ async fn same_crowd(layer: &dyn Layer, wrong: &mut Vec<String>) {
     let gets = ids.iter().map(|id| wrapped.get(id, ReadRange::Full).map(drop));
     futures::future::join_all(gets).await;
     let of_gets = counting.at_once_max();
+    if let (Some(retain), false) = (wrapped.retain(), wrapped.info().read_only) {
+        counting.clear();
+        let locks = ids.iter().map(|id| retain.extend_retention(id, UNTIL, STRICT).map(drop));
+        futures::future::join_all(locks).await;
+        let of_locks = counting.at_once_max();
+        if of_gets != of_locks {
+            wrong.push(format!("it lets {of_gets} gets run at once, but {of_locks} locks"));
+        }
+    }
     let Some(archive) = wrapped.archive() else { return };
     counting.clear();
     futures::future::join_all(ids.iter().map(|id| archive.read_state(id).map(drop))).await;
@@ -243,8 +279,8 @@ async fn same_crowd(layer: &dyn Layer, wrong: &mut Vec<String>) {
     }
 }
 
-/// A layer that refuses writes refuses a thaw and a change of class too, by the same type, and says
-/// so of itself.
+/// A layer that refuses writes refuses a thaw and a change of class or lock too, by the same type,
+/// and says so of itself.
 async fn same_refusal(layer: &dyn Layer, wrong: &mut Vec<String>) {
     let counting = CountingStorage::over(Arc::new(MemoryStorage::new()));
     let wrapped = layer.wrap(Probe::over(counting.clone()));
@@ -271,7 +307,14 @@ async fn same_refusal(layer: &dyn Layer, wrong: &mut Vec<String>) {
             wrong.push(format!("it refuses puts, but a reclass gives {reclass:?}"));
         }
     }
-    let writes = [Operation::Put, Operation::Delete, Operation::Thaw, Operation::Reclass];
+    if let Some(retain) = wrapped.retain() {
+        let locked = retain.extend_retention(&id, UNTIL, STRICT).await;
+        if !matches!(locked, Err(BlobError::ReadOnly { .. })) {
+            wrong.push(format!("it refuses puts, but a longer lock gives {locked:?}"));
+        }
+    }
+    use Operation::{Delete, ExtendRetention, Put, Reclass, Thaw};
+    let writes = [Put, Delete, Thaw, Reclass, ExtendRetention];
     if writes.iter().any(|&op| counting.count(op) > 0) {
         wrong.push("it refuses a write after the storage has heard of it".to_owned());
     }

@@ -13,8 +13,8 @@ use std::{
 
 use async_trait::async_trait;
 use blob_core::{
-    BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Entropy, Payload, PutOptions, PutReceipt,
-    ReadRange, Result, SeededEntropy, forward,
+    BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Entropy, LockMode, Payload, PutOptions,
+    PutReceipt, ReadRange, Result, Retain, SeededEntropy, Timestamp, forward,
 };
 use bytes::Bytes;
 use futures::{
@@ -248,5 +248,20 @@ impl BlobStorage for SimulatedStorage {
         None
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: info, close; volume);
+}
+
+#[async_trait]
+impl Retain for SimulatedStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        const OP: &str = "extend_retention";
+        let storage = || self.inner.info().name.clone();
+        let retain = self.inner.retain();
+        let retain = retain.ok_or_else(|| BlobError::Unsupported { op: OP, storage: storage() })?;
+        self.play(OP, id, retain.extend_retention(id, until, mode)).await
+    }
 }

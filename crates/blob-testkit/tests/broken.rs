@@ -5,9 +5,9 @@ use std::{future::ready, sync::Arc};
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, MemoryStorage, Payload,
-    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, StorageInfo, ThawOutcome,
-    ThawRequest, Volume, forward,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, LockMode, MemoryStorage,
+    Payload, PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain,
+    StorageInfo, ThawOutcome, ThawRequest, Timestamp, Volume, forward,
 };
 use blob_testkit::{Report, conformance};
 use bytes::Bytes;
@@ -32,6 +32,7 @@ enum Flaw {
     ColdAsOther,
     CaseFolds,
     MovesNothing,
+    LocksNothing,
 }
 
 #[derive(Debug)]
@@ -121,6 +122,10 @@ impl BlobStorage for Broken {
         if self.has(Flaw::MovesNothing) { Some(self) } else { self.inner.archive() }
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        if self.has(Flaw::LocksNothing) { Some(self) } else { self.inner.retain() }
+    }
+
     forward!(inner: info, close; volume);
 }
 
@@ -135,6 +140,13 @@ impl Archive for Broken {
     }
 
     async fn reclass(&self, _: &BlobId, _: &PutAttributes) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Retain for Broken {
+    async fn extend_retention(&self, _: &BlobId, _: Timestamp, _: LockMode) -> Result<()> {
         Ok(())
     }
 }
@@ -161,6 +173,7 @@ fn each_flaw_is_found_by_the_promise_it_breaks() {
         (Flaw::ColdAsOther, "an_archived_blob_is_unreadable_and_says_so"),
         (Flaw::CaseFolds, "every_valid_id_names_its_own_blob"),
         (Flaw::MovesNothing, "a_change_of_class_keeps_the_blob_whole"),
+        (Flaw::LocksNothing, "a_lock_is_extended_and_never_shortened"),
     ];
     std::thread::scope(|scope| {
         for (flaw, promise) in expected {
@@ -195,6 +208,7 @@ fn the_suite_panics_with_its_report() {
 enum LayerFlaw {
     ForgetsArchive,
     ForgetsVolume,
+    ForgetsRetain,
     ReadOnlyButThaws,
     RetriesGetsOnly,
     RenamesAllButThaws,
@@ -271,6 +285,10 @@ impl BlobStorage for BrokenLayer {
         (self.flaw != LayerFlaw::ForgetsArchive).then(|| self.inner.archive()).flatten()
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        (self.flaw != LayerFlaw::ForgetsRetain).then(|| self.inner.retain()).flatten()
+    }
+
     fn volume(&self) -> Option<&dyn Volume> {
         (self.flaw != LayerFlaw::ForgetsVolume).then(|| self.inner.volume()).flatten()
     }
@@ -283,6 +301,10 @@ fn each_flaw_of_a_layer_is_found() {
     let expected = [
         (LayerFlaw::ForgetsArchive, "it drops archive(), which the storage has"),
         (LayerFlaw::ForgetsVolume, "it drops volume(), which the storage has"),
+        (LayerFlaw::ForgetsRetain, "it drops retain(), which the storage has"),
+        (LayerFlaw::ReadOnlyButThaws, "it refuses puts, but a longer lock gives"),
+        (LayerFlaw::RetriesGetsOnly, "it tries a failing extend_retention 1 times"),
+        (LayerFlaw::RenamesAllButThaws, "a extend_retention asks the storage for \"name\""),
         (LayerFlaw::ReadOnlyButThaws, "it refuses puts, but a thaw gives"),
         (LayerFlaw::RetriesGetsOnly, "it tries a failing thaw 1 times, a failing get 2"),
         (LayerFlaw::RenamesAllButThaws, "a thaw asks the storage for \"name\", a get for"),

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use blob_core::{
     Archive, BlobError, BlobId, BlobMeta, BlobStorage, Entropy, OsEntropy, Payload, PutAttributes,
-    PutOptions, PutReceipt, ReadRange, Result, StorageInfo, Volume, VolumeCapacity,
+    PutOptions, PutReceipt, ReadRange, Result, Retain, StorageInfo, Volume, VolumeCapacity,
 };
 use bytes::Bytes;
 use fs_err as fs;
@@ -189,6 +189,10 @@ impl BlobStorage for FilesystemStorage {
 
     fn archive(&self) -> Option<&dyn Archive> {
         None
+    }
+
+    fn retain(&self) -> Option<&dyn Retain> {
+        None // a folder has no locks, and a put that asks for one is refused
     }
 
     fn volume(&self) -> Option<&dyn Volume> {

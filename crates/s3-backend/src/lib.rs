@@ -49,6 +49,7 @@ mod net;
 mod options;
 mod past;
 mod put;
+mod retain;
 mod storage;
 mod time;
 mod wire;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use blob_core::{
     Archive, BlobError, BlobId, BlobMeta, BlobStorage, Clock, Payload, PutOptions, PutReceipt,
-    ReadRange, Result, StorageInfo, SystemClock, Volume,
+    ReadRange, Result, Retain, StorageInfo, SystemClock, Volume,
 };
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -344,6 +344,10 @@ impl BlobStorage for S3Storage {
         Some(self)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        Some(self) // whether the bucket keeps locks shows when one is asked for
+    }
+
     fn volume(&self) -> Option<&dyn Volume> {
         None
     }
@@ -386,5 +390,6 @@ mod tests {
         let storage = S3Storage::open(options).unwrap();
         assert_eq!(storage.info().name, "S3: s3.amazonaws.com abc");
         assert!(storage.archive().is_some() && storage.volume().is_none());
+        assert!(storage.retain().is_some());
     }
 }

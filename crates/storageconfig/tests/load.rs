@@ -102,6 +102,9 @@ impl BlobStorage for Told {
     fn archive(&self) -> Option<&dyn Archive> {
         None
     }
+    fn retain(&self) -> Option<&dyn blob_core::Retain> {
+        None
+    }
     fn volume(&self) -> Option<&dyn Volume> {
         None
     }

@@ -49,5 +49,5 @@ impl BlobStorage for HideStorage {
         listed.filter(|item| ready(!item.as_ref().is_ok_and(|meta| self.hides(&meta.id)))).boxed()
     }
 
-    forward!(inner: info, get, head, put, delete, close; archive, volume);
+    forward!(inner: info, get, head, put, delete, close; archive, retain, volume);
 }

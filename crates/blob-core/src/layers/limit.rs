@@ -16,8 +16,9 @@ use futures::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::{
-    Archive, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload, PutAttributes, PutOptions,
-    PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest, forward,
+    Archive, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, LockMode, Payload, PutAttributes,
+    PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain, ThawOutcome, ThawRequest,
+    Timestamp, forward,
 };
 
 /// Lets at most so many requests run at once; others wait their turn in order.
@@ -95,6 +96,10 @@ impl BlobStorage for LimitStorage {
         self.inner.archive().map(|_| self as &dyn Archive)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: info, close; volume);
 }
 
@@ -113,6 +118,14 @@ impl Archive for LimitStorage {
     async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
         let _place = self.place().await;
         super::archive_of(&self.inner)?.reclass(id, to).await
+    }
+}
+
+#[async_trait]
+impl Retain for LimitStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        let _place = self.place().await;
+        super::retain_of(&self.inner)?.extend_retention(id, until, mode).await
     }
 }
 

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 
 use crate::{
-    Amount, Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, Payload,
-    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, StorageClass, ThawOutcome,
-    ThawRequest, Usage, forward,
+    Amount, Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, Layer, LockMode,
+    Payload, PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain,
+    StorageClass, ThawOutcome, ThawRequest, Timestamp, Usage, forward,
 };
 
 /// Blobs on a page of a list, as S3 gives them.
@@ -38,6 +38,8 @@ pub enum Operation {
     ReadState,
     /// [`Archive::reclass`].
     Reclass,
+    /// [`Retain::extend_retention`].
+    ExtendRetention,
 }
 
 impl Operation {
@@ -52,6 +54,7 @@ impl Operation {
             Self::Thaw => "thaw",
             Self::ReadState => "read_state",
             Self::Reclass => "reclass",
+            Self::ExtendRetention => "extend_retention",
         }
     }
 }
@@ -354,6 +357,10 @@ impl BlobStorage for MetricsStorage {
         self.inner.archive().map(|_| self as &dyn Archive)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: info, close; volume);
 }
 
@@ -394,6 +401,24 @@ impl Archive for MetricsStorage {
     }
 }
 
+#[async_trait]
+impl Retain for MetricsStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        self.metrics.begun(Operation::ExtendRetention, id.as_str());
+        let result = super::retain_of(&self.inner)?.extend_retention(id, until, mode).await;
+        // Prices of PUTs are by class (https://aws.amazon.com/s3/pricing/). No page names this one,
+        // so it is taken for one of the blob's class, which is the dearest that it can be.
+        if billed(&result, |()| 0).is_some() {
+            self.metrics.bill(|bill| {
+                let (class, _) = bill.of(id);
+                let one = Amount { count: 1, bytes: 0 };
+                bill.note(id, |usage| usage.puts.entry(class.clone()).or_default().add(one));
+            });
+        }
+        self.metrics.ended(Operation::ExtendRetention, id, result, |()| 0)
+    }
+}
+
 /// The bytes of a request that is billed: one that was answered, with what was asked for or with the
 /// refusal that the asker is to blame for. Failures of the storage and of the way there are not.
 fn billed<T>(result: &Result<T>, bytes: impl Fn(&T) -> u64) -> Option<u64> {
@@ -401,6 +426,7 @@ fn billed<T>(result: &Result<T>, bytes: impl Fn(&T) -> u64) -> Option<u64> {
         Ok(value) => Some(bytes(value)),
         Err(
             BlobError::Archived { .. }
+            | BlobError::Locked { .. }
             | BlobError::NotFound { .. }
             | BlobError::InvalidRange { .. },
         ) => Some(0),

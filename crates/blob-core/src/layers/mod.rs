@@ -57,7 +57,7 @@ pub mod private {
 ///         println!("put {id}: {} bytes", data.len());
 ///         self.inner.put(id, data, options).await
 ///     }
-///     forward!(inner: info, get, head, list, delete, close; archive, volume);
+///     forward!(inner: info, get, head, list, delete, close; archive, retain, volume);
 /// }
 /// ```
 #[macro_export]
@@ -157,6 +157,11 @@ macro_rules! forward {
             self.$field.archive()
         }
     };
+    (@ $field:ident retain) => {
+        fn retain(&self) -> Option<&dyn $crate::Retain> {
+            self.$field.retain()
+        }
+    };
     (@ $field:ident volume) => {
         fn volume(&self) -> Option<&dyn $crate::Volume> {
             self.$field.volume()
@@ -168,6 +173,14 @@ macro_rules! forward {
 fn archive_of(inner: &crate::DynStorage) -> crate::Result<&dyn crate::Archive> {
     inner.archive().ok_or_else(|| crate::BlobError::Unsupported {
         op: "thaw",
+        storage: inner.info().name.clone(),
+    })
+}
+
+/// The same of its locks.
+fn retain_of(inner: &crate::DynStorage) -> crate::Result<&dyn crate::Retain> {
+    inner.retain().ok_or_else(|| crate::BlobError::Unsupported {
+        op: Operation::ExtendRetention.as_str(),
         storage: inner.info().name.clone(),
     })
 }

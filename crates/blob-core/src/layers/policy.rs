@@ -69,5 +69,5 @@ impl BlobStorage for PolicyStorage {
         self.inner.put(id, data, &options).await
     }
 
-    forward!(inner: info, get, head, list, delete, close; archive, volume);
+    forward!(inner: info, get, head, list, delete, close; archive, retain, volume);
 }

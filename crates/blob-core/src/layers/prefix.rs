@@ -9,9 +9,9 @@ use futures::{
 };
 
 use crate::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, InvalidBlobId, Layer, Payload,
-    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, ThawOutcome, ThawRequest,
-    forward,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, DynStorage, InvalidBlobId, Layer, LockMode,
+    Payload, PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain,
+    ThawOutcome, ThawRequest, Timestamp, forward,
 };
 
 /// Puts a text before every ID on the way down and takes it off on the way up.
@@ -114,6 +114,10 @@ impl BlobStorage for PrefixStorage {
         self.inner.archive().map(|_| self as &dyn Archive)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: info, close; volume);
 }
 
@@ -132,5 +136,13 @@ impl Archive for PrefixStorage {
     async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
         let archive = super::archive_of(&self.inner)?;
         archive.reclass(&self.inner_id(id)?, to).await.map_err(about(id))
+    }
+}
+
+#[async_trait]
+impl Retain for PrefixStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        let retain = super::retain_of(&self.inner)?;
+        retain.extend_retention(&self.inner_id(id)?, until, mode).await.map_err(about(id))
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Archive, BlobError, BlobId, BlobStorage, DynStorage, Layer, Payload, PutAttributes, PutOptions,
-    PutReceipt, ReadState, Result, StorageInfo, ThawOutcome, ThawRequest, forward,
+    Archive, BlobError, BlobId, BlobStorage, DynStorage, Layer, LockMode, Payload, PutAttributes,
+    PutOptions, PutReceipt, ReadState, Result, Retain, StorageInfo, ThawOutcome, ThawRequest,
+    Timestamp, forward,
 };
 
-/// Refuses every put, delete, thaw and change of class with [`BlobError::ReadOnly`]; the inner
-/// storage never hears of them. A thaw is refused because it costs money and changes what the
+/// Refuses every put, delete, thaw and change of class or lock with [`BlobError::ReadOnly`]; the
+/// inner storage never hears of them. A thaw is refused because it costs money and changes what the
 /// account holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadOnly;
@@ -46,6 +47,10 @@ impl BlobStorage for ReadOnlyStorage {
         self.inner.archive().map(|_| self as &dyn Archive)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: get, head, list, close; volume);
 }
 
@@ -61,5 +66,12 @@ impl Archive for ReadOnlyStorage {
 
     async fn reclass(&self, _: &BlobId, _: &PutAttributes) -> Result<()> {
         Err(BlobError::ReadOnly { op: "reclass" })
+    }
+}
+
+#[async_trait]
+impl Retain for ReadOnlyStorage {
+    async fn extend_retention(&self, _: &BlobId, _: Timestamp, _: LockMode) -> Result<()> {
+        Err(BlobError::ReadOnly { op: "extend_retention" })
     }
 }

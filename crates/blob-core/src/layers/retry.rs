@@ -24,9 +24,9 @@ use futures::{
 };
 
 use crate::{
-    Archive, BlobError, BlobId, BlobMeta, BlobStorage, Clock, DynStorage, Entropy, Layer,
+    Archive, BlobError, BlobId, BlobMeta, BlobStorage, Clock, DynStorage, Entropy, Layer, LockMode,
     OsEntropy, Payload, PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result,
-    Retry as Advice, SystemClock, ThawOutcome, ThawRequest, forward,
+    Retain, Retry as Advice, SystemClock, ThawOutcome, ThawRequest, Timestamp, forward,
 };
 
 /// After so many failures a call that goes on is worth a warning.
@@ -311,6 +311,10 @@ impl BlobStorage for RetryStorage {
         self.inner.archive().map(|_| self as &dyn Archive)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: info, close; volume);
 }
 
@@ -329,6 +333,14 @@ impl Archive for RetryStorage {
     async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
         let archive = super::archive_of(&self.inner)?;
         self.repeat(|| archive.reclass(id, to)).await
+    }
+}
+
+#[async_trait]
+impl Retain for RetryStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        let retain = super::retain_of(&self.inner)?;
+        self.repeat(|| retain.extend_retention(id, until, mode)).await
     }
 }
 

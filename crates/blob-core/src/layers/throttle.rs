@@ -11,9 +11,9 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    Archive, BlobId, BlobMeta, BlobStorage, Clock, DynStorage, Layer, Payload, PutAttributes,
-    PutOptions, PutReceipt, ReadRange, ReadState, Result, SystemClock, ThawOutcome, ThawRequest,
-    Timestamp, forward,
+    Archive, BlobId, BlobMeta, BlobStorage, Clock, DynStorage, Layer, LockMode, Payload,
+    PutAttributes, PutOptions, PutReceipt, ReadRange, ReadState, Result, Retain, SystemClock,
+    ThawOutcome, ThawRequest, Timestamp, forward,
 };
 
 /// What a [`Throttle`] lets through; 0 = no limit.
@@ -25,7 +25,7 @@ pub struct ThrottleLimits {
     pub upload_bytes_per_second: f64,
     /// Gets, heads and questions for a blob's state per second.
     pub reads_per_second: f64,
-    /// Puts, deletes, thaws and changes of class per second.
+    /// Puts, deletes, thaws and changes of class and of locks per second.
     pub writes_per_second: f64,
     /// Lists per second.
     pub lists_per_second: f64,
@@ -210,6 +210,10 @@ impl BlobStorage for ThrottleStorage {
         self.inner.archive().map(|_| self as &dyn Archive)
     }
 
+    fn retain(&self) -> Option<&dyn Retain> {
+        self.inner.retain().map(|_| self as &dyn Retain)
+    }
+
     forward!(inner: info, close; volume);
 }
 
@@ -228,5 +232,13 @@ impl Archive for ThrottleStorage {
     async fn reclass(&self, id: &BlobId, to: &PutAttributes) -> Result<()> {
         let _place = self.write().await;
         super::archive_of(&self.inner)?.reclass(id, to).await
+    }
+}
+
+#[async_trait]
+impl Retain for ThrottleStorage {
+    async fn extend_retention(&self, id: &BlobId, until: Timestamp, mode: LockMode) -> Result<()> {
+        let _place = self.write().await;
+        super::retain_of(&self.inner)?.extend_retention(id, until, mode).await
     }
 }

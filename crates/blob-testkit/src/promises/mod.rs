@@ -21,6 +21,7 @@ mod put;
 mod ranges;
 mod read_only;
 mod reclass;
+mod retain;
 mod volume;
 
 use std::fmt::{Debug, Display};
@@ -88,6 +89,7 @@ promises! {
     archive::a_thaw_is_idempotent_and_typed,
     archive::a_thaw_ends_and_its_copy_goes_away,
     reclass::a_change_of_class_keeps_the_blob_whole,
+    retain::a_lock_is_extended_and_never_shortened,
     volume::a_disk_tells_its_size,
 }
 

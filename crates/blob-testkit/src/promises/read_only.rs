@@ -1,6 +1,8 @@
 //! A storage whose info says read-only refuses every change, by type.
 
-use blob_core::{BlobError, Payload, PutAttributes, PutOptions, ThawRequest, Tier};
+use blob_core::{
+    BlobError, LockMode, Payload, PutAttributes, PutOptions, ThawRequest, Tier, Timestamp,
+};
 
 use super::{Fresh, Verdict, ensure, fails_as, id, list, skip};
 
@@ -20,6 +22,11 @@ pub(super) async fn a_read_only_storage_refuses_every_change(fresh: &Fresh) -> V
         fails_as("a thaw", archive.thaw(&new, &request).await, "ReadOnly", is)?;
         let reclass = archive.reclass(&new, &PutAttributes::default()).await;
         fails_as("a change of class", reclass, "ReadOnly", is)?;
+    }
+    if let Some(retain) = storage.retain() {
+        let until = Timestamp::from_secs(9_000_000_000);
+        let locked = retain.extend_retention(&new, until, LockMode::Governance).await;
+        fails_as("a longer lock", locked, "ReadOnly", is)?;
     }
     fails_as("a head of an absent blob", storage.head(&new).await, "NotFound", |error| {
         error.is_not_found()

@@ -87,5 +87,5 @@ impl BlobStorage for GatedStorage {
         }
     }
 
-    forward!(inner: info, get, head, list, delete, close; archive, volume);
+    forward!(inner: info, get, head, list, delete, close; archive, retain, volume);
 }

@@ -4,7 +4,7 @@ use blob_core::{Checksum, Encryption, LockMode, PutAttributes, StorageClass, Tim
 
 use super::Source;
 pub(super) use crate::put::tagging;
-use crate::{put::kms_context, time};
+use crate::{put::kms_context, retain, time};
 
 /// Headers by name.
 type Headers = Vec<(&'static str, String)>;
@@ -96,13 +96,7 @@ fn wanted_encryption(encryption: &Encryption, all: &mut Headers) {
 /// The lock that keeps what the blob's own and the wanted one promise. One that has ended is none:
 /// S3 takes no date of the past.
 fn lock(source: &Source, to: &PutAttributes, now: Timestamp) -> Option<(LockMode, Timestamp)> {
-    let mode = source.header(LOCK_MODE).and_then(|name| match name.as_str() {
-        "COMPLIANCE" => Some(LockMode::Compliance),
-        "GOVERNANCE" => Some(LockMode::Governance),
-        _ => None,
-    });
-    let until = source.header(LOCK_UNTIL).and_then(|date| time::parse_iso(&date));
-    let own = mode.zip(until).filter(|(_, until)| *until > now);
+    let own = retain::lock_in(&source.answer).filter(|(_, until)| *until > now);
     let wanted = to.lock.map(|lock| (lock.mode, now.saturating_add(lock.period)));
     match (own, wanted) {
         (Some(own), Some(wanted)) => Some((own.0.max(wanted.0), own.1.max(wanted.1))),

@@ -1,6 +1,6 @@
 //! The table: status × code × operation → meaning. The first row that fits decides.
 //!
-//! Codes are those of AWS' "List of error codes", of the API pages of the seven operations, and those
+//! Codes are those of AWS' "List of error codes", of the API pages of the operations, and those
 //! of MinIO that differ. A HEAD has no body, so no code; its rows go by status.
 
 use crate::wire::Answer;
@@ -19,6 +19,7 @@ pub(crate) enum Op {
     /// A request about jobs of Batch Operations.
     Batch,
     Reclass,
+    ExtendRetention,
 }
 
 impl Op {
@@ -34,6 +35,7 @@ impl Op {
             Self::Lifecycle => "lifecycle rules",
             Self::Batch => "batch job",
             Self::Reclass => "reclass",
+            Self::ExtendRetention => "extend_retention",
         }
     }
 }
@@ -77,6 +79,7 @@ const OP_ANY: &[Op] = &[
     Op::Lifecycle,
     Op::Batch,
     Op::Reclass,
+    Op::ExtendRetention,
 ];
 const PUT: &[Op] = &[Op::Put];
 /// What says how a blob is stored.
@@ -85,7 +88,11 @@ const RECLASS: &[Op] = &[Op::Reclass];
 const THAW: &[Op] = &[Op::Thaw];
 const LIFECYCLE: &[Op] = &[Op::Lifecycle];
 const BATCH: &[Op] = &[Op::Batch];
-const OF_BLOB: &[Op] = &[Op::Get, Op::Head, Op::Delete, Op::Thaw, Op::Reclass];
+const RETENTION: &[Op] = &[Op::ExtendRetention];
+const OF_BLOB: &[Op] = &[Op::Get, Op::Head, Op::Delete, Op::Thaw, Op::Reclass, Op::ExtendRetention];
+
+/// The option that locks blobs.
+const LOCK: &str = "object lock";
 
 type Row = (u16, &'static str, &'static [Op], Meaning);
 
@@ -133,6 +140,14 @@ const TABLE: &[Row] = &[
     (400, "InvalidRequest", LIFECYCLE, Meaning::Option("a lifecycle rule")),
     (STATUS_ANY, "InvalidStorageClass", LIFECYCLE, Meaning::Option("a lifecycle rule")),
 
+    // A lock that is to be extended. A bucket without object lock says InvalidRequest.
+    (400, "InvalidRequest", RETENTION, Meaning::Option(LOCK)),
+    (400, "InvalidArgument", RETENTION, Meaning::Option(LOCK)),
+    (400, "MalformedXML", RETENTION, Meaning::Option(LOCK)),
+    (STATUS_ANY, "InvalidRetentionPeriod", RETENTION, Meaning::Option(LOCK)),
+    (STATUS_ANY, "ObjectLockConfigurationNotFoundError", RETENTION, Meaning::Option(LOCK)),
+    (405, CODE_ANY, RETENTION, Meaning::Unsupported),
+
     // Who asks.
     (STATUS_ANY, "InvalidAccessKeyId", OP_ANY, Meaning::Credentials),
     (STATUS_ANY, "SignatureDoesNotMatch", OP_ANY, Meaning::Credentials),
@@ -154,8 +169,8 @@ const TABLE: &[Row] = &[
     (STATUS_ANY, "AccessControlListNotSupported", STORE, Meaning::Option("acl")),
     (STATUS_ANY, "InvalidTag", STORE, Meaning::Option("tags")),
     (STATUS_ANY, "MetadataTooLarge", STORE, Meaning::Option("metadata")),
-    (STATUS_ANY, "InvalidRetentionPeriod", STORE, Meaning::Option("object lock")),
-    (STATUS_ANY, "ObjectLockConfigurationNotFoundError", STORE, Meaning::Option("object lock")),
+    (STATUS_ANY, "InvalidRetentionPeriod", STORE, Meaning::Option(LOCK)),
+    (STATUS_ANY, "ObjectLockConfigurationNotFoundError", STORE, Meaning::Option(LOCK)),
     (STATUS_ANY, "InvalidEncryptionAlgorithmError", STORE, Meaning::Option("encryption")),
     (STATUS_ANY, "KMS.NotFoundException", OP_ANY, Meaning::Option("encryption key")),
     (STATUS_ANY, "KMS.DisabledException", OP_ANY, Meaning::Option("encryption key")),
@@ -205,7 +220,12 @@ pub(crate) fn meaning(op: Op, answer: &Answer) -> Meaning {
         // AWS and MinIO say by the message alone that a refusal is about the lock.
         match (op, status) {
             (Op::Delete, _) | (Op::Put | Op::Reclass, 403) => return Meaning::Locked,
-            (Op::Put | Op::Reclass, 400) => return Meaning::Option("object lock"),
+            (Op::Put | Op::Reclass, 400) => return Meaning::Option(LOCK),
+            // What a bucket without locks says of it with 400 is a row of the table.
+            (Op::ExtendRetention, 403) => return Meaning::Locked,
+            (Op::ExtendRetention, 400) if message.contains("worm protected") => {
+                return Meaning::Locked;
+            }
             _ => {}
         }
     }
@@ -286,6 +306,14 @@ mod tests {
             (Reclass, 404, "NoSuchKey", M::NotFound),
             (Reclass, 400, "InvalidStorageClass", M::Option("storage class")),
             (Reclass, 500, "SlowDown", M::Throttled),
+            (ExtendRetention, 400, "InvalidRequest", M::Option("object lock")),
+            (ExtendRetention, 400, "InvalidArgument", M::Option("object lock")),
+            (ExtendRetention, 404, "NoSuchKey", M::NotFound),
+            (ExtendRetention, 404, "NoSuchBucket", M::NoStorage),
+            (ExtendRetention, 403, "AccessDenied", M::Denied),
+            (ExtendRetention, 405, "MethodNotAllowed", M::Unsupported),
+            (ExtendRetention, 501, "NotImplemented", M::Unsupported),
+            (ExtendRetention, 503, "SlowDown", M::Throttled),
         ];
         for (op, status, code, expected) in cases {
             assert_eq!(of(op, status, code), expected, "{op:?} {status} {code:?}");
@@ -298,13 +326,18 @@ mod tests {
         let fields = [("Code", "AccessDenied"), ("Message", message)];
         let locked = Answer::for_test(403, &fields);
         assert_eq!(meaning(Op::Delete, &locked), Meaning::Locked);
+        assert_eq!(meaning(Op::ExtendRetention, &locked), Meaning::Locked);
         assert_eq!(meaning(Op::Get, &locked), Meaning::Denied);
+        let worm = "Object is WORM protected and cannot be overwritten";
+        let worm = Answer::for_test(400, &[("Code", "InvalidRequest"), ("Message", worm)]);
+        assert_eq!(meaning(Op::ExtendRetention, &worm), Meaning::Locked);
         let fields = [
             ("Code", "InvalidRequest"),
             ("Message", "Bucket is missing Object Lock Configuration"),
         ];
         let none = Answer::for_test(400, &fields);
         assert_eq!(meaning(Op::Put, &none), Meaning::Option("object lock"));
+        assert_eq!(meaning(Op::ExtendRetention, &none), Meaning::Option("object lock"));
     }
 
     #[test]

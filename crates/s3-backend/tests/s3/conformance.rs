@@ -7,11 +7,21 @@ use blob_core::{
     layers::{Hide, Limit, Metrics, Prefix, Retry, Throttle, ThrottleLimits, WithPolicy},
 };
 use blob_testkit::Fresh;
+use s3_testkit::TestServerOptions;
 
-use crate::support::{server, storage};
+use crate::support::{server, server_with, storage};
 
 blob_testkit::conformance!(a_bucket_keeps_the_promise_of_a_blob_storage, async || {
     let server = Arc::new(server().await);
+    let clock = server.clone();
+    Fresh::new(Arc::new(storage(&server)))
+        .with_clock(move |by| clock.clock().advance(by))
+        .keeping(server)
+});
+
+blob_testkit::conformance!(a_bucket_with_object_lock, async || {
+    let options = TestServerOptions { object_lock: true, ..TestServerOptions::default() };
+    let server = Arc::new(server_with(options).await);
     let clock = server.clone();
     Fresh::new(Arc::new(storage(&server)))
         .with_clock(move |by| clock.clock().advance(by))

@@ -20,5 +20,6 @@ mod past;
 mod proxies;
 mod redirects;
 mod refusals;
+mod retention;
 mod support;
 mod tls;

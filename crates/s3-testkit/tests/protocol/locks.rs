@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
-use s3_testkit::TestServerOptions;
+use s3_testkit::{Kind, TestServerOptions};
 
 use crate::client::{Call, Client, start, start_default};
 use crate::signer::amz_date;
@@ -44,12 +44,20 @@ async fn put_locked(client: &Client, mode: &str) -> String {
     reply.header("x-amz-version-id").unwrap().to_owned()
 }
 
-async fn retain(client: &Client, days: u64, bypass: bool) -> u16 {
-    let body = format!(
-        "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>GOVERNANCE</Mode>\
+fn retention(mode: &str, days: u64) -> String {
+    format!(
+        "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>{mode}</Mode>\
          <RetainUntilDate>{}</RetainUntilDate></Retention>",
         in_days(days)
-    );
+    )
+}
+
+async fn retain(client: &Client, days: u64, bypass: bool) -> u16 {
+    retain_by(client, "GOVERNANCE", days, bypass).await
+}
+
+async fn retain_by(client: &Client, mode: &str, days: u64, bypass: bool) -> u16 {
+    let body = retention(mode, days);
     let md5 = BASE64.encode(Md5::digest(&body));
     let call = Call::new("PUT", "k?retention").header("content-md5", &md5).body(body);
     let call = if bypass { call.header("x-amz-bypass-governance-retention", "true") } else { call };
@@ -134,6 +142,53 @@ async fn governance_can_be_bypassed_and_extended_but_not_shortened() {
     assert_eq!(client.delete(&locked).await.status, 403);
     let bypass = Call::new("DELETE", &locked).header("x-amz-bypass-governance-retention", "true");
     assert_eq!(client.call(bypass).await.status, 204);
+}
+
+#[tokio::test]
+async fn compliance_is_extended_and_never_shortened_or_softened() {
+    let client = start_lockable().await;
+    put_locked(&client, "COMPLIANCE").await;
+    assert_eq!(retain_by(&client, "COMPLIANCE", 20, false).await, 200);
+    for bypass in [false, true] {
+        assert_eq!(retain_by(&client, "COMPLIANCE", 5, bypass).await, 403);
+        assert_eq!(retain_by(&client, "GOVERNANCE", 30, bypass).await, 403);
+    }
+    let kept = client.get("k?retention").await;
+    assert_eq!(kept.element("Mode").unwrap(), "COMPLIANCE");
+    assert!(kept.element("RetainUntilDate").unwrap().starts_with(&in_days(20)[..10]));
+    let asked = client.server.requests().of(Kind::Retain, "k");
+    assert_eq!(asked.len(), 6, "each is in the log");
+    let head = client.call(Call::new("HEAD", "k")).await;
+    assert_eq!(head.header("x-amz-object-lock-mode"), Some("COMPLIANCE"));
+    let until = head.header("x-amz-object-lock-retain-until-date").unwrap();
+    assert!(until.starts_with(&in_days(20)[..10]));
+}
+
+#[tokio::test]
+async fn an_archived_object_is_locked_without_a_thaw() {
+    let client = start_lockable().await;
+    client.server.objects().put_with_class("k", "x", "DEEP_ARCHIVE");
+    assert_eq!(client.get("k").await.status, 403);
+    assert_eq!(retain_by(&client, "COMPLIANCE", 20, false).await, 200);
+    assert_eq!(client.get("k?retention").await.element("Mode").unwrap(), "COMPLIANCE");
+}
+
+#[tokio::test]
+async fn a_bucket_without_object_lock_and_a_request_without_md5_are_refused() {
+    let client = start_default().await;
+    client.put("k", "x").await;
+    let body = retention("COMPLIANCE", 20);
+    let md5 = BASE64.encode(Md5::digest(&body));
+    let call = || Call::new("PUT", "k?retention").body(body.clone());
+    let reply = client.call(call().header("content-md5", &md5)).await;
+    assert_eq!((reply.status, reply.element("Code").unwrap().as_str()), (400, "InvalidRequest"));
+    assert!(reply.text().contains("Bucket is missing Object Lock Configuration"));
+    let client = start_lockable().await;
+    client.put("k", "x").await;
+    let reply = client.call(call()).await;
+    assert_eq!((reply.status, reply.element("Code").unwrap().as_str()), (400, "InvalidRequest"));
+    assert_eq!(retain_by(&client, "ETERNITY", 20, false).await, 400);
+    assert_eq!(retain_by(&client, "COMPLIANCE", 0, false).await, 400, "it has passed");
 }
 
 #[tokio::test]
