@@ -34,6 +34,7 @@
 //! | [`split`], [`indirect`] | objects | 05 |
 //! | [`directory`], [`manifest`], [`snapshot`], [`policy`] | snapshots of trees | 06, 07 |
 //! | [`maintenance`] | who maintains a repository, and the history of it | 08 |
+//! | [`log`] | what clients did, in the repository itself | 08 |
 //! | [`json`], [`time`] | JSON and times as Go writes them | 02 |
 //!
 //! # Example
@@ -79,6 +80,7 @@ pub mod json;
 pub mod keys;
 pub mod legacy;
 pub mod local_config;
+pub mod log;
 pub mod maintenance;
 pub mod manifest;
 pub mod pack;
