@@ -143,12 +143,13 @@ pub fn blobs_to_compact<'a>(
 
 /// What may be deleted once a compaction log was written at `written`, by the storage's clock:
 /// first all inputs, in any order; only then may the logs be scheduled for cleanup, or the inputs
-/// come back to life.
+/// come back to life. A log counts when it is older than `settle` ([`SETTLE_TIME`]).
 pub fn settled_logs<'a>(
     logs: impl IntoIterator<Item = (&'a IndexBlob, &'a CompactionLog)>,
     written: GoTime,
+    settle: Duration,
 ) -> SettledLogs<'a> {
-    let cutoff = written.saturating_sub(SETTLE_TIME);
+    let cutoff = written.saturating_sub(settle);
     let settled = logs.into_iter().filter(|(blob, _)| blob.timestamp <= cutoff);
     let (mut result, mut seen) = (SettledLogs::default(), HashSet::new());
     for (blob, log) in settled {
@@ -168,13 +169,17 @@ pub struct SettledLogs<'a> {
     pub logs: Vec<&'a str>,
 }
 
-/// The schedules that are due, and the logs to delete, before their schedules.
-pub fn due_schedules<'a>(schedules: &'a [(IndexBlob, CleanupSchedule)]) -> DueSchedules<'a> {
+/// The schedules that are due, and the logs to delete, before their schedules. A schedule is due when
+/// it is older than `settle` ([`SETTLE_TIME`]).
+pub fn due_schedules(
+    schedules: &[(IndexBlob, CleanupSchedule)],
+    settle: Duration,
+) -> DueSchedules<'_> {
     let mut due = DueSchedules::default();
     // The newest schedule shows the storage's clock.
     let Some(clock) = schedules.iter().map(|(blob, _)| blob.timestamp).max() else { return due };
     for (blob, schedule) in schedules {
-        if clock.duration_since(schedule.cleanup_schedule_time) >= SETTLE_TIME {
+        if clock.duration_since(schedule.cleanup_schedule_time) >= settle {
             due.logs.extend(schedule.blob_ids.iter().map(String::as_str));
             due.schedules.push(&blob.id);
         }
@@ -282,7 +287,8 @@ mod tests {
     fn inputs_go_an_hour_after_their_log_and_logs_an_hour_after_that() {
         let (old, new) = (blob("ma", 1, 0), blob("mb", 1, 1));
         let logs = [log(&["n1", "n2"], &["n9"]), log(&["n3"], &["n9"])];
-        let settled = settled_logs([(&old, &logs[0]), (&new, &logs[1])], GoTime::from_secs(3_600));
+        let all = [(&old, &logs[0]), (&new, &logs[1])];
+        let settled = settled_logs(all, GoTime::from_secs(3_600), SETTLE_TIME);
         assert_eq!(settled, SettledLogs { inputs: vec!["n1", "n2"], logs: vec!["ma"] });
 
         let schedule = |minutes: i64, id: &str| CleanupSchedule {
@@ -292,8 +298,8 @@ mod tests {
         let schedules =
             [(blob("l1", 1, 5), schedule(1, "ma")), (blob("l2", 1, 61), schedule(2, "mb"))];
         let due = DueSchedules { logs: vec!["ma"], schedules: vec!["l1"] };
-        assert_eq!(due_schedules(&schedules), due);
-        assert_eq!(due_schedules(&[]), DueSchedules::default());
+        assert_eq!(due_schedules(&schedules, SETTLE_TIME), due);
+        assert_eq!(due_schedules(&[], SETTLE_TIME), DueSchedules::default());
     }
 
     proptest! {

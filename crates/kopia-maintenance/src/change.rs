@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use blob_core::PutOptions;
 use kopia_format::{
     maintenance::{MaintenanceParameters, MaintenanceSchedule},
     time::GoTime,
@@ -11,8 +10,9 @@ use kopia_repo::{Repository, RepositoryWriter};
 
 use crate::{
     Status,
+    cycle::write_schedule,
     error::{MaintenanceError, Result},
-    status::{LABELS, blob_id},
+    status::LABELS,
 };
 
 /// One change.
@@ -110,12 +110,7 @@ impl Changes {
             writer.flush().await?;
         }
         if self.changes_schedule {
-            let mut nonce = [0; 12];
-            repo.env().entropy.fill(&mut nonce);
-            let sealed = self.schedule.encrypt(&repo.maintenance_key()?, nonce);
-            let (id, options) = (blob_id()?, PutOptions::default());
-            let put = repo.storage().put(&id, sealed.into(), &options).await;
-            put.map_err(kopia_repo::RepoError::from)?;
+            write_schedule(repo, &self.schedule).await?;
         }
         Ok(())
     }

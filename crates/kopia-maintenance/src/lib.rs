@@ -1,16 +1,41 @@
-//! Whose task the maintenance of a repository is, when it is due, and what was done.
+//! What may be dropped, moved, merged or deleted in a Kopia repository, when, and what it takes.
 //!
-//! [`Status`] reads the maintenance parameters and the blob `kopia.maintenance`; [`Change`] changes
-//! them as Kopia does. Facts: docs/format/08-maintenance.md §1 to §3.
+//! [`Status`] says whose task maintenance is, when it is due and what was done; [`Change`] changes
+//! that as Kopia does. [`Maintenance`] works out what a cycle would do, as data ([`MaintenancePlan`]),
+//! and does it: the same tasks in the same order with the same margins as Kopia, so that both may
+//! take turns. Archived packs are never read. Facts: docs/format/08-maintenance.md.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod change;
+mod cold;
+mod cycle;
 mod error;
+mod event;
+mod lock;
+mod log;
+mod options;
+pub mod plan;
+mod reach;
+mod run;
+pub mod safety;
 mod status;
+pub mod task;
+mod tasks;
+mod usage;
 
 pub use change::{Change, Changes};
+pub use cold::{ColdPolicy, MinimumDays};
 pub use error::{MaintenanceError, Result};
+pub use event::{Event, Events};
+pub use lock::MaintenanceLock;
+pub use log::Log;
+pub use options::Options;
+pub use plan::MaintenancePlan;
+pub use reach::Reachability;
+pub use run::{Maintenance, Report, Which};
 pub use status::{Due, Overdue, Status};
+pub use task::{Mode, Task};
+pub use usage::{PackUse, PackUses};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

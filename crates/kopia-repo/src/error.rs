@@ -125,6 +125,14 @@ pub enum RepoError {
         attempts: u32,
     },
     /// Writing the index took so long that two epochs began meanwhile: readers may not look for it
+    /// The marker of a session does not say which packs it guards.
+    #[error("the session marker {blob} is damaged: {reason}")]
+    SessionDamaged {
+        /// The marker.
+        blob: BlobId,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// any more.
     #[error(
         "writing the index took too long: it was written in epoch {written} and epoch {current} \

@@ -45,6 +45,7 @@ mod objects;
 mod open;
 mod options;
 pub mod read_plan;
+mod sessions;
 mod state;
 mod stats;
 mod verify;
@@ -55,7 +56,7 @@ pub use cache::{Cache, CacheKindUsage};
 pub use contents::{flush::FlushReport, write::NewContent};
 pub use error::{RepoError, Result};
 pub use fetch::{FetchFrom, Fetched, TakeContents};
-pub use index::{Deleted, EntryFilter, IndexView, Marked, Marks};
+pub use index::{Deleted, EntryFilter, IndexView, Marked, Marks, upkeep::CompactionOf};
 pub use kopia_format::{index::IndexEntry, manifest::ManifestEntry};
 pub use manifests::Manifests;
 pub use objects::{

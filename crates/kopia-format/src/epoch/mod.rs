@@ -119,6 +119,17 @@ impl EpochSnapshot {
         self.uncompacted.get(&epoch).map_or(&[], Vec::as_slice)
     }
 
+    /// All `xn` blobs that were listed, in the order of epochs.
+    pub fn all_uncompacted(&self) -> Vec<IndexBlob> {
+        self.uncompacted.values().flatten().cloned().collect()
+    }
+
+    /// The same lists, if one more epoch had begun: for whoever plans ahead.
+    #[must_use]
+    pub fn advanced(&self) -> Self {
+        Self { write_epoch: self.write_epoch + 1, ..self.clone() }
+    }
+
     /// Whether nobody writes to `epoch` any more.
     pub fn is_settled(&self, epoch: u64) -> bool {
         epoch.checked_add(UNSETTLED_EPOCHS).is_some_and(|next| next <= self.write_epoch)

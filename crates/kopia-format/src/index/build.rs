@@ -1,6 +1,7 @@
 //! Collecting entries and writing them as an index, byte for byte as Kopia does.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
@@ -78,7 +79,7 @@ impl IndexBuilder {
     /// version 2 is to be written without entries; [`FormatError::Unsupported`] for another
     /// version.
     pub fn build(&self, version: u32, suffix: Option<[u8; SUFFIX_LEN]>) -> Result<Vec<u8>> {
-        encode(version, &self.entries.values().collect::<Vec<_>>(), suffix)
+        encode_sorted(version, || self.entries.values(), suffix)
     }
 
     /// The bytes of as many indexes as are needed to have about `shard_len_max` entries in each
@@ -93,7 +94,10 @@ impl IndexBuilder {
         mut suffix: impl FnMut() -> Option<[u8; SUFFIX_LEN]>,
     ) -> Result<Vec<Vec<u8>>> {
         let shards = self.shards(shard_len_max);
-        shards.iter().map(|entries| encode(version, entries, suffix())).collect()
+        let encode = |entries: &Vec<&IndexEntry>| {
+            encode_sorted(version, || entries.iter().copied(), suffix())
+        };
+        shards.iter().map(encode).collect()
     }
 
     /// The entries by the hash of their IDs' texts, without shards that got none.
@@ -101,8 +105,7 @@ impl IndexBuilder {
         let count = self.len().div_ceil(shard_len_max.max(1));
         let mut shards = vec![Vec::new(); count];
         for entry in self.entries.values() {
-            let shard = if count > 1 { fnv1a(&entry.id.to_string()) as usize % count } else { 0 };
-            shards[shard].push(entry);
+            shards[shard_of(&entry.id, count)].push(entry);
         }
         shards.retain(|shard| !shard.is_empty());
         shards
@@ -123,27 +126,29 @@ impl FromIterator<IndexEntry> for IndexBuilder {
     }
 }
 
-/// Writes sorted entries.
-fn encode(
+/// FNV-1a with 32 bits.
+fn fnv1a(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The bytes of an index of entries that come in the order of IDs and are walked as often as
+/// needed: what it takes of memory is the index itself and the names of the packs. For merging
+/// indexes that are longer than the memory.
+///
+/// # Errors
+/// As [`IndexBuilder::build`].
+pub fn encode_sorted<E, I>(
     version: u32,
-    entries: &[&IndexEntry],
+    entries: impl Fn() -> I,
     suffix: Option<[u8; SUFFIX_LEN]>,
-) -> Result<Vec<u8>> {
-    if let Some(first) = entries.first() {
-        let key_len = first.id.key_len();
-        if first.id.is_empty() {
-            return Err(invalid("the empty ID names no content"));
-        }
-        if let Some(other) = entries.iter().find(|entry| entry.id.key_len() != key_len) {
-            return Err(invalid(format!("{} and {} differ in length", first.id, other.id)));
-        }
-        if u32::try_from(entries.len()).is_err() {
-            return Err(invalid(format!("{} entries in one index", entries.len())));
-        }
-    }
+) -> Result<Vec<u8>>
+where
+    E: Borrow<IndexEntry>,
+    I: Iterator<Item = E>,
+{
     let mut bytes = match version {
-        1 => v1::build(entries)?,
-        2 => v2::build(entries)?,
+        1 => v1::build(&entries)?,
+        2 => v2::build(&entries)?,
         _ => {
             let name = version.to_string();
             return Err(FormatError::Unsupported { what: "index version", name });
@@ -153,9 +158,41 @@ fn encode(
     Ok(bytes)
 }
 
-/// FNV-1a with 32 bits.
-fn fnv1a(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+/// Into which of `count` indexes the entry of `id` goes.
+pub fn shard_of(id: &ContentId, count: usize) -> usize {
+    if count > 1 { fnv1a(&id.to_string()) as usize % count } else { 0 }
+}
+
+/// What a first walk over the entries of one index finds.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) count: usize,
+    pub(super) key_len: usize,
+    pub(super) names: PackNames,
+    last: Option<ContentId>,
+}
+
+impl Survey {
+    /// Takes the next entry. It is refused if it doesn't fit those before it.
+    pub(super) fn add(&mut self, entry: &IndexEntry) -> Result<()> {
+        if let Some(last) = &self.last {
+            if entry.id.key_len() != self.key_len {
+                return Err(invalid(format!("{last} and {} differ in length", entry.id)));
+            }
+            if entry.id <= *last {
+                return Err(invalid(format!("{} comes after {last}", entry.id)));
+            }
+        } else if entry.id.is_empty() {
+            return Err(invalid("the empty ID names no content"));
+        }
+        if self.count == u32::MAX as usize {
+            return Err(invalid(format!("more than {} entries in one index", self.count)));
+        }
+        self.count += 1;
+        self.key_len = entry.id.key_len();
+        self.last = Some(entry.id);
+        self.names.add(entry)
+    }
 }
 
 /// The names of the packs, one behind the other in order of first use.
@@ -168,22 +205,19 @@ pub(super) struct PackNames {
 }
 
 impl PackNames {
-    pub(super) fn of(entries: &[&IndexEntry]) -> Result<Self> {
-        let mut names = Self::default();
-        for entry in entries {
-            if names.places.contains_key(&entry.pack) {
-                continue;
-            }
-            if !(1..=255).contains(&entry.pack.len()) {
-                let (id, len) = (entry.id, entry.pack.len());
-                return Err(invalid(format!("{id} is in a pack with a name of {len} bytes")));
-            }
-            let place = (names.in_order.len() as u32, names.bytes.len());
-            names.places.insert(Arc::clone(&entry.pack), place);
-            names.in_order.push(Arc::clone(&entry.pack));
-            names.bytes.extend_from_slice(entry.pack.as_bytes());
+    fn add(&mut self, entry: &IndexEntry) -> Result<()> {
+        if self.places.contains_key(&entry.pack) {
+            return Ok(());
         }
-        Ok(names)
+        if !(1..=255).contains(&entry.pack.len()) {
+            let (id, len) = (entry.id, entry.pack.len());
+            return Err(invalid(format!("{id} is in a pack with a name of {len} bytes")));
+        }
+        let place = (self.in_order.len() as u32, self.bytes.len());
+        self.places.insert(Arc::clone(&entry.pack), place);
+        self.in_order.push(Arc::clone(&entry.pack));
+        self.bytes.extend_from_slice(entry.pack.as_bytes());
+        Ok(())
     }
 
     /// The number of a pack.

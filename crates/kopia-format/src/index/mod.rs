@@ -23,7 +23,7 @@ mod v2;
 use std::{ops::Range, sync::Arc};
 
 pub use blob::IndexBlob;
-pub use build::{IndexBuilder, SHARD_LEN_MAX};
+pub use build::{IndexBuilder, SHARD_LEN_MAX, encode_sorted, shard_of};
 pub use entry::IndexEntry;
 pub use merge::{Merge, Statement, find_in, merge};
 pub use outline::{Outline, Walk};

@@ -3,11 +3,11 @@
 //! Header: version, key length, value length (2 bytes), entry count (4). Then the sorted entries,
 //! then pack names. Format: docs/format/04-index-epochs.md §1.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{borrow::Borrow, collections::HashSet, sync::Arc};
 
 use super::{
     IndexEntry, Layout, V1_OVERHEAD,
-    build::PackNames,
+    build::Survey,
     invalid, malformed,
     names::{Names, text},
 };
@@ -84,17 +84,23 @@ impl Values {
     }
 }
 
-/// Writes `entries`, which are sorted and have one key length.
-pub(super) fn build(entries: &[&IndexEntry]) -> Result<Vec<u8>> {
-    let key_len = entries.first().map_or(0, |entry| entry.id.key_len());
-    let names = PackNames::of(entries)?;
-    let names_at = HEADER_LEN + entries.len() * (key_len + VALUE_LEN);
+/// Writes the entries that `entries` walks, twice.
+pub(super) fn build<E: Borrow<IndexEntry>, I: Iterator<Item = E>>(
+    entries: &impl Fn() -> I,
+) -> Result<Vec<u8>> {
+    let mut survey = Survey::default();
+    for entry in entries() {
+        check(entry.borrow())?;
+        survey.add(entry.borrow())?;
+    }
+    let Survey { count, key_len, names, .. } = survey;
+    let names_at = HEADER_LEN + count * (key_len + VALUE_LEN);
     let mut out = Vec::with_capacity(names_at + names.bytes.len() + super::SUFFIX_LEN);
-    let header_key_len = if entries.is_empty() { NO_KEY } else { key_len as u8 };
+    let header_key_len = if count == 0 { NO_KEY } else { key_len as u8 };
     out.extend_from_slice(&[super::V1, header_key_len, 0, VALUE_LEN as u8]);
-    out.extend_from_slice(&(entries.len() as u32).to_be_bytes());
-    for entry in entries {
-        check(entry)?;
+    out.extend_from_slice(&(count as u32).to_be_bytes());
+    for entry in entries() {
+        let entry = entry.borrow();
         let key_at = out.len();
         out.resize(key_at + key_len, 0);
         entry.id.write_key(&mut out[key_at..]);

@@ -6,11 +6,11 @@
 //! formats, the names. A value has 16 bytes, and more only where its numbers need them. Format:
 //! docs/format/04-index-epochs.md §2.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Borrow, collections::HashMap, sync::Arc};
 
 use super::{
     INVALID_PACK, IndexEntry, Layout,
-    build::PackNames,
+    build::Survey,
     invalid, malformed,
     names::{Names, text},
 };
@@ -162,40 +162,49 @@ impl Values {
     }
 }
 
-/// Writes `entries`, which are sorted and have one key length.
-pub(super) fn build(entries: &[&IndexEntry]) -> Result<Vec<u8>> {
-    let Some(first) = entries.first() else {
-        return Err(invalid("version 2 can't say that there are no entries"));
-    };
-    let key_len = first.id.key_len();
-    let names = PackNames::of(entries)?;
-    let (formats, format_numbers) = formats(entries)?;
-    if names.places.len() > PACKS_MAX {
-        return Err(invalid(format!("{} packs in one index", names.places.len())));
+/// Writes the entries that `entries` walks, twice.
+pub(super) fn build<E: Borrow<IndexEntry>, I: Iterator<Item = E>>(
+    entries: &impl Fn() -> I,
+) -> Result<Vec<u8>> {
+    let (mut survey, mut formats, mut has_long) = (Survey::default(), Formats::default(), false);
+    for entry in entries() {
+        let entry = entry.borrow();
+        check(entry)?;
+        survey.add(entry)?;
+        formats.add(entry)?;
+        has_long |= entry.packed_length.max(entry.original_length) >= SHORT_LENGTH_END;
     }
-    entries.iter().try_for_each(|entry| check(entry))?;
-    let value_len = value_len(entries, formats.len(), names.places.len());
-    let tables_len = names.places.len() * PACK_LEN + formats.len() * FORMAT_LEN;
-    let names_at = HEADER_LEN + entries.len() * (key_len + value_len) + tables_len;
+    let Survey { count, key_len, names, .. } = survey;
+    if count == 0 {
+        return Err(invalid("version 2 can't say that there are no entries"));
+    }
+    let (packs, formats_len) = (names.in_order.len(), formats.in_order.len());
+    if packs > PACKS_MAX {
+        return Err(invalid(format!("{packs} packs in one index")));
+    }
+    let value_len = value_len(has_long, formats_len, packs);
+    let tables_len = packs * PACK_LEN + formats_len * FORMAT_LEN;
+    let names_at = HEADER_LEN + count * (key_len + value_len) + tables_len;
     let mut out = Vec::with_capacity(names_at + names.bytes.len() + super::SUFFIX_LEN);
     out.extend_from_slice(&[super::V2, key_len as u8, 0, value_len as u8]);
-    out.extend_from_slice(&(entries.len() as u32).to_be_bytes());
-    out.extend_from_slice(&(names.places.len() as u32).to_be_bytes());
-    out.push(formats.len() as u8);
+    out.extend_from_slice(&(count as u32).to_be_bytes());
+    out.extend_from_slice(&(packs as u32).to_be_bytes());
+    out.push(formats_len as u8);
     // The base time: Kopia always writes 0.
     out.extend_from_slice(&[0; 4]);
-    for entry in entries {
+    for entry in entries() {
+        let entry = entry.borrow();
         let key_at = out.len();
         out.resize(key_at + key_len, 0);
         entry.id.write_key(&mut out[key_at..]);
-        let value = value(entry, names.number(&entry.pack), format_numbers[&Format::of(entry)]);
+        let value = value(entry, names.number(&entry.pack), formats.numbers[&Format::of(entry)]);
         out.extend_from_slice(&value[..value_len]);
     }
     for name in &names.in_order {
         out.push(name.len() as u8);
         out.extend_from_slice(&names.place(name, names_at)?.to_be_bytes());
     }
-    for format in formats {
+    for format in formats.in_order {
         out.extend_from_slice(&format.compression.to_be_bytes());
         out.extend_from_slice(&[format.version, format.key_id]);
     }
@@ -204,25 +213,30 @@ pub(super) fn build(entries: &[&IndexEntry]) -> Result<Vec<u8>> {
 }
 
 /// The formats in order of first use, and their numbers.
-fn formats(entries: &[&IndexEntry]) -> Result<(Vec<Format>, HashMap<Format, u8>)> {
-    let (mut formats, mut numbers) = (Vec::new(), HashMap::new());
-    for entry in entries {
+#[derive(Debug, Default)]
+struct Formats {
+    in_order: Vec<Format>,
+    numbers: HashMap<Format, u8>,
+}
+
+impl Formats {
+    fn add(&mut self, entry: &IndexEntry) -> Result<()> {
         let format = Format::of(entry);
-        numbers.entry(format).or_insert_with(|| {
-            formats.push(format);
-            (formats.len() - 1) as u8
-        });
-        if formats.len() > FORMATS_MAX {
+        if self.in_order.last() == Some(&format) || self.numbers.contains_key(&format) {
+            return Ok(());
+        }
+        if self.in_order.len() == FORMATS_MAX {
             return Err(invalid("more than 255 formats in one index"));
         }
+        self.numbers.insert(format, self.in_order.len() as u8);
+        self.in_order.push(format);
+        Ok(())
     }
-    Ok((formats, numbers))
 }
 
 /// The shortest value that holds all the numbers.
-fn value_len(entries: &[&IndexEntry], formats: usize, packs: usize) -> usize {
-    let is_long = |length: u32| length >= SHORT_LENGTH_END;
-    if entries.iter().any(|entry| is_long(entry.packed_length) || is_long(entry.original_length)) {
+fn value_len(has_long: bool, formats: usize, packs: usize) -> usize {
+    if has_long {
         VALUE_LEN_MAX
     } else if packs > SHORT_PACKS_MAX {
         VALUE_LEN_PACK

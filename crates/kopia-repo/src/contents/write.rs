@@ -240,6 +240,33 @@ impl RepositoryWriter {
         Ok(())
     }
 
+    /// Writes contents whose bytes were just read again into new packs, with later times, all in one
+    /// job. `deleted` says whether these are contents that are deleted: they stay so. Gives the
+    /// contents whose bytes are not what their IDs say; nothing points at what was written of them.
+    ///
+    /// # Errors
+    /// What writing may give.
+    pub async fn move_contents(
+        &self,
+        contents: Vec<(IndexEntry, Bytes)>,
+        deleted: bool,
+    ) -> Result<Vec<ContentId>> {
+        let mut inputs = Vec::with_capacity(contents.len());
+        let mut wanted = Vec::with_capacity(contents.len());
+        for (entry, bytes) in contents {
+            let compressor = match entry.compression {
+                0 => None,
+                id => Some(Compressor::by_id(id)?),
+            };
+            let (plain, prefix) = (Plain::Shared(bytes), entry.id.prefix());
+            inputs.push(Input { plain, prefix, compressor });
+            wanted.push(entry.id);
+        }
+        self.before_write().await?;
+        let ids = self.seal_and_append(inputs, Reason::Move { deleted }).await?;
+        Ok(wanted.into_iter().zip(ids).filter(|(is, was)| is != was).map(|(is, _)| is).collect())
+    }
+
     /// Marks a content as deleted. False if it was already. Nothing is erased: maintenance does
     /// that, much later.
     ///

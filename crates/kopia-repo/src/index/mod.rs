@@ -14,6 +14,7 @@ pub(crate) mod lookup;
 mod marks;
 pub(crate) mod refresh;
 pub(crate) mod segments;
+pub(crate) mod upkeep;
 pub(crate) mod write;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -1,0 +1,372 @@
+//! Planning a cycle, and carrying one out.
+//!
+//! Both go through the tasks in their order. A plan takes it that each was done and goes on from
+//! there; a run does it, notes it in the history, and looks again. A task that fails is noted, too,
+//! and what depends on it is left out; the others go on.
+
+use std::time::Duration;
+
+use blob_core::{Timestamp, usage::Amount};
+use kopia_format::{
+    maintenance::{MaintenanceRun, RunStatistics},
+    time::GoTime,
+};
+use kopia_repo::{RepoError, Repository};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cycle::{Cycle, Surroundings, finished, write_schedule},
+    error::{MaintenanceError, Result},
+    event::{Event, Events},
+    lock::MaintenanceLock,
+    log::Log,
+    options::Options,
+    plan::{MaintenancePlan, TaskPlan, Verdict, Work},
+    reach::Reachability,
+    status::{self, Due, Status},
+    task::{Mode, Task},
+    tasks::{epochs, gc, legacy, logs, manifests, packs, retention, rewrite},
+};
+
+/// By how much the clocks of this machine and the storage may differ. Kopia's value.
+const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+/// Blobs deleted at once.
+const DELETING: usize = 16;
+
+/// Maintenance of one repository.
+pub struct Maintenance<'a> {
+    with: Surroundings<'a>,
+}
+
+/// Which cycle is to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// This one.
+    This(Mode),
+    /// The one that is due, if any.
+    Due,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Which cycle was run; `None`: none was due.
+    pub mode: Option<Mode>,
+    /// What was planned of each task, in their order, and done if it was due.
+    pub tasks: Vec<TaskPlan>,
+    /// Tasks that failed, and why.
+    pub failed: Vec<(Task, String)>,
+}
+
+impl Report {
+    /// Blobs that were deleted, and their bytes.
+    pub fn deleted(&self) -> Amount {
+        let mut sum = Amount::default();
+        self.tasks.iter().filter(|task| task.is_due()).for_each(|task| sum.add(task.deletes));
+        sum
+    }
+}
+
+impl<'a> Maintenance<'a> {
+    /// Maintenance of `repo`. `reach` tells which contents are needed; `log` and `events` hear what
+    /// is done.
+    pub fn new(
+        repo: &'a Repository,
+        options: &'a Options,
+        reach: &'a dyn Reachability,
+        events: &'a dyn Events,
+        log: &'a dyn Log,
+        stop: &'a CancellationToken,
+    ) -> Self {
+        Self { with: Surroundings { repo, options, reach, events, log, stop } }
+    }
+
+    /// What a cycle would do now. Writes nothing; the walk over the snapshots is done.
+    ///
+    /// # Errors
+    /// What reading may give; [`MaintenanceError::Reach`].
+    pub async fn plan(&self, mode: Mode) -> Result<MaintenancePlan> {
+        let repo = self.with.repo;
+        repo.refresh().await?;
+        let status = Status::read(repo).await?;
+        let now = repo.env().clock.now();
+        let is_due = match (status.due(now), mode) {
+            (Due::Full, _) => true,
+            (Due::Quick, mode) => mode == Mode::Quick,
+            (Due::Nothing, _) => false,
+        };
+        let owner = status.parameters.owner.clone();
+        let mut cycle = Cycle::begin(&self.with, now, status).await?;
+        let mut tasks = Vec::new();
+        for task in cycle.tasks(mode) {
+            let plan = plan_task(&mut cycle, task).await?;
+            self.with.events.hear(&Event::Planned(&plan));
+            assume(&mut cycle, &plan);
+            tasks.push(plan);
+        }
+        Ok(MaintenancePlan { mode, owner, is_due, at: now, tasks })
+    }
+
+    /// Runs a cycle: the next times are written first, so that a run that dies is not begun again at
+    /// once.
+    ///
+    /// # Errors
+    /// [`MaintenanceError::NotOwner`], [`MaintenanceError::Busy`], [`MaintenanceError::ClockSkew`]:
+    /// nothing was done. [`MaintenanceError::Stopped`]. A task that fails is in the report.
+    pub async fn run(&self, which: Which) -> Result<Report> {
+        let Surroundings { repo, options, .. } = self.with;
+        repo.storage();
+        if repo.is_read_only() {
+            return Err(RepoError::ReadOnly { op: "maintenance" }.into());
+        }
+        let mut status = Status::read(repo).await?;
+        let who = format!("{}@{}", repo.username(), repo.hostname());
+        if !options.force && status.parameters.owner != who {
+            let owner = status.parameters.owner;
+            return Err(MaintenanceError::NotOwner { owner, who });
+        }
+        let mode = match (which, status.due(repo.env().clock.now())) {
+            (Which::This(mode), _) => mode,
+            (Which::Due, Due::Full) => Mode::Full,
+            (Which::Due, Due::Quick) => Mode::Quick,
+            (Which::Due, Due::Nothing) => return Ok(Report::default()),
+        };
+        let _lock = match &options.lock {
+            None => None,
+            Some(path) => match MaintenanceLock::take(path) {
+                Ok(Some(lock)) => Some(lock),
+                Ok(None) => return Err(MaintenanceError::Busy { lock: path.clone() }),
+                Err(source) => {
+                    return Err(MaintenanceError::Lock { lock: path.clone(), source });
+                }
+            },
+        };
+        let start = begin(repo, &mut status, mode).await?;
+        repo.refresh().await?;
+        self.with.events.hear(&Event::Begun(mode));
+        let note = serde_json::json!({ "mode": mode, "start": start.secs(), "who": who });
+        self.with.log.note("maintenance begins", note);
+        let cycle = Cycle::begin(&self.with, start, status).await?;
+        let report = self.run_tasks(cycle, mode).await?;
+        self.with.events.hear(&Event::Ended(mode));
+        Ok(report)
+    }
+
+    async fn run_tasks(&self, mut cycle: Cycle<'_>, mode: Mode) -> Result<Report> {
+        let mut report = Report { mode: Some(mode), ..Report::default() };
+        for task in cycle.tasks(mode) {
+            cycle.pause().await?;
+            if let Some(failed) = depends_on(task, &report.failed) {
+                let reason = format!("{failed} has failed");
+                let plan = TaskPlan::not_yet(task, reason);
+                self.with.events.hear(&Event::Planned(&plan));
+                report.tasks.push(plan);
+                continue;
+            }
+            let begun = GoTime::from_unix_nanos(cycle.clock_now().nanos());
+            match run_task(&mut cycle, task).await {
+                Ok((plan, statistics)) => {
+                    if !matches!(plan.verdict, Verdict::NotYet | Verdict::Off) {
+                        let now = GoTime::from_unix_nanos(cycle.clock_now().nanos());
+                        let run = finished(begun, now, statistics.clone());
+                        if !is_ours(task) || plan.is_due() {
+                            cycle.report(task.id(), run).await?;
+                        }
+                    }
+                    self.with.events.hear(&Event::Done(&plan, statistics.as_ref()));
+                    report.tasks.push(plan);
+                }
+                Err(MaintenanceError::Stopped) => return Err(MaintenanceError::Stopped),
+                Err(error) => {
+                    let text = full_text(&error);
+                    self.with.events.hear(&Event::Failed(task, &error));
+                    let note = serde_json::json!({ "task": task.id(), "error": text });
+                    self.with.log.note("task failed", note);
+                    let end = GoTime::from_unix_nanos(cycle.clock_now().nanos());
+                    let run = MaintenanceRun {
+                        start: begun,
+                        end,
+                        success: false,
+                        error: text.clone(),
+                        statistics: Vec::new(),
+                    };
+                    cycle.report(task.id(), run).await?;
+                    report.failed.push((task, text));
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Kopia knows nothing of it, so the history need not have every run.
+fn is_ours(task: Task) -> bool {
+    task == Task::MergeManifests
+}
+
+/// The failed task that `task` builds on: nothing becomes final while it is not known what is
+/// needed.
+fn depends_on(task: Task, failed: &[(Task, String)]) -> Option<Task> {
+    let needs = |needed: &[Task]| {
+        failed.iter().map(|(task, _)| *task).find(|failed| needed.contains(failed))
+    };
+    match task {
+        Task::DropDeleted => needs(&[Task::SnapshotGc]),
+        Task::DeleteBlobs(Mode::Full) => {
+            needs(&[Task::SnapshotGc, Task::RewriteContents(Mode::Full), Task::DropDeleted])
+        }
+        Task::DeleteBlobs(Mode::Quick) => needs(&[Task::RewriteContents(Mode::Quick)]),
+        Task::DeleteSuperseded => needs(&[Task::CompactEpoch, Task::CompactRange]),
+        _ => None,
+    }
+}
+
+fn full_text(error: &MaintenanceError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Writes the next times, and looks what the storage's clock said to that.
+async fn begin(repo: &Repository, status: &mut Status, mode: Mode) -> Result<Timestamp> {
+    let now = repo.env().clock.now();
+    let next = |interval: Duration| GoTime::from_unix_nanos(now.saturating_add(interval).nanos());
+    status.schedule.next_quick = next(status.parameters.quick.interval);
+    if mode == Mode::Full {
+        status.schedule.next_full = next(status.parameters.full.interval);
+    }
+    write_schedule(repo, &status.schedule).await?;
+    let meta = repo.storage().head(&status::blob_id()?).await.map_err(RepoError::from)?;
+    let (local, storage) = (repo.env().clock.now(), meta.modified);
+    if storage.since(local).max(local.since(storage)) > SKEW_MAX {
+        return Err(MaintenanceError::ClockSkew {
+            storage_name: repo.storage().info().name.clone(),
+            local: GoTime::from_unix_nanos(local.nanos()),
+            storage: GoTime::from_unix_nanos(storage.nanos()),
+        });
+    }
+    Ok(storage)
+}
+
+async fn plan_task(cycle: &mut Cycle<'_>, task: Task) -> Result<TaskPlan> {
+    let epochs = cycle.epochs.clone();
+    let epochs = epochs.as_ref();
+    let no_epochs = || TaskPlan::new(task, Verdict::Off, "the repository has no epochs");
+    Ok(match task {
+        Task::MergeManifests => manifests::plan(cycle),
+        Task::SnapshotGc => gc::plan(cycle).await?,
+        Task::RewriteContents(mode) => rewrite::plan(cycle, mode).await?,
+        Task::DropDeleted => {
+            let plan = epochs::plan_drop(cycle);
+            match &plan.work {
+                Work::Drop(until) if epochs.is_none() => {
+                    legacy::plan_drop(cycle, *until, plan.reason)
+                }
+                _ => plan,
+            }
+        }
+        Task::DeleteBlobs(mode) => packs::plan(cycle, mode).await?,
+        Task::ExtendRetention => retention::plan(cycle).await?,
+        Task::CompactIndexes => legacy::plan(cycle),
+        Task::CleanupLogs => logs::plan(cycle).await?,
+        _ => match (epochs, task) {
+            (None, _) => no_epochs(),
+            (Some(epochs), Task::CompactEpoch) => epochs::plan_single(epochs),
+            (Some(epochs), Task::AdvanceEpoch) => epochs::plan_advance(cycle, epochs),
+            (Some(epochs), Task::CompactRange) => epochs::plan_range(cycle, epochs)?,
+            (Some(epochs), Task::CleanupMarkers) => epochs::plan_markers(cycle, epochs)?,
+            (Some(epochs), _) => epochs::plan_superseded(cycle, epochs)?,
+        },
+    })
+}
+
+async fn run_task(cycle: &mut Cycle<'_>, task: Task) -> Result<(TaskPlan, Option<RunStatistics>)> {
+    let plan = plan_task(cycle, task).await?;
+    cycle.events.hear(&Event::Planned(&plan));
+    let statistics = match &plan.work {
+        Work::Nothing if task == Task::AdvanceEpoch => epochs::advance(cycle, None).await?,
+        Work::Nothing => match task {
+            Task::DeleteBlobs(_) if plan.verdict == Verdict::Nothing => Some(packs::deleted(&plan)),
+            Task::CleanupLogs => logs::deleted(&plan),
+            _ => None,
+        },
+        Work::Delete => {
+            delete(cycle, &plan).await?;
+            match task {
+                Task::DeleteBlobs(_) => Some(packs::deleted(&plan)),
+                Task::CleanupLogs => logs::deleted(&plan),
+                _ => {
+                    let statistics = epochs::deleted(cycle, &plan);
+                    cycle.reload().await?;
+                    statistics
+                }
+            }
+        }
+        Work::MergeManifests => manifests::run(cycle).await?,
+        Work::Collect(collection) => gc::run(cycle, collection).await?,
+        Work::Move(moves) if plan.is_due() => rewrite::run(cycle, moves).await?,
+        Work::Move(_) => None,
+        Work::Drop(until) => epochs::drop_deleted(cycle, *until).await?,
+        Work::Extend(extension) => retention::run(cycle, extension).await?,
+        Work::Merge(merging) => epochs::merge(cycle, merging).await?,
+        Work::Begin(next) => epochs::advance(cycle, Some(*next)).await?,
+        Work::CompactLegacy(compaction) => legacy::run(cycle, compaction).await?,
+    };
+    Ok((plan, statistics))
+}
+
+/// Deletes what a plan names; each deletion is noted with its evidence before it is made.
+async fn delete(cycle: &Cycle<'_>, plan: &TaskPlan) -> Result<()> {
+    use futures::{StreamExt, TryStreamExt, stream};
+    let total = plan.deletions.len() as u64;
+    let all = plan.deletions.iter().map(|deletion| async move {
+        let fields = serde_json::to_value(deletion).unwrap_or_default();
+        cycle.log.note("deleting blob", fields);
+        let deleted = cycle.repo.storage().delete(&deletion.blob).await;
+        deleted.map(|()| deletion).map_err(RepoError::from)
+    });
+    let all: Vec<_> = all.collect();
+    let mut deleting = stream::iter(all).buffer_unordered(DELETING);
+    let mut done = 0;
+    while let Some(deletion) = deleting.try_next().await? {
+        done += 1;
+        cycle.events.hear(&Event::Deleted(plan.task, deletion));
+        if done % 100 == 0 {
+            let (task, what) = (plan.task, "blobs");
+            cycle.events.hear(&Event::Progress { task, what, done, total });
+            cycle.pause().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Goes on as if the plan had been carried out.
+fn assume(cycle: &mut Cycle<'_>, plan: &TaskPlan) {
+    match &plan.work {
+        Work::Drop(until) => {
+            cycle.assume_watermark(until.unix_nanos().div_euclid(1_000_000_000));
+        }
+        Work::CompactLegacy(_) if plan.task == Task::DropDeleted => {
+            if let Some(until) = cycle.history().drops_until(cycle.clock_now()) {
+                cycle.assume_watermark(until.unix_nanos().div_euclid(1_000_000_000) - 1);
+            }
+        }
+        Work::Begin(_) => {
+            cycle.epochs = cycle.epochs.as_ref().map(kopia_format::epoch::EpochSnapshot::advanced);
+        }
+        _ => {}
+    }
+    let is_noted = !matches!(plan.verdict, Verdict::NotYet | Verdict::Off);
+    // A rewrite without contents starts no margin.
+    let is_empty_rewrite = matches!(plan.task, Task::RewriteContents(_)) && !plan.is_due();
+    if is_noted && !is_empty_rewrite {
+        cycle.assume_run(plan.task);
+    }
+}

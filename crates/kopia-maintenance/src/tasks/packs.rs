@@ -1,0 +1,232 @@
+//! Packs that no index entry names, and markers of sessions that are over, are deleted.
+//!
+//! They are listed and deleted, never read. A blob whose name is not that of a pack is left alone:
+//! somebody else may have put it there. An archived one stays until its class bills it no longer.
+//! Format: docs/format/08 §8.
+
+use std::{collections::HashMap, time::Duration};
+
+use blob_core::{BlobMeta, Timestamp};
+use futures::{StreamExt, TryStreamExt, stream};
+use kopia_format::{SessionId, maintenance::RunStatistics, session::SessionMarker};
+use kopia_repo::RepoError;
+use serde::Serialize;
+
+use super::statistics;
+use crate::{
+    cold::{self, ColdPolicy},
+    cycle::Cycle,
+    error::Result,
+    plan::{Deletion, Reason, TaskPlan, Verdict},
+    task::{Mode, Task},
+    usage::PackUses,
+};
+
+/// Clocks may tick in whole seconds. Kopia's value.
+const SLACK: Duration = Duration::from_secs(1);
+/// A listing has so many blobs to a page at most.
+const PAGE: u64 = 1_000;
+/// Lists at once, where a storage is far away.
+const LISTS: usize = 16;
+
+/// What is found of the blobs that may go, and of those that stay.
+#[derive(Debug, Default)]
+struct Found {
+    deletions: Vec<Deletion>,
+    retained: (u64, u64),
+    cold: u64,
+    cold_bytes: u64,
+    strange: u64,
+    listed: u64,
+}
+
+pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> {
+    let task = Task::DeleteBlobs(mode);
+    let now = cycle.clock_now();
+    if let Some(from) = cycle.history().deletes_from().filter(|from| *from > now) {
+        let reason = format!(
+            "contents moved less than {} ago, and others may still read where they were; from {} on",
+            cycle.hours(cycle.options.margins.rewrite_to_delete),
+            kopia_format::time::GoTime::from_unix_nanos(from.nanos()),
+        );
+        return Ok(TaskPlan::not_yet(task, reason));
+    }
+    let sessions = cycle.repo.sessions().await?;
+    let uses = cycle.pack_uses();
+    let mut found = Found::default();
+    let mut marker_bytes = Vec::new();
+    for prefix in if mode == Mode::Quick { &["q"][..] } else { &["p", "q", "s"][..] } {
+        for listing in list(cycle, prefix).await? {
+            found.listed += 1;
+            if *prefix == "s" {
+                marker_bytes.push(listing.size);
+            }
+            found.judge(cycle, &uses, &sessions, listing);
+        }
+    }
+    cycle.keep_pack_uses(uses);
+    let Found { deletions, retained, cold, cold_bytes, strange, listed } = found;
+    let kept = format!("{} that nothing names are too young or belong to a session", retained.0);
+    let mut plan = match deletions.len() {
+        0 => TaskPlan::nothing(task, format!("no blob may go: {kept}")),
+        count => TaskPlan::new(
+            task,
+            Verdict::Due,
+            format!("no index entry names {count} blobs, and they are old enough; {kept}"),
+        ),
+    }
+    .deleting(deletions);
+    if plan.verdict == Verdict::Nothing {
+        plan.work = crate::plan::Work::Nothing;
+    }
+    for bytes in marker_bytes {
+        plan.read(None, bytes);
+    }
+    plan.usage.lists += listed.div_ceil(PAGE).max(1);
+    plan.cold_skipped = cold;
+    plan.retained = retained;
+    if cold > 0 {
+        plan.notes.push(match cycle.options.cold {
+            ColdPolicy::Keep => format!("{cold} dead archived packs are kept, as the policy says"),
+            _ => format!(
+                "{cold} dead archived packs of {cold_bytes} bytes stay until their minimum days are \
+                 over; deleting them now costs what keeping them until then does: --now"
+            ),
+        });
+    }
+    if strange > 0 {
+        plan.notes.push(format!("{strange} blobs have names that no pack has, and are left alone"));
+    }
+    Ok(plan)
+}
+
+/// All blobs of a prefix; with lists side by side where pages take time.
+async fn list(cycle: &Cycle<'_>, prefix: &str) -> Result<Vec<BlobMeta>> {
+    let storage = cycle.repo.storage();
+    let parts: Vec<String> = match prefix {
+        "p" if storage.archive().is_some() => {
+            (0..16).map(|digit| format!("{prefix}{digit:x}")).collect()
+        }
+        _ => vec![prefix.to_owned()],
+    };
+    let at_once = match usize::try_from(cycle.parameters.list_parallelism) {
+        Ok(set) if set > 0 => set,
+        _ => LISTS,
+    };
+    let lists = parts.iter().map(|part| storage.list(part).try_collect::<Vec<_>>());
+    let lists: Vec<_> = lists.collect();
+    let all: Vec<Vec<BlobMeta>> = stream::iter(lists)
+        .buffer_unordered(at_once)
+        .try_collect()
+        .await
+        .map_err(RepoError::from)?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// `p` or `q`, 32 digits, and most often a session.
+fn is_pack_name(name: &str) -> bool {
+    let stem = name.split_once('-').map_or(name, |(stem, _)| stem);
+    stem.len() == 33
+        && stem.bytes().skip(1).all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+impl Found {
+    fn judge(
+        &mut self,
+        cycle: &Cycle<'_>,
+        uses: &PackUses,
+        sessions: &HashMap<SessionId, SessionMarker>,
+        meta: BlobMeta,
+    ) {
+        let (name, margins) = (meta.id.as_str(), &cycle.options.margins);
+        if uses.get(name).is_some() {
+            return;
+        }
+        let is_marker = name.starts_with('s');
+        if !is_marker && !is_pack_name(name) {
+            self.strange += 1;
+            return;
+        }
+        let cutoff = cycle.start.saturating_add(SLACK);
+        let age = cutoff.since(meta.modified);
+        let session = SessionId::of_blob(name).and_then(|id| sessions.get(&id));
+        let quiet = session
+            .map(|marker| cutoff.since(Timestamp::from_nanos(marker.checkpoint_time.unix_nanos())));
+        let is_guarded = quiet.is_some_and(|quiet| quiet < margins.session_age_max);
+        if meta.modified > cutoff || age < margins.pack_age_min || is_guarded {
+            self.retained.0 += 1;
+            self.retained.1 += meta.size;
+            return;
+        }
+        let class = meta.class.clone();
+        let mut margin = format!("written {} before this maintenance", cycle.hours(age));
+        if cold::is_cold(&meta) {
+            let minimum =
+                class.as_ref().map_or(Duration::ZERO, |class| cycle.options.minimum.of(class));
+            let stays = match cycle.options.cold {
+                ColdPolicy::Keep => true,
+                _ => age < minimum && !cycle.options.dead_now,
+            };
+            if stays {
+                self.cold += 1;
+                self.cold_bytes += meta.size;
+                return;
+            }
+            margin =
+                format!("{margin}; its class bills {} days at least", minimum.as_secs() / 86_400);
+        }
+        let evidence = match quiet {
+            Some(quiet) => format!("its session was last alive {} ago", cycle.hours(quiet)),
+            None => {
+                format!("no index entry of {} index blobs names it", cycle.view.blobs().count())
+            }
+        };
+        let reason = if is_marker { Reason::SessionOver } else { Reason::Unreferenced };
+        let (blob, size) = (meta.id, meta.size);
+        self.deletions.push(Deletion { blob, size, class, reason, evidence, margin });
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeleteStats {
+    unreferenced_pack_count: u64,
+    unreferenced_total_size: u64,
+    deleted_pack_count: u64,
+    deleted_total_size: u64,
+    retained_pack_count: u64,
+    retained_total_size: u64,
+}
+
+/// The numbers of a plan that was carried out.
+pub(crate) fn deleted(plan: &TaskPlan) -> RunStatistics {
+    statistics(
+        "deleteUnreferencedPacksStats",
+        &DeleteStats {
+            unreferenced_pack_count: plan.deletes.count,
+            unreferenced_total_size: plan.deletes.bytes,
+            deleted_pack_count: plan.deletes.count,
+            deleted_total_size: plan.deletes.bytes,
+            retained_pack_count: plan.retained.0,
+            retained_total_size: plan.retained.1,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_as_a_pack_is_one() {
+        for name in [
+            "p0123456789abcdef0123456789abcdef",
+            "q0123456789abcdef0123456789abcdef-sf824bf512ed3eee1147",
+        ] {
+            assert!(is_pack_name(name), "{name}");
+        }
+        for name in ["p", "pictures.zip", "p0123456789abcdef0123456789abcdeg", "p0123-s1"] {
+            assert!(!is_pack_name(name), "{name}");
+        }
+    }
+}
