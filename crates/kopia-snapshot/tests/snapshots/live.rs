@@ -13,7 +13,7 @@ use kopia_format::{
 use kopia_repo::{EntryFilter, Marked, Marks, ObjectOptions, Repository, RepositoryWriter};
 use kopia_snapshot::{
     Result, SnapshotError,
-    live::{LiveRoot, LiveStats, live_roots, mark_live},
+    live::{LiveMarks, LiveRoot, LiveStats, live_roots, mark_live, mark_more},
     manifests,
     tree::{made_up_entry, read_directory},
 };
@@ -437,4 +437,83 @@ async fn it_is_stopped_before_and_on_the_way() {
     let stopped = mark_live(&memory.repo, &marks, &roots, &|_| {}, &stop).await;
     assert!(matches!(stopped, Err(SnapshotError::Stopped)), "{stopped:?}");
     assert_eq!(marks.count(), marked_so_far);
+}
+
+/// Forty snapshots, more than are walked together, of a shared folder and one of their own.
+async fn forty_snapshots() -> Memory {
+    let memory = Memory::new().await;
+    let writer = memory.repo.writer().unwrap();
+    let leaf = object(&writer, noise(1, 100), None).await;
+    let shared = folder(&writer, [named("leaf", EntryKind::File, leaf)]).await;
+    for n in 0..40 {
+        let own = object(&writer, noise(100 + n, 50), None).await;
+        let own = folder(&writer, [named("own", EntryKind::File, own)]).await;
+        let entries = [("own", own), ("shared", shared)];
+        let entries = entries.map(|(name, object)| named(name, EntryKind::Directory, object));
+        let root = named("", EntryKind::Directory, folder(&writer, entries).await);
+        let root_entry = Some(root);
+        let source = source("/made".as_ref());
+        let manifest = SnapshotManifest { source, root_entry, ..SnapshotManifest::default() };
+        manifests::save(&writer, &manifest).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    memory
+}
+
+#[tokio::test]
+async fn a_walk_goes_on_in_another_run_where_it_was_kept_and_nowhere_else() {
+    let memory = forty_snapshots().await;
+    let roots = live_roots(&memory.repo).await.unwrap();
+    let (whole, all) = mark_roots(&memory.repo, &roots).await.unwrap();
+    assert_eq!((all.directories, all.roots_done), (81, 40));
+
+    let view = memory.repo.index().await.unwrap();
+    let marks = LiveMarks::new(view.clone());
+    let (stop, kept) = (CancellationToken::new(), std::sync::Mutex::new(None));
+    let progress = |stats: &LiveStats| {
+        let bytes = marks.to_bytes();
+        match (stats.roots_done, stats.directories) {
+            (0, 0) => assert!(bytes.is_some()),
+            (0, _) if bytes.is_none() => {}
+            (done, directories) => {
+                stop.cancel();
+                *kept.lock().unwrap() = Some((done, directories, bytes.unwrap()));
+            }
+        }
+    };
+    let stopped = mark_more(&memory.repo, &marks, &roots, &progress, &stop).await;
+    assert!(matches!(stopped, Err(SnapshotError::Stopped)), "{stopped:?}");
+    let (done, directories, bytes) = kept.lock().unwrap().take().unwrap();
+    assert_eq!((done, directories), (32, 65));
+
+    // Somebody writes meanwhile: there is an index blob more.
+    let writer = memory.repo.writer().unwrap();
+    object(&writer, noise(2, 100), None).await;
+    writer.flush().await.unwrap();
+    let newer = memory.repo.index().await.unwrap();
+    let marks = LiveMarks::restore(newer, &bytes).unwrap();
+    let stop = CancellationToken::new();
+    let more = mark_more(&memory.repo, &marks, &roots[done..], &|_| {}, &stop).await.unwrap();
+    assert_eq!((more.directories, more.roots_done), (16, 8));
+    assert_eq!(ids(marks.live()), ids(&whole));
+    assert!(LiveMarks::restore(view.clone(), &marks.to_bytes().unwrap()).is_none());
+    assert!((0..bytes.len()).all(|n| LiveMarks::restore(view.clone(), &bytes[..n]).is_none()));
+}
+
+#[tokio::test]
+async fn marks_of_a_walk_that_was_not_finished_are_neither_kept_nor_gone_on_from() {
+    let memory = forty_snapshots().await;
+    let roots = live_roots(&memory.repo).await.unwrap();
+    let marks = LiveMarks::new(memory.repo.index().await.unwrap());
+    let stop = CancellationToken::new();
+    let progress = |stats: &LiveStats| match stats.directories {
+        0 => {}
+        _ => stop.cancel(),
+    };
+    let stopped = mark_more(&memory.repo, &marks, &roots[..1], &progress, &stop).await;
+    assert!(matches!(stopped, Err(SnapshotError::Stopped)), "{stopped:?}");
+    assert_eq!(marks.to_bytes(), None);
+    let stop = CancellationToken::new();
+    let refused = mark_more(&memory.repo, &marks, &roots, &|_| {}, &stop).await;
+    assert!(matches!(refused, Err(SnapshotError::Invalid(_))), "{refused:?}");
 }
