@@ -26,10 +26,12 @@ use crate::{
     manifests,
 };
 
+mod marks;
 mod place;
 mod read;
 mod walk;
 
+pub use marks::LiveMarks;
 use place::Place;
 use read::Reader;
 use walk::{Found, Walk};
@@ -98,6 +100,22 @@ pub async fn mark_live(
     progress: &(dyn Fn(&LiveStats) + Send + Sync),
     stop: &CancellationToken,
 ) -> Result<LiveStats> {
+    mark_more(repo, &LiveMarks::over(marks.clone()), roots, progress, stop).await
+}
+
+/// As [`mark_live`], and folders that `marks` knows of are not walked again: whoever keeps them
+/// whenever [`LiveStats::roots_done`] has grown ([`LiveMarks::to_bytes`]), and the objects of the roots
+/// that are done, can go on from there in another run, with the other roots.
+///
+/// # Errors
+/// As [`mark_live`]; [`SnapshotError::Invalid`] for marks of a walk that was not finished.
+pub async fn mark_more(
+    repo: &Repository,
+    marks: &LiveMarks,
+    roots: &[LiveRoot],
+    progress: &(dyn Fn(&LiveStats) + Send + Sync),
+    stop: &CancellationToken,
+) -> Result<LiveStats> {
     let reader = Reader { repo, walk: Arc::new(Walk::new(marks.clone())), stop };
     let stats = |roots_done| {
         let roots_total = roots.len();
@@ -109,11 +127,13 @@ pub async fn mark_live(
         if stop.is_cancelled() {
             return Err(SnapshotError::Stopped);
         }
+        let open = marks.open()?;
         let mut found = Found::default();
         for LiveRoot { name, entry } in together {
             reader.walk.meet(entry, &|| Place::root(name), &mut found)?;
         }
         reader.read_all(found, &|| progress(&stats(done))).await?;
+        open.close();
         done += together.len();
         progress(&stats(done));
     }

@@ -20,6 +20,8 @@ use kopia_format::{
 use super::lookup::{IndexView, Place};
 use crate::Result;
 
+mod kept;
+
 /// Bits of a word.
 const WORD: usize = 64;
 

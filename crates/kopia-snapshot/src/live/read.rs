@@ -81,7 +81,7 @@ impl Reader<'_> {
                 None => window.others.push(task),
                 Some(id) => {
                     // It was marked, so it is there.
-                    let entry = self.walk.live().view().find(&id)?;
+                    let entry = self.walk.marks().live.view().find(&id)?;
                     let entry = entry
                         .ok_or(RepoError::ContentNotFound { id })
                         .map_err(|error| task.failed(error))?;

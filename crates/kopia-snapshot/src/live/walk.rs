@@ -1,8 +1,6 @@
 //! What has been met so far, and what a folder or list that was read adds to it.
 //!
-//! Threads share one [`Walk`]. Three bits a content say whether it is live, was walked as a folder,
-//! and was taken apart as a list: a content that was met as a file first may be a folder elsewhere,
-//! and what is below it must be walked then.
+//! Threads share one [`Walk`].
 
 use std::{
     collections::HashSet,
@@ -17,9 +15,9 @@ use kopia_format::{
     directory::{DirEntry, Directory, EntryKind},
     indirect::IndirectObject,
 };
-use kopia_repo::{Marked, Marks, RepoError};
+use kopia_repo::{Marked, RepoError};
 
-use super::place::Place;
+use super::{marks::LiveMarks, place::Place};
 use crate::error::{Result, SnapshotError};
 
 /// Something that names other objects and has to be read for that.
@@ -47,9 +45,7 @@ pub(super) struct Found {
 
 /// What the threads of a walk share.
 pub(super) struct Walk {
-    live: Marks,
-    walked: Marks,
-    taken_apart: Marks,
+    marks: LiveMarks,
     /// The folders and lists that are no single content: bits of contents can't tell `Ix…` and
     /// `IIx…` apart, which have the same one. There are few: one is longer than a content.
     others: Mutex<HashSet<(Kind, ObjectId)>>,
@@ -93,24 +89,21 @@ fn failed(place: &Place, object: &ObjectId, source: SnapshotError) -> SnapshotEr
 }
 
 impl Walk {
-    /// A walk that marks in `live`, and has met nothing.
-    pub fn new(live: Marks) -> Self {
-        let unmarked = || Marks::new(Arc::clone(live.view()));
+    /// A walk that goes on from `marks`.
+    pub fn new(marks: LiveMarks) -> Self {
         Self {
-            walked: unmarked(),
-            taken_apart: unmarked(),
+            marks,
             others: Mutex::default(),
             directories: AtomicU64::new(0),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             contents: AtomicU64::new(0),
-            live,
         }
     }
 
-    /// The marks of what is live.
-    pub fn live(&self) -> &Marks {
-        &self.live
+    /// What is marked.
+    pub fn marks(&self) -> &LiveMarks {
+        &self.marks
     }
 
     /// What was counted.
@@ -161,7 +154,7 @@ impl Walk {
         found: &mut Found,
     ) -> Result<()> {
         let id = object.content_id();
-        match self.live.mark(&id)? {
+        match self.marks.live.mark(&id)? {
             Marked::First => _ = self.contents.fetch_add(1, Relaxed),
             Marked::Again => {}
             Marked::Missing => {
@@ -185,8 +178,8 @@ impl Walk {
             return Ok(others.insert((kind, *object)));
         };
         let met = match kind {
-            Kind::Folder => &self.walked,
-            Kind::List => &self.taken_apart,
+            Kind::Folder => &self.marks.walked,
+            Kind::List => &self.marks.taken_apart,
         };
         Ok(met.mark(&content)? == Marked::First)
     }

@@ -5,6 +5,7 @@ mod archive;
 mod fixtures;
 mod incremental;
 mod kill;
+mod live;
 mod restore;
 mod retention;
 mod reupload;

@@ -127,3 +127,45 @@ fn of_an_absent_content_nothing_is_read_and_nothing_marked() {
     assert_eq!(marks.count(), 0);
     assert_eq!(Marks::new(Arc::default()).mark(&content(1)).unwrap(), Marked::Missing);
 }
+
+#[test]
+fn kept_marks_count_as_long_as_their_index_blobs_do() {
+    let one = segment("xn1", (0..100).map(|n| entry(n, 1, false, 0)));
+    let two = segment("xn2", (50..150).map(|n| entry(n, 2, n % 2 == 0, 0)));
+    let new = segment("xn3", (90..200).map(|n| entry(n, 3, false, 0)));
+    let view = |segments: &[&Arc<Segment>], watermark| {
+        Arc::new(IndexView::new(segments.iter().map(|it| Arc::clone(it)).collect(), watermark, 0))
+    };
+    let marks = Marks::new(view(&[&one, &two], Some(1)));
+    (0..150).step_by(7).for_each(|n| _ = marks.mark(&content(n)).unwrap());
+    let bytes = marks.to_bytes();
+    let same = Marks::restore(view(&[&two, &one], Some(1)), &bytes).unwrap();
+    assert!(same.entries().eq(marks.entries()));
+
+    let more = Marks::restore(view(&[&new, &two, &one], Some(1)), &bytes).unwrap();
+    for n in 0..200 {
+        let was_marked = n < 150 && n % 7 == 0;
+        assert_eq!(more.is_marked(&content(n)).unwrap(), was_marked, "{n}");
+        let expected = if was_marked { Marked::Again } else { Marked::First };
+        assert_eq!(more.mark(&content(n)).unwrap(), expected, "{n}");
+    }
+    assert_eq!(more.count(), 200);
+    assert!(more.entries().all(|(_, is_marked)| is_marked));
+
+    let one_longer = segment("xn1", (0..101).map(|n| entry(n, 1, false, 0)));
+    let views = [
+        view(&[&one], Some(1)),
+        view(&[&one, &new], Some(1)),
+        view(&[&one_longer, &two], Some(1)),
+        view(&[&one, &two], Some(2)),
+        view(&[&one, &two], None),
+    ];
+    assert!(views.into_iter().all(|view| Marks::restore(view, &bytes).is_none()));
+    let same = view(&[&one, &two], Some(1));
+    for n in 0..bytes.len() {
+        assert!(Marks::restore(Arc::clone(&same), &bytes[..n]).is_none(), "cut at {n}");
+        let mut flipped = bytes.clone();
+        flipped[n] ^= 1;
+        assert!(Marks::restore(Arc::clone(&same), &flipped).is_none(), "flipped at {n}");
+    }
+}
