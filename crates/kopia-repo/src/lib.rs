@@ -40,6 +40,7 @@ mod format_kept;
 mod format_state;
 mod index;
 mod key_kept;
+mod log;
 mod manifests;
 mod objects;
 mod open;
@@ -57,6 +58,7 @@ pub use error::{RepoError, Result};
 pub use fetch::{FetchFrom, Fetched, TakeContents};
 pub use index::{Deleted, EntryFilter, IndexView};
 pub use kopia_format::{index::IndexEntry, manifest::ManifestEntry};
+pub use log::RepositoryLog;
 pub use manifests::Manifests;
 pub use objects::{
     reader::ObjectReader,
