@@ -171,6 +171,24 @@ fn names_and_logs_of_indexes_take_any_bytes() {
 }
 
 #[test]
+fn logs_of_clients_take_any_bytes() {
+    let names = "_log_20261124133511_e4de_1795527311_1795527312_1_a30d3ed9dc997ddc8fead039a78f81e4\n\
+                 _log_20261124133511_e4de_1795527313_1795527314_2_b30d3ed9dc997ddc8fead039a78f81e4\n\
+                 _log_0_zero";
+    let mut chunk = kopia_format::log::LogChunk::default();
+    chunk.push(br#"{"t":"2026-11-29T10:45:21.199900Z","n":"storage","m":"DeleteBlob"}"#).unwrap();
+    attack([
+        target("names of logs", parsers::log_names, [names.into()], TYPED),
+        target(
+            "lines of a log",
+            parsers::log_text,
+            [chunk.finish().unwrap()],
+            (4, 3 * EXPANDED_MAX + (64 << 10)),
+        ),
+    ]);
+}
+
+#[test]
 fn compressed_contents_take_any_bytes() {
     // The result, which grows by copying, may take the caller's limit; decoders have windows.
     let memory = (4, 3 * EXPANDED_MAX + (64 << 10));

@@ -40,6 +40,7 @@ mod format_kept;
 mod format_state;
 mod index;
 mod key_kept;
+mod log;
 mod manifests;
 mod objects;
 mod open;
@@ -58,6 +59,7 @@ pub use error::{RepoError, Result};
 pub use fetch::{FetchFrom, Fetched, TakeContents};
 pub use index::{Deleted, EntryFilter, IndexView, Marked, Marks, upkeep::CompactionOf};
 pub use kopia_format::{index::IndexEntry, manifest::ManifestEntry};
+pub use log::RepositoryLog;
 pub use manifests::Manifests;
 pub use objects::{
     reader::ObjectReader,

@@ -11,4 +11,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     parsers::compaction_log(bytes);
     parsers::cleanup_schedule(bytes);
     parsers::session_marker(bytes);
+    parsers::log_names(bytes);
+    parsers::log_text(bytes);
 });

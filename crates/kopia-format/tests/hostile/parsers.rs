@@ -19,6 +19,7 @@ use kopia_format::{
     keys::{PurposeKey, hkdf_sha256},
     legacy::{CleanupSchedule, CompactionLog, active_set},
     local_config::decode_stored_password,
+    log::{LogBlob, LogBlobName, LogText, log_sessions},
     pack::{LocalIndex, read_local_index},
     time::{duration_text, mode_text, parse_duration, parse_mode},
 };
@@ -215,6 +216,29 @@ pub fn session_marker(bytes: &[u8]) -> bool {
     let Ok(marker) = SessionMarker::parse(bytes) else { return false };
     assert_eq!(SessionMarker::parse(&marker.to_bytes()), Ok(marker));
     true
+}
+
+/// The names of log blobs, one a line.
+pub fn log_names(bytes: &[u8]) -> bool {
+    let blobs = text(bytes);
+    let blobs = blobs.lines().enumerate().map(|(at, id)| LogBlob {
+        timestamp: GoTime::from_secs(at as i64),
+        id: id.to_owned(),
+        length: at as u64,
+    });
+    let found = log_sessions(blobs);
+    for session in &found.sessions {
+        assert!(!session.chunks.is_empty());
+        let (start_secs, end_secs) = (session.start_secs, session.end_secs);
+        let name = LogBlobName { session: session.id.clone(), start_secs, end_secs, chunk: 1 };
+        let again = LogBlobName::parse(&(name.prefix() + "0")).map(|name| name.session);
+        assert_eq!(again.as_ref(), Ok(&session.id));
+    }
+    !found.sessions.is_empty()
+}
+
+pub fn log_text(bytes: &[u8]) -> bool {
+    LogText::new(bytes.to_vec()).lines(EXPANDED_MAX).is_ok()
 }
 
 /// Contents of all compressors: the header ID says which.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use anyhow::Context;
-use kopia_format::local_config::LocalConfig;
-use kopia_repo::RepositoryWriter;
+use kopia_format::{local_config::LocalConfig, time::GoTime};
+use kopia_repo::{Repository, RepositoryLog, RepositoryWriter};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -201,6 +201,16 @@ impl App {
             self.warn(finding);
         }
         Ok(client)
+    }
+
+    /// Begins a log in the repository, whose lines have `name` as their `n`. It goes nowhere where
+    /// `--disable-repository-log` asks for that, or where nothing may be written.
+    pub fn repository_log(&self, repo: &Repository, name: &str) -> RepositoryLog {
+        if self.globals.disable_repository_log {
+            return RepositoryLog::nowhere();
+        }
+        let offset = Zone::local().offset_secs(GoTime::from_unix_nanos(self.now().nanos()));
+        repo.log(name, offset).unwrap_or_else(|_| RepositoryLog::nowhere())
     }
 
     /// Makes what `writer` wrote visible to everybody.

@@ -81,6 +81,10 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, env = "KOPIA_USE_KEYRING")]
     pub use_keyring: bool,
 
+    /// Leave no log in the repository.
+    #[arg(long, global = true, hide = true, env = "KOPIA_DISABLE_REPOSITORY_LOG")]
+    pub disable_repository_log: bool,
+
     /// Working memory for what is on its way, such as 256MiB; 64MiB at least.
     #[arg(long, global = true, value_name = "BYTES", default_value = "128MiB",
         value_parser = memory_limit)]
@@ -140,14 +144,13 @@ const SILENT_TEXTS: [&str; 32] = [
     "update-check-interval",
 ];
 
-/// The same without a value. No log files, no log blobs, no maintenance and no waiting for an
+/// The same without a value. No log files, no maintenance and no waiting for an
 /// upgrade is what is so anyway.
-const SILENT_BOOLEANS: [&str; 18] = [
+const SILENT_BOOLEANS: [&str; 17] = [
     "auto-maintenance",
     "console-timestamps",
     "disable-content-log",
     "disable-file-logging",
-    "disable-repository-log",
     "dump-allocator-stats",
     "enable-pprof",
     "file-log-local-tz",

@@ -13,6 +13,7 @@ mod globals;
 mod index;
 mod lifecycle;
 mod list;
+mod logs;
 mod maintenance;
 mod manifest;
 mod policy;
@@ -109,6 +110,9 @@ enum Command {
     /// Advanced: maintenance of the repository: whose task it is, when it is due.
     #[command(subcommand, visible_alias = "gc")]
     Maintenance(maintenance::Command),
+    /// Advanced: logs that clients left in the repository.
+    #[command(subcommand, visible_alias = "log")]
+    Logs(logs::Command),
     /// Advanced: the local cache.
     #[command(subcommand)]
     Cache(cache::Command),
@@ -132,6 +136,7 @@ impl Command {
             Self::StorageConfig(command) => command.only_reads(),
             Self::Cache(command) => command.only_reads(),
             Self::Maintenance(command) => command.only_reads(),
+            Self::Logs(command) => command.only_reads(),
             Self::Thaw(command) => command.only_reads(),
             Self::Restore(_) => false,
             Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
@@ -157,6 +162,7 @@ impl Command {
             Self::Manifest(command) => command.run(app).await,
             Self::Cache(command) => command.run(app).await,
             Self::Maintenance(command) => command.run(app).await,
+            Self::Logs(command) => command.run(app).await,
         }
     }
 }

@@ -33,6 +33,12 @@ impl Zone {
         self.strftime(time, "%Y-%m-%d %H:%M:%S.%3f %Z")
     }
 
+    /// How far the zone's time is ahead of UTC at `time`, in seconds.
+    pub fn offset_secs(&self, time: GoTime) -> i32 {
+        let instant = Timestamp::from_nanosecond(i128::from(time.unix_nanos()));
+        instant.map_or(0, |instant| self.0.to_offset(instant).seconds())
+    }
+
     /// The zone itself.
     pub fn time_zone(&self) -> &TimeZone {
         &self.0
@@ -80,6 +86,7 @@ mod tests {
         assert_eq!(utc.format_precise(time), "2026-11-24 13:05:31.439 UTC");
         let kolkata = Zone::named("Asia/Kolkata").unwrap();
         assert_eq!(kolkata.format(time), "2026-11-24 18:35:31 IST");
+        assert_eq!([utc, kolkata].map(|zone| zone.offset_secs(time)), [0, 19_800]);
     }
 
     #[test]

@@ -4,7 +4,12 @@
 //! The commands are those of the definition: a new one that is not said here what it needs fails the
 //! test.
 
-use crate::env::{S3Env, noise};
+use std::sync::Arc;
+
+use crate::{
+    env::{S3Env, noise},
+    logs,
+};
 
 /// What a command needs.
 enum Call {
@@ -75,6 +80,9 @@ fn call(command: &str) -> Option<Call> {
         "manifest show" => Free("manifest show $ID"),
         "maintenance info" => Free("maintenance info"),
         "maintenance set" => Free("maintenance set --owner=me"),
+        "logs list" => Free("logs list"),
+        "logs show" => Free("logs show"),
+        "logs cleanup" => Free("logs cleanup --max-count=1"),
         "cache info" => Free("cache info"),
         "cache clear" => Free("cache clear"),
         _ => return None,
@@ -114,6 +122,7 @@ impl Frozen {
         s3.write("src/late.bin", noise(9, 40_000));
         s3.ok(&format!("snapshot create {source}"));
         s3.ok(&format!("policy set {source} --keep-daily=3"));
+        logs::write(Arc::new(s3.storage("r/")), &["one", "another"]);
         let id = s3.newest();
         let packs = s3.server.objects().keys("r/p");
         packs.iter().for_each(|key| _ = s3.server.objects().set_class(key, "GLACIER"));

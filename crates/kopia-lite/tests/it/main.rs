@@ -25,6 +25,7 @@ mod interrupt;
 mod keyring;
 mod kill;
 mod lifecycle;
+mod logs;
 mod maintenance;
 mod memory;
 mod policy;
