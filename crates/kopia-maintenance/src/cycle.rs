@@ -10,13 +10,12 @@ use kopia_format::{
     maintenance::{MaintenanceParameters, MaintenanceRun, MaintenanceSchedule, RunStatistics},
     time::GoTime,
 };
-use kopia_repo::{IndexView, RepoError, Repository};
+use kopia_repo::{IndexView, RepoError, Repository, RepositoryLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{MaintenanceError, Result},
     event::Events,
-    log::Log,
     options::Options,
     reach::Reachability,
     safety::{History, REWRITE_BEGUN},
@@ -31,7 +30,7 @@ pub(crate) struct Cycle<'a> {
     pub options: &'a Options,
     pub reach: &'a dyn Reachability,
     pub events: &'a dyn Events,
-    pub log: &'a dyn Log,
+    pub log: &'a RepositoryLog,
     pub stop: &'a CancellationToken,
     /// When this maintenance began, by the storage's clock.
     pub start: Timestamp,
@@ -52,7 +51,7 @@ pub(crate) struct Surroundings<'a> {
     pub options: &'a Options,
     pub reach: &'a dyn Reachability,
     pub events: &'a dyn Events,
-    pub log: &'a dyn Log,
+    pub log: &'a RepositoryLog,
     pub stop: &'a CancellationToken,
 }
 

@@ -4,7 +4,7 @@
 //! not yet. Nothing is written while that is worked out. A plan of a whole cycle takes it that each
 //! task before was done.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use blob_core::{BlobId, StorageClass, Timestamp, Usage, usage::Amount};
 use serde::Serialize;
@@ -44,6 +44,9 @@ pub struct TaskPlan {
     pub contents: u64,
     /// Archived packs that are left alone, though in another class they would not be.
     pub cold_skipped: u64,
+    /// Bytes times days for which dead archived packs are billed on: whether they are deleted or
+    /// kept until these days are over is the same money.
+    pub early_byte_days: BTreeMap<StorageClass, u128>,
     /// What is billed: reads, writes, lists. Deletions are free.
     pub usage: Usage,
     /// What is to be said besides.
@@ -66,6 +69,7 @@ impl TaskPlan {
             deletes: Amount::default(),
             contents: 0,
             cold_skipped: 0,
+            early_byte_days: BTreeMap::new(),
             usage: Usage::default(),
             notes: Vec::new(),
             retained: (0, 0),

@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use blob_core::{Timestamp, usage::Amount};
+use futures::{StreamExt, TryStreamExt, stream};
 use kopia_format::{
     maintenance::{MaintenanceRun, RunStatistics},
     time::GoTime,
 };
-use kopia_repo::{RepoError, Repository};
+use kopia_repo::{RepoError, Repository, RepositoryLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,9 +20,8 @@ use crate::{
     error::{MaintenanceError, Result},
     event::{Event, Events},
     lock::MaintenanceLock,
-    log::Log,
     options::Options,
-    plan::{MaintenancePlan, TaskPlan, Verdict, Work},
+    plan::{Deletion, MaintenancePlan, TaskPlan, Verdict, Work},
     reach::Reachability,
     status::{self, Due, Status},
     task::{Mode, Task},
@@ -30,6 +30,8 @@ use crate::{
 
 /// By how much the clocks of this machine and the storage may differ. Kopia's value.
 const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+/// So many deletions are explained by one blob of the log.
+const EXPLAINED: usize = 20_000;
 /// Blobs deleted at once.
 const DELETING: usize = 16;
 
@@ -75,7 +77,7 @@ impl<'a> Maintenance<'a> {
         options: &'a Options,
         reach: &'a dyn Reachability,
         events: &'a dyn Events,
-        log: &'a dyn Log,
+        log: &'a RepositoryLog,
         stop: &'a CancellationToken,
     ) -> Self {
         Self { with: Surroundings { repo, options, reach, events, log, stop } }
@@ -115,7 +117,6 @@ impl<'a> Maintenance<'a> {
     /// nothing was done. [`MaintenanceError::Stopped`]. A task that fails is in the report.
     pub async fn run(&self, which: Which) -> Result<Report> {
         let Surroundings { repo, options, .. } = self.with;
-        repo.storage();
         if repo.is_read_only() {
             return Err(RepoError::ReadOnly { op: "maintenance" }.into());
         }
@@ -145,9 +146,11 @@ impl<'a> Maintenance<'a> {
         repo.refresh().await?;
         self.with.events.hear(&Event::Begun(mode));
         let note = serde_json::json!({ "mode": mode, "start": start.secs(), "who": who });
-        self.with.log.note("maintenance begins", note);
+        self.with.log.append("maintenance begins", &note);
         let cycle = Cycle::begin(&self.with, start, status).await?;
-        let report = self.run_tasks(cycle, mode).await?;
+        let report = self.run_tasks(cycle, mode).await;
+        self.with.log.flush().await?;
+        let report = report?;
         self.with.events.hear(&Event::Ended(mode));
         Ok(report)
     }
@@ -181,7 +184,7 @@ impl<'a> Maintenance<'a> {
                     let text = full_text(&error);
                     self.with.events.hear(&Event::Failed(task, &error));
                     let note = serde_json::json!({ "task": task.id(), "error": text });
-                    self.with.log.note("task failed", note);
+                    self.with.log.append("task failed", &note);
                     let end = GoTime::from_unix_nanos(cycle.clock_now().nanos());
                     let run = MaintenanceRun {
                         start: begun,
@@ -322,29 +325,34 @@ async fn run_task(cycle: &mut Cycle<'_>, task: Task) -> Result<(TaskPlan, Option
     Ok((plan, statistics))
 }
 
-/// Deletes what a plan names; each deletion is noted with its evidence before it is made.
+/// Deletes what a plan names. Each deletion and its evidence is in the repository's log, and that in
+/// the storage, before the blob goes: none is ever unexplained.
 async fn delete(cycle: &Cycle<'_>, plan: &TaskPlan) -> Result<()> {
-    use futures::{StreamExt, TryStreamExt, stream};
     let total = plan.deletions.len() as u64;
-    let all = plan.deletions.iter().map(|deletion| async move {
-        let fields = serde_json::to_value(deletion).unwrap_or_default();
-        cycle.log.note("deleting blob", fields);
-        let deleted = cycle.repo.storage().delete(&deletion.blob).await;
-        deleted.map(|()| deletion).map_err(RepoError::from)
-    });
-    let all: Vec<_> = all.collect();
-    let mut deleting = stream::iter(all).buffer_unordered(DELETING);
     let mut done = 0;
-    while let Some(deletion) = deleting.try_next().await? {
-        done += 1;
-        cycle.events.hear(&Event::Deleted(plan.task, deletion));
-        if done % 100 == 0 {
-            let (task, what) = (plan.task, "blobs");
-            cycle.events.hear(&Event::Progress { task, what, done, total });
-            cycle.pause().await?;
+    for together in plan.deletions.chunks(EXPLAINED) {
+        for deletion in together {
+            cycle.log.append("deleting blob", deletion);
+        }
+        cycle.log.flush().await?;
+        let all: Vec<_> = together.iter().map(|deletion| delete_one(cycle, deletion)).collect();
+        let mut deleting = stream::iter(all).buffer_unordered(DELETING);
+        while let Some(deletion) = deleting.try_next().await? {
+            done += 1;
+            cycle.events.hear(&Event::Deleted(plan.task, deletion));
+            if done % 100 == 0 {
+                let (task, what) = (plan.task, "blobs");
+                cycle.events.hear(&Event::Progress { task, what, done, total });
+                cycle.pause().await?;
+            }
         }
     }
     Ok(())
+}
+
+async fn delete_one<'d>(cycle: &Cycle<'_>, deletion: &'d Deletion) -> Result<&'d Deletion> {
+    cycle.repo.storage().delete(&deletion.blob).await.map_err(RepoError::from)?;
+    Ok(deletion)
 }
 
 /// Goes on as if the plan had been carried out.

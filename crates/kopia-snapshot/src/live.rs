@@ -17,6 +17,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use kopia_format::directory::DirEntry;
 use kopia_repo::{Marks, Repository};
 use tokio_util::sync::CancellationToken;
@@ -117,10 +118,8 @@ pub async fn mark_more(
     stop: &CancellationToken,
 ) -> Result<LiveStats> {
     let reader = Reader { repo, walk: Arc::new(Walk::new(marks.clone())), stop };
-    let stats = |roots_done| {
-        let roots_total = roots.len();
-        LiveStats { roots_done, roots_total, ..reader.walk.stats() }
-    };
+    let (walk, roots_total) = (Arc::clone(&reader.walk), roots.len());
+    let stats = move |roots_done| LiveStats { roots_done, roots_total, ..walk.stats() };
     let mut done = 0;
     progress(&stats(done));
     for together in roots.chunks(ROOTS_TOGETHER) {
@@ -132,7 +131,8 @@ pub async fn mark_more(
         for LiveRoot { name, entry } in together {
             reader.walk.meet(entry, &|| Place::root(name), &mut found)?;
         }
-        reader.read_all(found, &|| progress(&stats(done))).await?;
+        let report = || progress(&stats(done));
+        reader.read_all(found, &report).boxed().await?;
         open.close();
         done += together.len();
         progress(&stats(done));

@@ -1,4 +1,5 @@
 //! Work that joins plans of several crates.
 
+pub mod maintenance;
 pub mod thaw;
 pub mod thaw_restore;

@@ -105,7 +105,7 @@ pub(crate) async fn merge(
         let into: Vec<_> = written.iter().map(|meta| meta.id.as_str()).collect();
         cycle
             .log
-            .note("merged index blob", serde_json::json!({ "blobID": input.id, "into": into }));
+            .append("merged index blob", &serde_json::json!({ "blobID": input.id, "into": into }));
     }
     cycle.reload().await?;
     Ok(Some(match *of {
@@ -156,7 +156,7 @@ pub(crate) async fn advance(
 ) -> Result<Option<RunStatistics>> {
     if let Some(next) = next {
         cycle.repo.begin_epoch(next).await?;
-        cycle.log.note("began epoch", serde_json::json!({ "epoch": next }));
+        cycle.log.append("began epoch", &serde_json::json!({ "epoch": next }));
         cycle.reload().await?;
     }
     let current_epoch = cycle.epochs.as_ref().map_or(0, EpochSnapshot::write_epoch);
@@ -306,7 +306,9 @@ pub(crate) async fn drop_deleted(
 ) -> Result<Option<RunStatistics>> {
     let seconds = until.unix_nanos().div_euclid(1_000_000_000);
     cycle.repo.put_watermark(seconds).await?;
-    cycle.log.note("dropped deleted contents", serde_json::json!({ "until": until.to_string() }));
+    cycle
+        .log
+        .append("dropped deleted contents", &serde_json::json!({ "until": until.to_string() }));
     cycle.reload().await?;
     Ok(Some(dropped(until)))
 }

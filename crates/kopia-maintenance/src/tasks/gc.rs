@@ -216,9 +216,9 @@ async fn write(cycle: &Cycle<'_>, entries: Vec<IndexEntry>) -> Result<()> {
             true => ("marked content as deleted", "no snapshot names it"),
             false => ("content is needed again", "a snapshot names it"),
         };
-        cycle.log.note(
+        cycle.log.append(
             message,
-            serde_json::json!({
+            &serde_json::json!({
                 "contentID": entry.id.to_string(), "packBlobID": &*entry.pack, "reason": what,
                 "bytes": entry.packed_length,
             }),

@@ -114,7 +114,7 @@ async fn merge(
     let written = cycle.repo.put_sealed(PREFIX_COMPACTION, &log.to_bytes()).await?;
     for input in &log.input_metadata {
         let note = serde_json::json!({ "blobID": input.id, "log": written.id.as_str() });
-        cycle.log.note("merged index blob", note);
+        cycle.log.append("merged index blob", &note);
     }
     delete_merged(cycle, GoTime::from_unix_nanos(written.modified.nanos())).await
 }
@@ -132,7 +132,7 @@ async fn delete_merged(cycle: &Cycle<'_>, written: GoTime) -> Result<()> {
     let settled = settled_logs(logs.iter().map(|(blob, log)| (blob, log)), written, margin);
     for input in &settled.inputs {
         cycle.repo.storage().delete(&blob_id(input)?).await.map_err(RepoError::from)?;
-        cycle.log.note("deleted merged index blob", serde_json::json!({ "blobID": input }));
+        cycle.log.append("deleted merged index blob", &serde_json::json!({ "blobID": input }));
     }
     if !settled.logs.is_empty() {
         let schedule = CleanupSchedule {
@@ -155,7 +155,7 @@ async fn clean_up(cycle: &Cycle<'_>) -> Result<()> {
     let due = due_schedules(&schedules, cycle.options.margins.index_settle);
     for id in due.logs.iter().chain(&due.schedules) {
         cycle.repo.storage().delete(&blob_id(id)?).await.map_err(RepoError::from)?;
-        cycle.log.note("deleted compaction log", serde_json::json!({ "blobID": id }));
+        cycle.log.append("deleted compaction log", &serde_json::json!({ "blobID": id }));
     }
     Ok(())
 }

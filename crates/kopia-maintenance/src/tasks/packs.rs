@@ -4,9 +4,12 @@
 //! somebody else may have put it there. An archived one stays until its class bills it no longer.
 //! Format: docs/format/08 §8.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
-use blob_core::{BlobMeta, Timestamp};
+use blob_core::{BlobMeta, StorageClass, Timestamp};
 use futures::{StreamExt, TryStreamExt, stream};
 use kopia_format::{SessionId, maintenance::RunStatistics, session::SessionMarker};
 use kopia_repo::RepoError;
@@ -38,6 +41,7 @@ struct Found {
     cold_bytes: u64,
     strange: u64,
     listed: u64,
+    early_byte_days: BTreeMap<StorageClass, u128>,
 }
 
 pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> {
@@ -65,7 +69,7 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
         }
     }
     cycle.keep_pack_uses(uses);
-    let Found { deletions, retained, cold, cold_bytes, strange, listed } = found;
+    let Found { deletions, retained, cold, cold_bytes, strange, listed, early_byte_days } = found;
     let kept = format!("{} that nothing names are too young or belong to a session", retained.0);
     let mut plan = match deletions.len() {
         0 => TaskPlan::nothing(task, format!("no blob may go: {kept}")),
@@ -84,6 +88,7 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     }
     plan.usage.lists += listed.div_ceil(PAGE).max(1);
     plan.cold_skipped = cold;
+    plan.early_byte_days = early_byte_days;
     plan.retained = retained;
     if cold > 0 {
         plan.notes.push(match cycle.options.cold {
@@ -163,6 +168,11 @@ impl Found {
         if cold::is_cold(&meta) {
             let minimum =
                 class.as_ref().map_or(Duration::ZERO, |class| cycle.options.minimum.of(class));
+            // A day that has begun is billed.
+            let days = u128::from(minimum.saturating_sub(age).as_secs().div_ceil(86_400));
+            if let Some(class) = class.clone().filter(|_| days > 0) {
+                *self.early_byte_days.entry(class).or_default() += days * u128::from(meta.size);
+            }
             let stays = match cycle.options.cold {
                 ColdPolicy::Keep => true,
                 _ => age < minimum && !cycle.options.dead_now,

@@ -301,9 +301,9 @@ async fn move_all(
                 }
                 stats.rewritten_content_count += 1;
                 stats.rewritten_content_size += u64::from(entry.packed_length);
-                cycle.log.note(
+                cycle.log.append(
                     "moved content",
-                    serde_json::json!({
+                    &serde_json::json!({
                         "contentID": id.to_string(), "from": &*entry.pack,
                         "bytes": entry.packed_length, "deleted": entry.deleted,
                     }),
@@ -316,7 +316,9 @@ async fn move_all(
     }
     for (pack, (count, why)) in unreadable {
         let message = format!("{count} contents of pack {pack} stay where they are: {why}");
-        cycle.log.note("pack can't be read", serde_json::json!({ "blobID": &*pack, "error": why }));
+        cycle
+            .log
+            .append("pack can't be read", &serde_json::json!({ "blobID": &*pack, "error": why }));
         cycle.events.hear(&Event::Kept(Task::RewriteContents(Mode::Full), message));
     }
     Ok(())

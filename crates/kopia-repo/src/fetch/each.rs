@@ -107,9 +107,12 @@ impl<T: TakeContents> Jobs<T> {
             let unknown = unknown.iter().copied().map(missing).collect();
             self.hand_over(unknown).await?;
         }
-        stream::iter(in_turns(plan))
-            .map(|(pack, range)| {
-                let (jobs, wanted) = (Arc::clone(self), Wanted::of(pack, range));
+        // Boxed, or the compiler can't tell that the whole may be sent to another thread.
+        let wanted: Box<dyn Iterator<Item = Wanted> + Send + '_> =
+            Box::new(in_turns(plan).map(|(pack, range)| Wanted::of(pack, range)));
+        stream::iter(wanted)
+            .map(|wanted| {
+                let jobs = Arc::clone(self);
                 task::owned(async move { jobs.range(wanted).await })
             })
             .buffer_unordered(self.repository.shared().requests_max().max(2))
