@@ -169,12 +169,10 @@ impl<'a> Maintenance<'a> {
             let begun = GoTime::from_unix_nanos(cycle.clock_now().nanos());
             match run_task(&mut cycle, task).await {
                 Ok((plan, statistics)) => {
-                    if !matches!(plan.verdict, Verdict::NotYet | Verdict::Off) {
+                    if is_noted(&plan) {
                         let now = GoTime::from_unix_nanos(cycle.clock_now().nanos());
                         let run = finished(begun, now, statistics.clone());
-                        if !is_ours(task) || plan.is_due() {
-                            cycle.report(task.id(), run).await?;
-                        }
+                        cycle.report(task.id(), run).await?;
                     }
                     self.with.events.hear(&Event::Done(&plan, statistics.as_ref()));
                     report.tasks.push(plan);
@@ -202,9 +200,14 @@ impl<'a> Maintenance<'a> {
     }
 }
 
-/// Kopia knows nothing of it, so the history need not have every run.
-fn is_ours(task: Task) -> bool {
-    task == Task::MergeManifests
+/// Does the history have a run of this task? A rewrite that moved nothing starts no margin: in Kopia
+/// it does, and nothing is deleted before the next cycle.
+fn is_noted(plan: &TaskPlan) -> bool {
+    match (plan.task, plan.verdict) {
+        (_, Verdict::NotYet | Verdict::Off) => false,
+        (Task::RewriteContents(_) | Task::MergeManifests, verdict) => verdict == Verdict::Due,
+        _ => true,
+    }
 }
 
 /// The failed task that `task` builds on: nothing becomes final while it is not known what is
@@ -371,10 +374,7 @@ fn assume(cycle: &mut Cycle<'_>, plan: &TaskPlan) {
         }
         _ => {}
     }
-    let is_noted = !matches!(plan.verdict, Verdict::NotYet | Verdict::Off);
-    // A rewrite without contents starts no margin.
-    let is_empty_rewrite = matches!(plan.task, Task::RewriteContents(_)) && !plan.is_due();
-    if is_noted && !is_empty_rewrite {
+    if is_noted(plan) {
         cycle.assume_run(plan.task);
     }
 }
