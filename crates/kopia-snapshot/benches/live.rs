@@ -1,12 +1,12 @@
 //! How long it takes to mark what snapshots need, how much memory, and how many requests.
 //!
-//! `cargo bench -p kopia-snapshot --bench live -- --contents 1000000 --blobs 12 --snapshots 10` makes a
-//! repository of so many contents of data in so many index blobs, in memory: folders of a thousand,
-//! nine tenths of them files of their own, the others pieces of files of ten. Each snapshot has all
-//! folders but one of the one before. Folders, lists and indexes are real; there are no data packs,
-//! for no walk reads one. With `--cached` metadata packs and index blobs come from a cache in a
-//! temporary folder that is warm. Memory is what the process's peak rises by. Without arguments
-//! nothing is done: a test run of all targets ends at once.
+//! `cargo bench -p kopia-snapshot --bench live -- --contents 1000000 --blobs 12 --snapshots 10`
+//! makes a repository of so many contents of data in so many index blobs, in memory: folders of a
+//! thousand, nine tenths of them files of their own, the others pieces of files of ten. Each
+//! snapshot has all folders but one of the one before. Folders, lists and indexes are real; there
+//! are no data packs, for no walk reads one. With `--cached` metadata packs and index blobs come
+//! from a cache in a temporary folder that is warm. Memory is what the process's peak rises by.
+//! Without arguments nothing is done: a test run of all targets ends at once.
 
 use std::{
     error::Error,

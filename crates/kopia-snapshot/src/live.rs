@@ -1,13 +1,13 @@
 //! Which contents snapshots need: the first half of collecting garbage.
 //!
-//! [`live_roots`] gives the root of every snapshot, [`mark_live`] marks all that can be reached from
-//! them. Whatever can't be told is an error, and never a shorter list: what is not marked is deleted
-//! some day (docs/format/08-maintenance.md §5). Kopia logs a manifest that it can't parse and goes
-//! on, so that its data count as garbage; here that ends the walk.
+//! [`live_roots`] gives the root of every snapshot, [`mark_live`] marks all that can be reached
+//! from them. Whatever can't be told is an error, and never a shorter list: what is not marked is
+//! deleted some day (docs/format/08-maintenance.md §5). Kopia logs a manifest that it can't parse
+//! and goes on, so that its data count as garbage; here that ends the walk.
 //!
 //! Nothing but metadata is read: folders, and the lists of pieces of long files. That data is there
-//! is asked of the index alone, and no data pack is read or listed. Each folder is read once over all
-//! snapshots.
+//! is asked of the index alone, and no data pack is read or listed. Each folder is read once over
+//! all snapshots.
 //!
 //! Memory: three bits for each entry of the index, in all 375 kB a million. A window of folders, of
 //! 16 MiB as they are stored, is worked on at a time, and each of the process's threads has one
@@ -37,8 +37,8 @@ use place::Place;
 use read::Reader;
 use walk::{Found, Walk};
 
-/// Snapshots that are walked together. Later ones mostly add a few folders, one below the other, and
-/// a request for each of them alone would be waited for.
+/// Snapshots that are walked together. Later ones mostly add a few folders, one below the other,
+/// and a request for each of them alone would be waited for.
 const ROOTS_TOGETHER: usize = 32;
 
 /// The root of a snapshot.
@@ -83,12 +83,12 @@ pub async fn live_roots(repo: &Repository) -> Result<Vec<LiveRoot>> {
     .collect()
 }
 
-/// Marks in `marks` every content that the snapshots under `roots` need: of folders, of the lists of
-/// long objects, and of data. Those that are marked as deleted are as good as any.
+/// Marks in `marks` every content that the snapshots under `roots` need: of folders, of the lists
+/// of long objects, and of data. Those that are marked as deleted are as good as any.
 ///
-/// The view of `marks` must be no older than the roots: what was written later is in no older index,
-/// and is missing then. What is written after the view was taken is not marked. `progress` is told
-/// every few megabytes of folders.
+/// The view of `marks` must be no older than the roots: what was written later is in no older
+/// index, and is missing then. What is written after the view was taken is not marked. `progress`
+/// is told every few megabytes of folders.
 ///
 /// # Errors
 /// [`SnapshotError::NotWalked`] when a content is in no index, when a folder or list can't be read
@@ -105,8 +105,8 @@ pub async fn mark_live(
 }
 
 /// As [`mark_live`], and folders that `marks` knows of are not walked again: whoever keeps them
-/// whenever [`LiveStats::roots_done`] has grown ([`LiveMarks::to_bytes`]), and the objects of the roots
-/// that are done, can go on from there in another run, with the other roots.
+/// whenever [`LiveStats::roots_done`] has grown ([`LiveMarks::to_bytes`]), and the objects of the
+/// roots that are done, can go on from there in another run, with the other roots.
 ///
 /// # Errors
 /// As [`mark_live`]; [`SnapshotError::Invalid`] for marks of a walk that was not finished.

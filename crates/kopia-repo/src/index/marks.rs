@@ -60,8 +60,8 @@ impl Marks {
         &self.0.view
     }
 
-    /// Marks a content; deleted ones too, as long as they can be read. Of several that mark the same
-    /// one at the same time, one alone is told that it is the [first](Marked::First).
+    /// Marks a content; deleted ones too, as long as they can be read. Of several that mark the
+    /// same one at the same time, one alone is told that it is the [first](Marked::First).
     ///
     /// # Errors
     /// As [`IndexView::find`].

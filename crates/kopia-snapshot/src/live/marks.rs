@@ -63,7 +63,8 @@ impl LiveMarks {
         Some([FORM, &length(&live)[..], &length(&walked), &live, &walked, &lists].concat())
     }
 
-    /// What [`to_bytes`](Self::to_bytes) made, for a newer view; `None` as [`Marks::restore`] has it.
+    /// What [`to_bytes`](Self::to_bytes) made, for a newer view; `None` as [`Marks::restore`] has
+    /// it.
     pub fn restore(view: Arc<IndexView>, bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(FORM)?;
         let mut length = || {

@@ -117,8 +117,8 @@ impl Walk {
         }
     }
 
-    /// Marks the contents of an entry, as far as its ID tells them. What has to be read to know more
-    /// goes to `found`, if it is met for the first time.
+    /// Marks the contents of an entry, as far as its ID tells them. What has to be read to know
+    /// more goes to `found`, if it is met for the first time.
     pub fn meet(
         &self,
         entry: &DirEntry,
