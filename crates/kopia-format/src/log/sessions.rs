@@ -50,7 +50,7 @@ pub struct LogSessions {
 /// The order is that of the storage's times, as in Kopia; at the same time, that of the names'
 /// numbers and of the IDs.
 pub fn log_sessions(blobs: impl IntoIterator<Item = LogBlob>) -> LogSessions {
-    let mut found: HashMap<String, (LogSession, Vec<(GoTime, u64, LogBlob)>)> = HashMap::new();
+    let mut found: HashMap<String, LogSession> = HashMap::new();
     let mut unrecognized = Vec::new();
     for blob in blobs {
         let name = match LogBlobName::parse(&blob.id) {
@@ -60,22 +60,22 @@ pub fn log_sessions(blobs: impl IntoIterator<Item = LogBlob>) -> LogSessions {
                 continue;
             }
         };
-        let LogBlobName { session: id, start_secs, end_secs, chunk } = name;
-        let (session, chunks) = found.entry(id.clone()).or_insert_with(|| {
-            (LogSession { id, start_secs, end_secs, chunks: Vec::new() }, Vec::new())
+        let LogBlobName { session: id, start_secs, end_secs, .. } = name;
+        let session = found.entry(id.clone()).or_insert_with(|| LogSession {
+            id,
+            start_secs,
+            end_secs,
+            chunks: Vec::new(),
         });
         session.start_secs = session.start_secs.min(start_secs);
         session.end_secs = session.end_secs.max(end_secs);
-        chunks.push((blob.timestamp, chunk, blob));
+        session.chunks.push(blob);
     }
-    let mut sessions: Vec<_> = found
-        .into_values()
-        .map(|(mut session, mut chunks)| {
-            chunks.sort();
-            session.chunks = chunks.into_iter().map(|(_, _, blob)| blob).collect();
-            session
-        })
-        .collect();
+    let number = |id: &str| LogBlobName::parse(id).map_or(0, |name| name.chunk);
+    let mut sessions: Vec<LogSession> = found.into_values().collect();
+    for session in &mut sessions {
+        session.chunks.sort_by_cached_key(|it| (it.timestamp, number(&it.id), it.id.clone()));
+    }
     sessions.sort_by(|a, b| a.chunks.first().cmp(&b.chunks.first()));
     LogSessions { sessions, unrecognized }
 }

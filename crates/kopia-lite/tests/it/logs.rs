@@ -150,7 +150,7 @@ fn logs_of_kopia_are_listed_in_their_order() {
     let env = connected(&fixture);
     let text = env.ok("logs list");
     // Printed by Kopia 0.23.1.
-    let first = "20261124133511_e4de 2026-11-24 13:35:11 UTC 0s 938 B 1\n\
+    let first = "20261124133511_e4de 2026-11-24 13:35:11 UTC 0s 0.9 KB 1\n\
         20261124133512_b742 2026-11-24 13:35:13 UTC 0s 1 KB 1\n\
         20261124133513_b362 2026-11-24 13:35:13 UTC 1s 1.6 KB 1\n";
     assert!(text.starts_with(first), "{text}");
