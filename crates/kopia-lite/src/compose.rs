@@ -172,7 +172,7 @@ pub struct ClientBuilder {
 }
 
 /// A repository that is open, and what it stands on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Client {
     /// The repository.
     pub repo: Repository,

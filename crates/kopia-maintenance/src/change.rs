@@ -63,7 +63,7 @@ impl Changes {
     /// [`MaintenanceError::Invalid`]: an owner that is none, a period that is zero or longer than 64
     /// bits of nanoseconds hold.
     pub fn of(status: &Status, now: GoTime, all: &[Change]) -> Result<Self> {
-        let Status { mut parameters, mut schedule } = status.clone();
+        let Status { mut parameters, mut schedule, .. } = status.clone();
         let (mut changes_parameters, mut changes_schedule) = (false, false);
         for change in all {
             match change {

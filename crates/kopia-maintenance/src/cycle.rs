@@ -65,7 +65,7 @@ impl<'a> Cycle<'a> {
         let &Surroundings { repo, options, reach, events, log, stop } = with;
         let view = repo.index().await?;
         let (watermark, epochs) = (view.watermark(), repo.epochs().await?);
-        let status::Status { parameters, schedule } = status;
+        let status::Status { parameters, schedule, .. } = status;
         Ok(Self {
             repo,
             options,

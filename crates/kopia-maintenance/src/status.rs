@@ -22,6 +22,9 @@ pub struct Status {
     pub parameters: MaintenanceParameters,
     /// When it is due, and what was done.
     pub schedule: MaintenanceSchedule,
+    /// When the parameters were written: since then at least there has been something to do. `None`
+    /// where they never were.
+    pub since: Option<GoTime>,
 }
 
 /// What is to be done now.
@@ -52,7 +55,8 @@ impl Status {
     /// # Errors
     /// [`MaintenanceError::Format`]: one of them is damaged; what the repository says.
     pub async fn read(repo: &Repository) -> Result<Self> {
-        Ok(Self { parameters: parameters(repo).await?, schedule: schedule(repo).await? })
+        let (parameters, since) = parameters(repo).await?;
+        Ok(Self { parameters, schedule: schedule(repo).await?, since })
     }
 
     /// Is it the task of `user_at_host`?
@@ -75,29 +79,53 @@ impl Status {
     }
 
     /// What should have been done a whole interval ago, and a day at least; full maintenance before
-    /// quick. What was never done is not overdue by this alone: a new repository has never been.
+    /// quick. What was never done counts from when the parameters were written.
     pub fn overdue(&self, now: Timestamp) -> Option<Overdue> {
+        let lates = self.lates();
+        let late = lates.into_iter().flatten().find(|late| late.from < now)?;
+        let owner = self.parameters.owner.clone();
+        Some(Overdue { is_full: late.is_full, since: late.since, owner })
+    }
+
+    /// When the first of it will be overdue, if nobody does anything.
+    pub fn overdue_from(&self) -> Option<Timestamp> {
+        self.lates().into_iter().flatten().map(|late| late.from).min()
+    }
+
+    /// Full and quick maintenance, if they are done at all.
+    fn lates(&self) -> [Option<Late>; 2] {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let of = |cycle: &Cycle, next: GoTime, is_full| {
-            let late = Timestamp::from_nanos(next.unix_nanos());
-            let late = late.saturating_add(cycle.interval.max(DAY));
-            let is_late = cycle.enabled && next != GoTime::ZERO && late < now;
-            let owner = self.parameters.owner.clone();
-            is_late.then_some(Overdue { is_full, since: next, owner })
+            let since = if next == GoTime::ZERO { self.since? } else { next };
+            let from = Timestamp::from_nanos(since.unix_nanos());
+            let from = from.saturating_add(cycle.interval.max(DAY));
+            cycle.enabled.then_some(Late { is_full, since, from })
         };
-        of(&self.parameters.full, self.schedule.next_full, true)
-            .or_else(|| of(&self.parameters.quick, self.schedule.next_quick, false))
+        [
+            of(&self.parameters.full, self.schedule.next_full, true),
+            of(&self.parameters.quick, self.schedule.next_quick, false),
+        ]
     }
 }
 
-/// The parameters; the defaults, without an owner, where there is no manifest.
-async fn parameters(repo: &Repository) -> Result<MaintenanceParameters> {
+/// From when on one kind of maintenance is overdue.
+struct Late {
+    is_full: bool,
+    since: GoTime,
+    from: Timestamp,
+}
+
+/// The parameters, and when they were written; the defaults, without an owner, where there is no
+/// manifest.
+async fn parameters(repo: &Repository) -> Result<(MaintenanceParameters, Option<GoTime>)> {
     let found = repo.manifests().find(LABELS).await?;
     // Of several the newest counts.
-    let Some(entry) = found.last() else { return Ok(MaintenanceParameters::default()) };
-    entry
-        .payload()
-        .map_err(|source| MaintenanceError::Format { what: "the maintenance parameters", source })
+    let Some(entry) = found.last() else { return Ok(Default::default()) };
+    let parameters = entry.payload().map_err(|source| MaintenanceError::Format {
+        what: "the maintenance parameters",
+        source,
+    })?;
+    Ok((parameters, Some(entry.modified)))
 }
 
 /// The schedule and history; empty where the blob is missing.

@@ -33,7 +33,7 @@ fn status(full_due: i64, quick_due: i64) -> Status {
         next_quick: at(quick_due),
         ..MaintenanceSchedule::default()
     };
-    Status { parameters: MaintenanceParameters::new("u@h"), schedule }
+    Status { parameters: MaintenanceParameters::new("u@h"), schedule, since: None }
 }
 
 fn now() -> Timestamp {

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
 };
@@ -46,6 +46,8 @@ pub struct App {
     pub stop: CancellationToken,
     /// Which signal came: 0 none, else its number.
     signal: Arc<AtomicU8>,
+    /// What was opened last.
+    opened: Mutex<Option<Client>>,
 }
 
 impl App {
@@ -57,6 +59,7 @@ impl App {
             zone: zone.clone().unwrap_or_else(Zone::local),
             stop: CancellationToken::new(),
             signal: Arc::default(),
+            opened: Mutex::default(),
             globals,
         };
         if zone.is_none() {
@@ -175,7 +178,14 @@ impl App {
     /// There is no connection, it is read-only and `access` is not, the repository can't be opened,
     /// or a signal came.
     pub async fn open(&self, access: Access) -> anyhow::Result<Client> {
-        self.unless_stopped(self.open_at_leisure(access)).await
+        let client = self.unless_stopped(self.open_at_leisure(access)).await?;
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        Ok(client)
+    }
+
+    /// The repository that the command has opened, if it has.
+    pub fn opened(&self) -> Option<Client> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn open_at_leisure(&self, access: Access) -> anyhow::Result<Client> {

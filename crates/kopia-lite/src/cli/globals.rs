@@ -81,6 +81,10 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, env = "KOPIA_USE_KEYRING")]
     pub use_keyring: bool,
 
+    /// Do maintenance after commands that write, when it is due and this client's task.
+    #[arg(long, global = true, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
+    pub auto_maintenance: bool,
+
     /// Leave no log in the repository.
     #[arg(long, global = true, hide = true, env = "KOPIA_DISABLE_REPOSITORY_LOG")]
     pub disable_repository_log: bool,
@@ -144,10 +148,9 @@ const SILENT_TEXTS: [&str; 32] = [
     "update-check-interval",
 ];
 
-/// The same without a value. No log files, no maintenance and no waiting for an
+/// The same without a value. No log files and no waiting for an
 /// upgrade is what is so anyway.
-const SILENT_BOOLEANS: [&str; 17] = [
-    "auto-maintenance",
+const SILENT_BOOLEANS: [&str; 16] = [
     "console-timestamps",
     "disable-content-log",
     "disable-file-logging",

@@ -128,6 +128,16 @@ impl Command {
         }
     }
 
+    /// Does it write snapshots or policies? Then maintenance is done afterwards, when it is
+    /// due; as in Kopia not after the low-level commands.
+    fn is_followed_by_maintenance(&self) -> bool {
+        match self {
+            Self::Snapshot(command) => command.writes(),
+            Self::Policy(command) => !command.only_reads(),
+            _ => false,
+        }
+    }
+
     fn only_reads(&self) -> bool {
         match self {
             Self::Repository(command) => command.only_reads(),
@@ -201,7 +211,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let app = App::new(cli.globals);
     let result = runtime.block_on(async {
         app.watch_signals();
-        cli.command.run(&app).await
+        let writes = cli.command.is_followed_by_maintenance();
+        let tells_itself = matches!(cli.command, Command::Maintenance(_));
+        let exit = cli.command.run(&app).await?;
+        match exit {
+            Exit::Done if !tells_itself => maintenance::afterwards(&app, writes).await,
+            _ => Ok(exit),
+        }
     });
     // Threads that still read a terminal or a slow disk must not keep the process.
     runtime.shutdown_background();

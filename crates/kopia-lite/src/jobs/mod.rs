@@ -1,5 +1,6 @@
 //! Work that joins plans of several crates.
 
 pub mod maintenance;
+pub mod overdue;
 pub mod thaw;
 pub mod thaw_restore;

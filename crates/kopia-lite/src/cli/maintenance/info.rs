@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     super::{App, app::Access},
-    who,
+    afterwards, who,
 };
 use crate::{
     exit::Exit,
@@ -36,7 +36,7 @@ impl Info {
             self.json.print(&value);
             return Ok(Exit::Done);
         }
-        let Status { parameters, schedule } = &status;
+        let Status { parameters, schedule, .. } = &status;
         text::line(format!("Owner: {}", parameters.owner));
         cycle(app, "Quick", &parameters.quick, schedule.next_quick);
         cycle(app, "Full", &parameters.full, schedule.next_full);
@@ -61,30 +61,9 @@ impl Info {
             runs.iter().for_each(|run| text::line(format!("    {}", run_line(app, run))));
         }
         if let Some(overdue) = status.overdue(app.now()) {
-            app.warn(overdue_line(app, &overdue, &who(&client.repo)));
+            app.warn(afterwards::line(app, &overdue, &who(&client.repo)));
         }
         Ok(Exit::Done)
-    }
-}
-
-/// Since when nothing was maintained, whose task that is, and how to take it over.
-fn overdue_line(app: &App, overdue: &kopia_maintenance::Overdue, who: &str) -> String {
-    let kind = if overdue.is_full { "full" } else { "quick" };
-    let since = app.zone.format(overdue.since);
-    match overdue.owner.as_str() {
-        "" => format!(
-            "{kind} maintenance is overdue since {since}, and is nobody's task: \
-             kopia-lite maintenance set --owner=me"
-        ),
-        owner if owner == who => {
-            format!(
-                "{kind} maintenance is overdue since {since}: kopia-lite maintenance run --full"
-            )
-        }
-        owner => format!(
-            "{kind} maintenance is overdue since {since}; it is the task of {owner}. To take it over: \
-             kopia-lite maintenance set --owner=me"
-        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `maintenance`: info, set, plan, run.
 
+mod afterwards;
 mod flags;
 mod info;
 mod plan;
@@ -7,6 +8,7 @@ mod run;
 mod set;
 mod shown;
 
+pub use afterwards::afterwards;
 use clap::Subcommand;
 
 use super::App;

@@ -53,6 +53,11 @@ impl Command {
         matches!(self, Self::List(_))
     }
 
+    /// Does it write snapshots?
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Delete(_) | Self::Expire(_) | Self::Pin(_))
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {

@@ -1,0 +1,84 @@
+//! What comes after a command: maintenance that is due, and a line if it is overdue.
+//!
+//! As in Kopia, ordinary commands that write do maintenance when it is due and theirs; what is
+//! somebody else's task is no error. Kopia says nothing then, and where the owner is gone nobody
+//! ever maintains the repository: here every command says so.
+
+use anyhow::Context;
+use kopia_maintenance::{
+    MaintenanceError, MaintenanceLock, Overdue, Status, Which, safety::Margins,
+};
+
+use super::{super::App, run, who};
+use crate::{
+    compose::Client,
+    exit::Exit,
+    jobs::{self, overdue::KeptOverdue},
+};
+
+/// After a command that went well; `writes` says whether it is one that writes snapshots or
+/// policies.
+///
+/// # Errors
+/// Maintenance was due and failed.
+pub async fn afterwards(app: &App, writes: bool) -> anyhow::Result<Exit> {
+    let Some(client) = app.opened() else { return Ok(Exit::Done) };
+    let may_run = writes && app.globals.auto_maintenance && !client.repo.is_read_only();
+    if may_run && app.interrupted().is_none() {
+        run_if_due(app, &client).await.context("running auto-maintenance")?;
+    }
+    // What can't be told here is told by `maintenance info`.
+    if let Err(error) = say_if_overdue(app, &client).await {
+        tracing::debug!(%error, "whether maintenance is overdue is not known");
+    }
+    Ok(Exit::Done)
+}
+
+async fn run_if_due(app: &App, client: &Client) -> anyhow::Result<()> {
+    let table = cold_storage::PriceTable::built_in();
+    let options = jobs::maintenance::options(&client.repo, Margins::FULL, table).await?;
+    let lock = Some(MaintenanceLock::path_of(&app.config_file));
+    let options = kopia_maintenance::Options { lock, ..options };
+    match run::run(app, client, &options, Which::Due).await {
+        Ok(report) => run::outcome(&report).map(|_| ()),
+        Err(MaintenanceError::NotOwner { .. } | MaintenanceError::Busy { .. }) => Ok(()),
+        Err(error) => Err(run::failure(error)),
+    }
+}
+
+async fn say_if_overdue(app: &App, client: &Client) -> kopia_maintenance::Result<()> {
+    let (repo, now) = (&client.repo, app.now());
+    let kept =
+        repo.cache().map(|cache| KeptOverdue::new(&cache.folder(), &repo.storage().info().name));
+    if kept.as_ref().is_some_and(|kept| kept.says_no(now)) {
+        return Ok(());
+    }
+    let status = Status::read(repo).await?;
+    if let Some(kept) = kept {
+        kept.store(now, status.overdue_from());
+    }
+    if let Some(overdue) = status.overdue(now) {
+        app.warn(line(app, &overdue, &who(repo)));
+    }
+    Ok(())
+}
+
+/// Since when nothing was maintained, whose task that is, and how to take it over.
+pub(super) fn line(app: &App, overdue: &Overdue, who: &str) -> String {
+    let kind = if overdue.is_full { "full" } else { "quick" };
+    let since = app.zone.format(overdue.since);
+    let flag = if overdue.is_full { " --full" } else { "" };
+    match overdue.owner.as_str() {
+        "" => format!(
+            "{kind} maintenance is overdue since {since}, and is nobody's task: \
+             kopia-lite maintenance set --owner=me"
+        ),
+        owner if owner == who => {
+            format!("{kind} maintenance is overdue since {since}: kopia-lite maintenance run{flag}")
+        }
+        owner => format!(
+            "{kind} maintenance is overdue since {since}; it is the task of {owner}. To take it over: \
+             kopia-lite maintenance set --owner=me"
+        ),
+    }
+}
