@@ -10,7 +10,10 @@ use blob_core::{BlobMeta, ReadState, StorageClass};
 use kopia_repo::Repository;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{MaintenanceError, Result};
+use crate::{
+    error::{MaintenanceError, Result},
+    usage::PackUse,
+};
 
 /// The labels of the manifest.
 pub(crate) const LABELS: &[(&str, &str)] = &[("type", "kopia-lite-maintenance")];
@@ -99,6 +102,24 @@ impl Default for MinimumDays {
 impl fmt::Debug for MinimumDays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MinimumDays")
+    }
+}
+
+/// An archived pack of which little is needed, or that was short from the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColdPack {
+    /// The pack as the storage listed it.
+    pub meta: BlobMeta,
+    /// What the index has in it.
+    pub used: PackUse,
+    /// How long ago it was written.
+    pub age: Duration,
+}
+
+impl ColdPack {
+    /// Bytes that nothing in the index needs.
+    pub fn dead_bytes(&self) -> u64 {
+        self.meta.size.saturating_sub(self.used.bytes)
     }
 }
 

@@ -80,7 +80,7 @@ pub enum MaintenanceError {
         of: u64,
         /// The first error.
         #[source]
-        source: RepoError,
+        source: Box<RepoError>,
     },
     /// Somebody asked to stop. What was done until then is noted.
     #[error("stopped")]

@@ -23,7 +23,7 @@ mod tasks;
 mod usage;
 
 pub use change::{Change, Changes};
-pub use cold::{ColdPolicy, MinimumDays};
+pub use cold::{ColdPack, ColdPolicy, MinimumDays};
 pub use error::{MaintenanceError, Result};
 pub use event::{Event, Events};
 pub use lock::MaintenanceLock;

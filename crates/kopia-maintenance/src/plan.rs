@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, fmt};
 use blob_core::{BlobId, StorageClass, Timestamp, Usage, usage::Amount};
 use serde::Serialize;
 
-use crate::task::{Mode, Task};
+use crate::{
+    cold::ColdPack,
+    task::{Mode, Task},
+};
 
 /// Is a task to be done?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -47,6 +50,8 @@ pub struct TaskPlan {
     /// Bytes times days for which dead archived packs are billed on: whether they are deleted or
     /// kept until these days are over is the same money.
     pub early_byte_days: BTreeMap<StorageClass, u128>,
+    /// Those of them that a rewrite leaves alone.
+    pub cold_packs: Vec<ColdPack>,
     /// What is billed: reads, writes, lists. Deletions are free.
     pub usage: Usage,
     /// What is to be said besides.
@@ -70,6 +75,7 @@ impl TaskPlan {
             contents: 0,
             cold_skipped: 0,
             early_byte_days: BTreeMap::new(),
+            cold_packs: Vec::new(),
             usage: Usage::default(),
             notes: Vec::new(),
             retained: (0, 0),

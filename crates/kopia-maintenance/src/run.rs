@@ -16,6 +16,7 @@ use kopia_repo::{RepoError, Repository, RepositoryLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cold::ColdPack,
     cycle::{Cycle, Surroundings, finished, write_schedule},
     error::{MaintenanceError, Result},
     event::{Event, Events},
@@ -107,6 +108,18 @@ impl<'a> Maintenance<'a> {
             tasks.push(plan);
         }
         Ok(MaintenancePlan { mode, owner, is_due, at: now, tasks })
+    }
+
+    /// Archived packs that are short: those that a full rewrite would read if they were not archived.
+    /// Writes nothing and walks no snapshot.
+    ///
+    /// # Errors
+    /// What reading the index and listing may give.
+    pub async fn short_cold_packs(&self) -> Result<Vec<ColdPack>> {
+        let status = Status::read(self.with.repo).await?;
+        let now = self.with.repo.env().clock.now();
+        let mut cycle = Cycle::begin(&self.with, now, status).await?;
+        Ok(rewrite::plan(&mut cycle, Mode::Full).await?.cold_packs)
     }
 
     /// Runs a cycle: the next times are written first, so that a run that dies is not begun again at

@@ -1,5 +1,6 @@
 //! Work that joins plans of several crates.
 
+pub mod compact_cold;
 pub mod maintenance;
 pub mod overdue;
 pub mod thaw;

@@ -48,7 +48,7 @@ struct AdvanceEpochStats {
 }
 
 fn parameters(cycle: &Cycle<'_>) -> EpochParameters {
-    cycle.repo.format().epoch.clone()
+    cycle.repo.format().epoch
 }
 
 fn merging(task: Task, of: CompactionOf, inputs: Vec<IndexBlob>, reason: String) -> TaskPlan {
@@ -130,11 +130,8 @@ pub(crate) fn plan_advance(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> TaskPla
     let (task, p) = (Task::AdvanceEpoch, parameters(cycle));
     let (epoch, next) = (epochs.write_epoch(), epochs.write_epoch() + 1);
     let blobs = epochs.uncompacted(epoch).len();
-    let is_over = epochs.should_advance(
-        p.min_epoch_duration,
-        p.advance_on_count as usize,
-        p.advance_on_size.into(),
-    );
+    let is_over =
+        epochs.should_advance(p.min_epoch_duration, p.advance_on_count as usize, p.advance_on_size);
     if !is_over {
         let reason = format!(
             "epoch {epoch} has {blobs} index blobs: too few, or of less than {}",

@@ -120,6 +120,7 @@ pub(crate) async fn run(
         }
     }
     if let Some(source) = first {
+        let source = Box::new(source);
         return Err(MaintenanceError::Locks { failed, of: total, source });
     }
     let nanos = i64::try_from(period.as_nanos()).unwrap_or(i64::MAX);

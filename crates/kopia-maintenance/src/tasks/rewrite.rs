@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::statistics;
 use crate::{
-    cold,
+    cold::{self, ColdPack},
     cycle::Cycle,
     error::Result,
     event::Event,
@@ -82,23 +82,24 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     // One short pack alone would only become another.
     by_kind.retain(|_, packs| packs.len() > 1);
     let states = states(cycle, by_kind.values().flatten().map(|(pack, _)| &**pack)).await?;
-    let (mut cold, mut lost) = (0, Vec::new());
+    let (mut cold, mut lost) = (Vec::new(), Vec::new());
     for packs in by_kind.values_mut() {
-        packs.retain(|(pack, _)| match (&states, cycle.options.compact.contains(&**pack)) {
-            (None, _) => true,
-            (Some(states), wanted) => match states.get(&**pack) {
-                // A pack that was thawed to be compacted is read, if it has a copy now.
-                Some(meta) if cold::is_cold(meta) => {
-                    let reads = wanted && !meta.is_cold();
-                    cold += u64::from(!reads);
-                    reads
+        packs.retain(|(pack, used)| match states.as_ref().map(|states| states.get(&**pack)) {
+            None => true,
+            // A pack that was thawed to be compacted is read, if it has a copy now.
+            Some(Some(meta)) if cold::is_cold(meta) => {
+                let reads = cycle.options.compact.contains(&**pack) && !meta.is_cold();
+                if !reads {
+                    let (meta, used, age) = (meta.clone(), *used, now.since(meta.modified));
+                    cold.push(ColdPack { meta, used, age });
                 }
-                Some(_) => true,
-                None => {
-                    lost.push(pack.to_string());
-                    false
-                }
-            },
+                reads
+            }
+            Some(Some(_)) => true,
+            Some(None) => {
+                lost.push(pack.to_string());
+                false
+            }
         });
     }
     by_kind.retain(|_, packs| {
@@ -107,10 +108,11 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     let mut packs: Vec<_> = by_kind.into_values().flatten().collect();
     packs.sort_by(|(a, used_a), (b, used_b)| (used_a.first, a).cmp(&(used_b.first, b)));
     let mut plan = tally(cycle, task, &packs, states.as_ref(), not_after);
-    plan.cold_skipped = cold;
-    if cold > 0 {
-        plan.notes.push(format!("{cold} archived packs are short, and are not read"));
+    plan.cold_skipped = cold.len() as u64;
+    if !cold.is_empty() {
+        plan.notes.push(format!("{} archived packs are short, and are not read", cold.len()));
     }
+    plan.cold_packs = cold;
     for pack in lost {
         plan.notes.push(format!("pack {pack} does not exist; its contents are lost"));
     }

@@ -1,6 +1,7 @@
 //! `maintenance`: info, set, plan, run.
 
 mod afterwards;
+mod cold;
 mod flags;
 mod info;
 mod plan;

@@ -10,7 +10,7 @@ use super::{
     super::{
         App,
         app::Access,
-        prices::{TableFlag, dollars},
+        prices::{PriceFlags, dollars},
     },
     flags::CycleFlags,
     shown,
@@ -37,7 +37,7 @@ pub struct ShownFlags {
     #[arg(long)]
     pub deletions: bool,
     #[command(flatten)]
-    pub table: TableFlag,
+    pub prices: PriceFlags,
     #[command(flatten)]
     pub json: JsonFlags,
 }
@@ -55,7 +55,7 @@ pub(super) async fn print(
     shown_as: &ShownFlags,
 ) -> anyhow::Result<Exit> {
     let client = app.open(Access::Read).await?;
-    let table = shown_as.table.table()?;
+    let (table, transfer) = (shown_as.prices.table()?, shown_as.prices.transfer());
     let options = cycle.options(app, &client.repo, &table).await?;
     let (reach, progress) = (Snapshots(&client.repo), Progress::new(app.globals.progress));
     let events = |event: &Event<'_>| {
@@ -69,12 +69,12 @@ pub(super) async fn print(
     progress.finish();
     let plan = plan?;
     let total = plan.tasks.iter().filter(|task| task.is_due());
-    let total = total.fold(Money::ZERO, |sum, task| sum + shown::cost(task, &table));
+    let total = total.fold(Money::ZERO, |sum, task| sum + shown::cost(task, &table, transfer));
     if shown_as.json.json {
         let tasks: Vec<_> = plan
             .tasks
             .iter()
-            .map(|task| shown::task_json(task, &table, shown_as.deletions))
+            .map(|task| shown::task_json(task, &table, transfer, shown_as.deletions))
             .collect();
         shown_as.json.print(&json!({
             "mode": plan.mode,
@@ -90,7 +90,7 @@ pub(super) async fn print(
     let kind = if plan.mode == Mode::Full { "Full" } else { "Quick" };
     text::line(format!("{kind} maintenance, {due}; it is the task of {owner}"));
     for task in &plan.tasks {
-        shown::print_task(task, &table, shown_as.deletions);
+        shown::print_task(task, &table, transfer, shown_as.deletions);
     }
     text::line(format!("Requests and reads of all tasks: {}", dollars(total)));
     Ok(Exit::Done)

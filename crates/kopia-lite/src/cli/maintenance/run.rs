@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{App, app::Access},
+    cold::ThawAndCompact,
     flags::CycleFlags,
     plan::{self, ShownFlags},
     shown,
@@ -26,17 +27,29 @@ pub struct Run {
     #[arg(short = 'n', long)]
     dry_run: bool,
     #[command(flatten)]
+    thaw: ThawAndCompact,
+    #[command(flatten)]
     shown: ShownFlags,
 }
 
 impl Run {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        self.thaw.check(self.cycle.mode())?;
         if self.dry_run {
+            if self.thaw.is_on() {
+                let client = app.open(Access::Read).await?;
+                let table = self.shown.prices.table()?;
+                let options = self.cycle.options(app, &client.repo, &table).await?;
+                self.thaw.print(app, &client, &options, &self.shown.prices).await?;
+            }
             return plan::print(app, &self.cycle, &self.shown).await;
         }
         let client = app.open(Access::Write).await?;
-        let table = self.shown.table.table()?;
-        let options = self.cycle.options(app, &client.repo, &table).await?;
+        let (table, transfer) = (self.shown.prices.table()?, self.shown.prices.transfer());
+        let mut options = self.cycle.options(app, &client.repo, &table).await?;
+        if self.thaw.is_on() {
+            options.compact = self.thaw.prepare(app, &client, &options, &self.shown.prices).await?;
+        }
         let report = match run(app, &client, &options, Which::This(self.cycle.mode())).await {
             Ok(report) => report,
             Err(MaintenanceError::Busy { lock }) => {
@@ -47,7 +60,7 @@ impl Run {
             Err(error) => return Err(failure(error)),
         };
         if self.shown.json.json {
-            let of = |task| shown::task_json(task, &table, self.shown.deletions);
+            let of = |task| shown::task_json(task, &table, transfer, self.shown.deletions);
             let tasks: Vec<Value> = report.tasks.iter().map(of).collect();
             let failed: Vec<Value> = report
                 .failed
@@ -58,7 +71,7 @@ impl Run {
             self.shown.json.print(&json!({"mode": mode, "tasks": tasks, "failed": failed}));
         } else if self.shown.deletions {
             for task in report.tasks.iter().filter(|task| !task.deletions.is_empty()) {
-                shown::print_task(task, &table, true);
+                shown::print_task(task, &table, transfer, true);
             }
         }
         outcome(&report)

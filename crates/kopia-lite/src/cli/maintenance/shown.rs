@@ -8,9 +8,9 @@ use super::super::prices::{cost_json, dollars};
 use crate::ui::{size, text};
 
 /// What a task costs: requests, reads, and the days that dead archived packs are billed on.
-pub fn cost(plan: &TaskPlan, table: &PriceTable) -> Money {
+pub fn cost(plan: &TaskPlan, table: &PriceTable, transfer: Transfer) -> Money {
     let usage = &plan.usage;
-    let mut sum = table.cost(usage, Transfer::Internet).total() + table.lists(usage.lists);
+    let mut sum = table.cost(usage, transfer).total() + table.lists(usage.lists);
     for (class, amount) in &usage.puts {
         sum += table.class_or_standard(class).puts(amount.count);
     }
@@ -24,15 +24,20 @@ pub fn early(plan: &TaskPlan, table: &PriceTable) -> Money {
 }
 
 /// A task as JSON.
-pub fn task_json(plan: &TaskPlan, table: &PriceTable, with_deletions: bool) -> Value {
-    let mut cost = cost_json(&table.cost(&plan.usage, Transfer::Internet), table);
+pub fn task_json(
+    plan: &TaskPlan,
+    table: &PriceTable,
+    transfer: Transfer,
+    with_deletions: bool,
+) -> Value {
+    let mut cost = cost_json(&table.cost(&plan.usage, transfer), table);
     cost["lists"] = json!(table.lists(plan.usage.lists));
     let puts = plan.usage.puts.iter();
     let puts = puts.fold(Money::ZERO, |sum, (class, amount)| {
         sum + table.class_or_standard(class).puts(amount.count)
     });
     cost["puts"] = json!(puts);
-    cost["total"] = json!(self::cost(plan, table));
+    cost["total"] = json!(self::cost(plan, table, transfer));
     cost["billedOn"] = json!(early(plan, table));
     let mut value = json!({
         "task": plan.task,
@@ -57,7 +62,7 @@ pub fn task_json(plan: &TaskPlan, table: &PriceTable, with_deletions: bool) -> V
 }
 
 /// A task for people, with each deletion if that is asked for.
-pub fn print_task(plan: &TaskPlan, table: &PriceTable, with_deletions: bool) {
+pub fn print_task(plan: &TaskPlan, table: &PriceTable, transfer: Transfer, with_deletions: bool) {
     let verdict = match plan.verdict {
         Verdict::Due => "will be done",
         Verdict::Nothing => "nothing to do",
@@ -83,7 +88,7 @@ pub fn print_task(plan: &TaskPlan, table: &PriceTable, with_deletions: bool) {
         if plan.contents > 0 {
             parts.push(format!("{} contents", plan.contents));
         }
-        let cost = cost(plan, table);
+        let cost = cost(plan, table, transfer);
         if cost > Money::ZERO {
             parts.push(dollars(cost));
         }
