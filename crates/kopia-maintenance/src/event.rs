@@ -43,6 +43,8 @@ pub enum Event<'a> {
     Deleted(Task, &'a Deletion),
     /// Something was left as it was, and why.
     Kept(Task, String),
+    /// Something is not as it should be, and stops nothing.
+    Warned(Task, String),
     /// A task is done.
     Done(&'a TaskPlan, Option<&'a RunStatistics>),
     /// A task could not be done.

@@ -80,6 +80,8 @@ fn call(command: &str) -> Option<Call> {
         "manifest show" => Free("manifest show $ID"),
         "maintenance info" => Free("maintenance info"),
         "maintenance set" => Free("maintenance set --owner=me"),
+        "maintenance plan" => Free("maintenance plan --full"),
+        "maintenance run" => Free("maintenance run --full --safety=none"),
         "logs list" => Free("logs list"),
         "logs show" => Free("logs show"),
         "logs cleanup" => Free("logs cleanup --max-count=1"),

@@ -4,10 +4,10 @@
 //! reads a content to bring it back. One walk over the index in the order of IDs plans it, and
 //! another carries it out, with a bit a content in memory. Format: docs/format/08 §5.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use blob_core::{Timestamp, usage::Amount};
-use kopia_format::{index::IndexEntry, maintenance::RunStatistics};
+use kopia_format::{index::IndexEntry, maintenance::RunStatistics, time::GoTime};
 use kopia_repo::{IndexView, Marks};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ use crate::{
 const MANIFESTS: u8 = b'm';
 /// So many entries are written together. Kopia's value.
 const TOGETHER: usize = 100_000;
+/// Clocks of clients may be ahead by so much. Kopia's value.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(5 * 60);
 /// Bytes of an entry in an index blob, with a key of 17.
 const ENTRY_BYTES: u64 = 34;
 
@@ -69,12 +71,7 @@ enum Fate {
     Deleted,
 }
 
-fn fate(
-    entry: &IndexEntry,
-    is_marked: bool,
-    start: Timestamp,
-    age_min: std::time::Duration,
-) -> Fate {
+fn fate(entry: &IndexEntry, is_marked: bool, start: Timestamp, age_min: Duration) -> Fate {
     if entry.id.prefix() == Some(MANIFESTS) {
         return Fate::System;
     }
@@ -144,8 +141,14 @@ pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
     let marked = cycle.reach.mark(&marks, cycle.events, cycle.stop).await;
     marked.map_err(|source| MaintenanceError::Reach { source })?;
     let mut stats = GcStats::default();
+    let limit = cycle.start.saturating_add(CLOCKS_DIFFER_MAX).secs();
+    let (mut ahead, mut latest) = (0_u64, 0);
     for (n, (entry, fate)) in Collection::fates(&marks, cycle).enumerate() {
         stats.count(fate, entry.packed_length.into());
+        if entry.timestamp > limit {
+            ahead += 1;
+            latest = latest.max(entry.timestamp);
+        }
         if n % TOGETHER == TOGETHER - 1 {
             cycle.pause().await?;
         }
@@ -164,6 +167,13 @@ pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
     );
     let verdict = if changed == 0 { Verdict::Nothing } else { Verdict::Due };
     let mut plan = TaskPlan::new(task, verdict, reason);
+    if ahead > 0 {
+        let until = GoTime::from_secs(latest);
+        plan.notes.push(format!(
+            "{ahead} contents have times up to {until}, ahead of the storage's clock: whoever wrote \
+             them has a wrong clock, and they are not collected before a day after that"
+        ));
+    }
     if stats.recovered_content_count > 0 {
         let count = stats.recovered_content_count;
         plan.notes.push(format!("{count} contents that were marked as deleted are needed again"));

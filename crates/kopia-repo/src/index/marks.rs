@@ -92,6 +92,18 @@ impl Marks {
         Ok(found.is_some() && was_set)
     }
 
+    /// Marks all that `other` has marked. False, and nothing is marked, if that is of another view.
+    pub fn add(&self, other: &Self) -> bool {
+        if !Arc::ptr_eq(&self.0.view, &other.0.view) {
+            return false;
+        }
+        let both = self.0.bits.iter().flatten().zip(other.0.bits.iter().flatten());
+        both.for_each(|(own, theirs)| {
+            own.fetch_or(theirs.load(Relaxed), Relaxed);
+        });
+        true
+    }
+
     /// How many contents are marked.
     pub fn count(&self) -> u64 {
         let words = self.0.bits.iter().flatten();

@@ -135,7 +135,7 @@ fn hear(app: &App, progress: &Progress, event: &Event<'_>) {
         Event::Progress { task, what, done, total } => {
             progress.show(|| format!("{task}: {done} of {total} {what}"));
         }
-        Event::Kept(_, why) => app.warn(why),
+        Event::Kept(_, why) | Event::Warned(_, why) => app.warn(why),
         Event::Failed(task, error) => app.warn(format!("{task} failed: {error}")),
         Event::Done(plan, statistics) => {
             let data = statistics.and_then(|statistics| statistics.data.as_ref());
