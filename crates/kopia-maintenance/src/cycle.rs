@@ -18,7 +18,7 @@ use crate::{
     event::Events,
     options::Options,
     reach::Reachability,
-    safety::{History, REWRITE_BEGUN},
+    safety::{History, REWRITING},
     status,
     task::{Mode, Task},
     usage::PackUses,
@@ -160,10 +160,10 @@ impl<'a> Cycle<'a> {
         self.schedule.report(task.id(), finished(now, now, None));
     }
 
-    /// Notes that contents are going to move: from the first one on others may read where it was.
-    pub(crate) async fn note_rewrite_begun(&mut self) -> Result<()> {
+    /// Notes that contents are moving: others may still read where they were.
+    pub(crate) async fn note_rewrite(&mut self) -> Result<()> {
         let now = GoTime::from_unix_nanos(self.clock_now().nanos());
-        self.report(REWRITE_BEGUN, finished(now, now, None)).await
+        self.report(REWRITING, finished(now, now, None)).await
     }
 }
 

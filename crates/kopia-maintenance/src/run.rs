@@ -86,8 +86,10 @@ impl<'a> Maintenance<'a> {
 
     /// What a cycle would do now. Writes nothing; the walk over the snapshots is done.
     ///
+    /// A task that can't be worked out is said to fail, with the reason.
+    ///
     /// # Errors
-    /// What reading may give; [`MaintenanceError::Reach`].
+    /// What reading may give; [`MaintenanceError::Stopped`].
     pub async fn plan(&self, mode: Mode) -> Result<MaintenancePlan> {
         let repo = self.with.repo;
         repo.refresh().await?;
@@ -100,9 +102,21 @@ impl<'a> Maintenance<'a> {
         };
         let owner = status.parameters.owner.clone();
         let mut cycle = Cycle::begin(&self.with, now, status).await?;
-        let mut tasks = Vec::new();
+        let (mut tasks, mut failed) = (Vec::new(), Vec::new());
         for task in cycle.tasks(mode) {
-            let plan = plan_task(&mut cycle, task).await?;
+            let plan = match depends_on(task, &failed) {
+                Some(failed) => TaskPlan::not_yet(task, format!("{failed} would fail")),
+                None => match plan_task(&mut cycle, task).await {
+                    Ok(plan) => plan,
+                    Err(MaintenanceError::Stopped) => return Err(MaintenanceError::Stopped),
+                    Err(error) => {
+                        let why = full_text(&error);
+                        let plan = TaskPlan::not_yet(task, format!("it would fail: {why}"));
+                        failed.push((task, why));
+                        plan
+                    }
+                },
+            };
             self.with.events.hear(&Event::Planned(&plan));
             assume(&mut cycle, &plan);
             tasks.push(plan);

@@ -67,9 +67,9 @@ impl Margins {
     };
 }
 
-/// What is noted before the first content moves. Kopia notes a rewrite when it is done, so one that
-/// was killed half way starts no margin; this one does for us.
-pub(crate) const REWRITE_BEGUN: &str = "kopia-lite-rewrite-begun";
+/// What is noted while contents move. Kopia notes a rewrite when it is done, so one that was killed
+/// half way starts no margin; this does, for us.
+pub(crate) const REWRITING: &str = "kopia-lite-rewriting";
 
 /// What the history allows.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +116,7 @@ impl<'a> History<'a> {
     pub fn deletes_from(&self) -> Option<Timestamp> {
         let full = Task::RewriteContents(Mode::Full).id();
         let quick = Task::RewriteContents(Mode::Quick).id();
-        let last = self.last_end(&[full, quick, REWRITE_BEGUN])?;
+        let last = self.last_end(&[full, quick, REWRITING])?;
         let last = Timestamp::from_nanos(last.unix_nanos());
         Some(last.saturating_add(self.margins.rewrite_to_delete))
     }

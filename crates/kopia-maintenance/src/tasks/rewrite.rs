@@ -189,13 +189,14 @@ pub(crate) async fn run(cycle: &mut Cycle<'_>, moves: &Moves) -> Result<Option<R
     if moves.packs.is_empty() {
         return Ok(Some(statistics("rewriteContentsStats", &stats)));
     }
-    cycle.note_rewrite_begun().await?;
     let writer = cycle.repo.writer()?;
     let total: u64 = moves.packs.iter().map(|(_, used)| u64::from(used.contents)).sum();
     let (mut rest, mut done) = (&moves.packs[..], 0);
     while !rest.is_empty() {
         let (window, after) = rest.split_at(window_len(rest));
         rest = after;
+        // Again and again: index blobs are written while it goes on, and the margin is from the last.
+        cycle.note_rewrite().await?;
         let entries = entries(cycle, moves.not_after, window, &mut stats);
         done += window.iter().map(|(_, used)| u64::from(used.contents)).sum::<u64>();
         move_all(cycle, &writer, entries, &mut stats).await?;
@@ -206,6 +207,7 @@ pub(crate) async fn run(cycle: &mut Cycle<'_>, moves: &Moves) -> Result<Option<R
             break;
         }
     }
+    cycle.note_rewrite().await?;
     writer.flush().await?;
     cycle.reload().await?;
     cycle.pause().await?;
