@@ -1,16 +1,20 @@
 //! One cycle: what is known of the repository while its tasks are planned and done, one after the
 //! other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use blob_core::{BlobId, PutOptions, Timestamp};
 use kopia_format::{
     FormatError,
-    epoch::EpochSnapshot,
+    epoch::{EpochSnapshot, uncompacted_prefix},
+    index::{IndexBlob, IndexEntry},
     maintenance::{MaintenanceParameters, MaintenanceRun, MaintenanceSchedule, RunStatistics},
     time::GoTime,
 };
-use kopia_repo::{IndexView, RepoError, Repository, RepositoryLog};
+use kopia_repo::{EntryFilter, IndexView, Marks, RepoError, Repository, RepositoryLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +25,7 @@ use crate::{
     safety::{History, REWRITING},
     status,
     task::{Mode, Task},
+    tasks::gc,
     usage::PackUses,
 };
 
@@ -43,6 +48,16 @@ pub(crate) struct Cycle<'a> {
     /// `None` where the repository has none.
     pub epochs: Option<EpochSnapshot>,
     uses: Option<PackUses>,
+    assumed: Assumed,
+}
+
+/// What a plan takes it that tasks before have written to the index.
+#[derive(Debug, Default)]
+struct Assumed {
+    /// Contents were marked by these.
+    collected: Option<Marks>,
+    /// The contents with manifests became one.
+    manifests_merged: bool,
 }
 
 /// Whoever runs a cycle.
@@ -80,7 +95,49 @@ impl<'a> Cycle<'a> {
             watermark,
             epochs,
             uses: None,
+            assumed: Assumed::default(),
         })
+    }
+
+    /// What the index says, deletions too, or would say if what is assumed had been done.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = IndexEntry> + '_ {
+        static ALL: LazyLock<EntryFilter> = LazyLock::new(EntryFilter::with_deleted);
+        let entries: Box<dyn Iterator<Item = IndexEntry> + '_> = match &self.assumed.collected {
+            None => Box::new(self.view.iter(&ALL)),
+            Some(marks) => Box::new(gc::collected(marks, self)),
+        };
+        let now = self.clock_now().secs();
+        entries.map(move |entry| {
+            let is_merged = self.assumed.manifests_merged && entry.id.prefix() == Some(b'm');
+            if !is_merged || entry.deleted {
+                return entry;
+            }
+            let timestamp = now.max(entry.timestamp + 1);
+            IndexEntry { deleted: true, timestamp, ..entry }
+        })
+    }
+
+    /// Takes it that a collection by `marks` was done.
+    pub(crate) fn assume_collected(&mut self, marks: &Marks) {
+        self.assumed.collected = Some(marks.clone());
+        self.uses = None;
+        self.assume_written();
+    }
+
+    /// Takes it that the contents with manifests have become one.
+    pub(crate) fn assume_manifests_merged(&mut self) {
+        self.assumed.manifests_merged = true;
+        self.uses = None;
+        self.assume_written();
+    }
+
+    /// Takes it that an index blob was written now: it shows the storage's clock.
+    pub(crate) fn assume_written(&mut self) {
+        let timestamp = GoTime::from_unix_nanos(self.clock_now().nanos());
+        self.epochs = self.epochs.as_ref().map(|epochs| {
+            let id = uncompacted_prefix(epochs.write_epoch()) + "planned";
+            epochs.written(IndexBlob { id, length: 0, timestamp })
+        });
     }
 
     /// What the history allows.
@@ -109,7 +166,7 @@ impl<'a> Cycle<'a> {
 
     /// How much of each pack the index needs.
     pub(crate) fn pack_uses(&mut self) -> PackUses {
-        self.uses.take().unwrap_or_else(|| PackUses::of(&self.view, self.watermark))
+        self.uses.take().unwrap_or_else(|| PackUses::of_entries(self.entries(), self.watermark))
     }
 
     /// For the next who asks, while nothing changes.
@@ -120,6 +177,7 @@ impl<'a> Cycle<'a> {
     /// Takes it that contents deleted until then are gone.
     pub(crate) fn assume_watermark(&mut self, seconds: i64) {
         self.watermark = self.watermark.max(Some(seconds));
+        self.epochs = self.epochs.as_ref().map(|epochs| epochs.dropped_until(seconds));
         self.uses = None;
     }
 
@@ -160,10 +218,13 @@ impl<'a> Cycle<'a> {
         self.schedule.report(task.id(), finished(now, now, None));
     }
 
-    /// Notes that contents are moving: others may still read where they were.
-    pub(crate) async fn note_rewrite(&mut self) -> Result<()> {
+    /// Notes that contents are moving: others may still read where they were. Not in what this cycle
+    /// goes by: it must not hold up its own rewrite.
+    pub(crate) async fn note_rewrite(&self) -> Result<()> {
         let now = GoTime::from_unix_nanos(self.clock_now().nanos());
-        self.report(REWRITING, finished(now, now, None)).await
+        let mut schedule = status::schedule(self.repo).await?;
+        schedule.report(REWRITING, finished(now, now, None));
+        write_schedule(self.repo, &schedule).await
     }
 }
 

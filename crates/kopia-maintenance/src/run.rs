@@ -388,6 +388,9 @@ async fn delete_one<'d>(cycle: &Cycle<'_>, deletion: &'d Deletion) -> Result<&'d
 /// Goes on as if the plan had been carried out.
 fn assume(cycle: &mut Cycle<'_>, plan: &TaskPlan) {
     match &plan.work {
+        Work::Collect(collection) if plan.is_due() => cycle.assume_collected(&collection.marks),
+        Work::MergeManifests => cycle.assume_manifests_merged(),
+        Work::Move(_) if plan.is_due() => cycle.assume_written(),
         Work::Drop(until) => {
             cycle.assume_watermark(until.unix_nanos().div_euclid(1_000_000_000));
         }

@@ -26,8 +26,16 @@ pub struct PackUses(HashMap<Arc<str>, PackUse>);
 impl PackUses {
     /// Walks the whole index once. Contents whose deletion is final by `watermark` need nothing.
     pub fn of(view: &IndexView, watermark: Option<i64>) -> Self {
+        Self::of_entries(view.iter(&EntryFilter::with_deleted()), watermark)
+    }
+
+    /// The same of the entries of an index.
+    pub fn of_entries(
+        entries: impl IntoIterator<Item = IndexEntry>,
+        watermark: Option<i64>,
+    ) -> Self {
         let mut uses: HashMap<Arc<str>, PackUse> = HashMap::new();
-        for entry in view.iter(&EntryFilter::with_deleted()) {
+        for entry in entries {
             if is_gone(&entry, watermark) {
                 continue;
             }

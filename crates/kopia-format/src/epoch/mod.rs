@@ -130,6 +130,20 @@ impl EpochSnapshot {
         Self { write_epoch: self.write_epoch + 1, ..self.clone() }
     }
 
+    /// The same lists, if a watermark of `seconds` had been written.
+    #[must_use]
+    pub fn dropped_until(&self, seconds: i64) -> Self {
+        Self { watermark: self.watermark.max(Some(seconds)), ..self.clone() }
+    }
+
+    /// The same lists, if one more index blob had been written to the current epoch.
+    #[must_use]
+    pub fn written(&self, blob: IndexBlob) -> Self {
+        let mut later = self.clone();
+        later.uncompacted.entry(self.write_epoch).or_default().push(blob);
+        later
+    }
+
     /// Whether nobody writes to `epoch` any more.
     pub fn is_settled(&self, epoch: u64) -> bool {
         epoch.checked_add(UNSETTLED_EPOCHS).is_some_and(|next| next <= self.write_epoch)

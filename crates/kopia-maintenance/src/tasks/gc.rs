@@ -32,7 +32,7 @@ const ENTRY_BYTES: u64 = 34;
 /// What snapshots need, and by when everything else must have been written to be garbage.
 #[derive(Debug)]
 pub(crate) struct Collection {
-    marks: Marks,
+    pub(crate) marks: Marks,
     stats: GcStats,
 }
 
@@ -134,6 +134,28 @@ impl Collection {
     }
 }
 
+/// What the index says when a collection by `marks` is done.
+pub(crate) fn collected<'a>(
+    marks: &'a Marks,
+    cycle: &Cycle<'_>,
+) -> impl Iterator<Item = IndexEntry> + 'a {
+    let now = cycle.clock_now().secs();
+    Collection::fates(marks, cycle)
+        .map(move |(entry, fate)| changed(&entry, fate, now).unwrap_or(entry))
+}
+
+/// The entry that says what becomes of a content; `None` if nothing does.
+fn changed(entry: &IndexEntry, fate: Fate, now: i64) -> Option<IndexEntry> {
+    let deleted = match fate {
+        Fate::Deleted => true,
+        Fate::Recovered => false,
+        _ => return None,
+    };
+    // Later than the old one, or that would count.
+    let timestamp = now.max(entry.timestamp + 1);
+    Some(IndexEntry { deleted, timestamp, ..entry.clone() })
+}
+
 pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
     let task = Task::SnapshotGc;
     let view: Arc<IndexView> = Arc::clone(&cycle.view);
@@ -195,14 +217,8 @@ pub(crate) async fn run(
     if total > 0 {
         let mut entries = Vec::new();
         for (entry, fate) in Collection::fates(&collection.marks, cycle) {
-            let deleted = match fate {
-                Fate::Deleted => true,
-                Fate::Recovered => false,
-                _ => continue,
-            };
-            // Later than the old one, or that would count.
-            let timestamp = cycle.repo.env().clock.now().secs().max(entry.timestamp + 1);
-            entries.push(IndexEntry { deleted, timestamp, ..entry });
+            let Some(entry) = changed(&entry, fate, cycle.clock_now().secs()) else { continue };
+            entries.push(entry);
             if entries.len() == TOGETHER {
                 done.count += entries.len() as u64;
                 write(cycle, std::mem::take(&mut entries)).await?;

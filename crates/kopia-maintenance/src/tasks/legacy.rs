@@ -130,10 +130,7 @@ async fn delete_merged(cycle: &Cycle<'_>, written: GoTime) -> Result<()> {
     }
     let margin = cycle.options.margins.index_settle;
     let settled = settled_logs(logs.iter().map(|(blob, log)| (blob, log)), written, margin);
-    for input in &settled.inputs {
-        cycle.repo.storage().delete(&blob_id(input)?).await.map_err(RepoError::from)?;
-        cycle.log.append("deleted merged index blob", &serde_json::json!({ "blobID": input }));
-    }
+    delete(cycle, "deleting merged index blob", &settled.inputs).await?;
     if !settled.logs.is_empty() {
         let schedule = CleanupSchedule {
             blob_ids: settled.logs.iter().map(|&id| id.to_owned()).collect(),
@@ -153,9 +150,21 @@ async fn clean_up(cycle: &Cycle<'_>) -> Result<()> {
         }
     }
     let due = due_schedules(&schedules, cycle.options.margins.index_settle);
-    for id in due.logs.iter().chain(&due.schedules) {
+    let all = [due.logs, due.schedules].concat();
+    delete(cycle, "deleting compaction log", &all).await
+}
+
+/// One after the other, for the order counts. The log says so before the first one goes.
+async fn delete(cycle: &Cycle<'_>, message: &str, ids: &[&str]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    for id in ids {
+        cycle.log.append(message, &serde_json::json!({ "blobID": id }));
+    }
+    cycle.log.flush().await?;
+    for id in ids {
         cycle.repo.storage().delete(&blob_id(id)?).await.map_err(RepoError::from)?;
-        cycle.log.append("deleted compaction log", &serde_json::json!({ "blobID": id }));
     }
     Ok(())
 }

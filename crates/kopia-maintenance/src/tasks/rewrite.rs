@@ -8,12 +8,13 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use blob_core::{BlobMeta, StorageClass, Timestamp, look_up};
 use futures::{StreamExt, stream::FuturesUnordered};
 use kopia_format::{ContentId, index::IndexEntry, maintenance::RunStatistics};
-use kopia_repo::{EntryFilter, RepositoryWriter};
+use kopia_repo::RepositoryWriter;
 use serde::Serialize;
 
 use super::statistics;
@@ -34,6 +35,8 @@ const WINDOW: usize = 100_000;
 /// Contents that move in one job.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_CONTENTS: usize = 256;
+/// So often is it noted that contents are moving.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// Jobs at once; the writer's own bounds hold back what is too much.
 const BATCHES: usize = 4;
 
@@ -41,8 +44,18 @@ const BATCHES: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Moves {
     packs: Vec<(Arc<str>, PackUse)>,
-    /// Contents written after this, in seconds since 1970, stay.
+    mode: Mode,
+    stays: Stays,
+}
+
+/// Contents of short packs that do not move.
+#[derive(Debug, Clone, Copy)]
+struct Stays {
+    /// Those written after this, in seconds since 1970.
     not_after: i64,
+    /// Those that were deleted until then: they are gone, or the same cycle drops them. To move one
+    /// is to delete it anew: with a rewrite before each drop it would never go.
+    dropped_until: Option<i64>,
 }
 
 /// Counters, with Kopia's names.
@@ -66,7 +79,13 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     let size_max = u64::from(cycle.repo.format().max_pack_size);
     let short_below = size_max * SHORT_PERCENT / 100;
     let now = cycle.clock_now();
-    let not_after = age_limit(now, cycle.options.margins.rewrite_age_min);
+    let drops = cycle.history().drops_until(now);
+    // The second itself is not dropped without epochs.
+    let drops = drops.map(|until| until.unix_nanos().div_euclid(1_000_000_000) - 1);
+    let stays = Stays {
+        not_after: age_limit(now, cycle.options.margins.rewrite_age_min),
+        dropped_until: cycle.watermark.max(drops),
+    };
     let wanted = if mode == Mode::Quick { "q" } else { "pq" };
     let is_short = |pack: &str, used: &PackUse| {
         used.bytes < short_below && pack.chars().next().is_some_and(|kind| wanted.contains(kind))
@@ -107,7 +126,7 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     });
     let mut packs: Vec<_> = by_kind.into_values().flatten().collect();
     packs.sort_by(|(a, used_a), (b, used_b)| (used_a.first, a).cmp(&(used_b.first, b)));
-    let mut plan = tally(cycle, task, &packs, states.as_ref(), not_after);
+    let mut plan = tally(cycle, task, &packs, states.as_ref(), stays);
     plan.cold_skipped = cold.len() as u64;
     if !cold.is_empty() {
         plan.notes.push(format!("{} archived packs are short, and are not read", cold.len()));
@@ -116,7 +135,7 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     for pack in lost {
         plan.notes.push(format!("pack {pack} does not exist; its contents are lost"));
     }
-    plan.work = Work::Move(Moves { packs, not_after });
+    plan.work = Work::Move(Moves { packs, mode, stays });
     Ok(plan)
 }
 
@@ -144,17 +163,17 @@ fn tally(
     task: Task,
     packs: &[(Arc<str>, PackUse)],
     states: Option<&HashMap<String, BlobMeta>>,
-    not_after: i64,
+    stays: Stays,
 ) -> TaskPlan {
     let names: HashSet<&str> = packs.iter().map(|(pack, _)| &**pack).collect();
     let (mut moved, mut young, mut bytes) = (0_u64, 0_u64, 0_u64);
     let mut per_pack: HashMap<Arc<str>, u64> = HashMap::new();
     if !names.is_empty() {
-        for entry in cycle.view.iter(&EntryFilter::with_deleted()) {
-            if !names.contains(&*entry.pack) || is_gone(&entry, cycle.watermark) {
+        for entry in cycle.entries() {
+            if !names.contains(&*entry.pack) || is_gone(&entry, stays.dropped_until) {
                 continue;
             }
-            if entry.timestamp > not_after {
+            if entry.timestamp > stays.not_after {
                 young += 1;
                 continue;
             }
@@ -195,18 +214,18 @@ pub(crate) async fn run(cycle: &mut Cycle<'_>, moves: &Moves) -> Result<Option<R
     while !rest.is_empty() {
         let (window, after) = rest.split_at(window_len(rest));
         rest = after;
-        // Again and again: index blobs are written while it goes on, and the margin is from the last.
         cycle.note_rewrite().await?;
-        let entries = entries(cycle, moves.not_after, window, &mut stats);
+        let entries = entries(cycle, moves.stays, window, &mut stats);
         done += window.iter().map(|(_, used)| u64::from(used.contents)).sum::<u64>();
         move_all(cycle, &writer, entries, &mut stats).await?;
-        let (task, what) = (Task::RewriteContents(Mode::Full), "contents");
+        let (task, what) = (Task::RewriteContents(moves.mode), "contents");
         cycle.events.hear(&Event::Progress { task, what, done, total });
         if cycle.stop.is_cancelled() {
             // What has moved is written whole; the rest is for the next time.
             break;
         }
     }
+    // Others may read where they were until now.
     cycle.note_rewrite().await?;
     writer.flush().await?;
     cycle.reload().await?;
@@ -226,19 +245,19 @@ fn window_len(packs: &[(Arc<str>, PackUse)]) -> usize {
 
 fn entries(
     cycle: &Cycle<'_>,
-    not_after: i64,
+    stays: Stays,
     window: &[(Arc<str>, PackUse)],
     stats: &mut RewriteStats,
 ) -> Vec<IndexEntry> {
     let places: HashMap<&str, usize> =
         window.iter().enumerate().map(|(place, (pack, _))| (&**pack, place)).collect();
     let mut entries = Vec::new();
-    for entry in cycle.view.iter(&EntryFilter::with_deleted()) {
-        if !places.contains_key(&*entry.pack) || is_gone(&entry, cycle.watermark) {
+    for entry in cycle.entries() {
+        if !places.contains_key(&*entry.pack) || is_gone(&entry, stays.dropped_until) {
             continue;
         }
         let bytes = u64::from(entry.packed_length);
-        if entry.timestamp > not_after {
+        if entry.timestamp > stays.not_after {
             stats.retained_content_count += 1;
             stats.retained_content_size += bytes;
         } else {
@@ -265,6 +284,7 @@ async fn move_all(
     // Those that are deleted apart: they stay so.
     let mut open: [(Vec<_>, usize); 2] = Default::default();
     let mut moving = FuturesUnordered::new();
+    let mut noted = cycle.clock_now();
     let mut unreadable: BTreeMap<Arc<str>, (u64, String)> = BTreeMap::new();
     let mut keep = |entry: &IndexEntry, why: String, stats: &mut RewriteStats| {
         stats.retained_content_count += 1;
@@ -272,6 +292,11 @@ async fn move_all(
         unreadable.entry(Arc::clone(&entry.pack)).or_insert((0, why)).0 += 1;
     };
     loop {
+        if cycle.clock_now().since(noted) >= NOTED_EVERY {
+            // A writer writes its index while it goes on: if it is killed, this is the last word.
+            noted = cycle.clock_now();
+            cycle.note_rewrite().await?;
+        }
         let next = fetched.next().await;
         let is_end = next.is_none();
         match next {
