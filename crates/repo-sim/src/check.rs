@@ -49,7 +49,8 @@ async fn look(world: &World) -> Result<(), String> {
     };
     let repo = open(world).await?;
     let found = manifests::find(&repo, &[]).await;
-    let found = found.map_err(|error| format!("snapshots can't be listed: {}", full_text(&error)))?;
+    let found =
+        found.map_err(|error| format!("snapshots can't be listed: {}", full_text(&error)))?;
     let ids: HashSet<_> = found.iter().map(|manifest| &manifest.id).collect();
     for (id, name) in &promised {
         // It may have been deleted while this was looked at.
@@ -113,7 +114,8 @@ async fn snapshot(
     let root = manifest.root_entry.as_ref().ok_or("it has no root")?;
     let folders = read_directory(repo, &root.object).await;
     let folders = folders.map_err(|error| full_text(&error))?;
-    let names: BTreeSet<_> = folders.entries.iter().map(|it| it.name_lossy().into_owned()).collect();
+    let names: BTreeSet<_> =
+        folders.entries.iter().map(|it| it.name_lossy().into_owned()).collect();
     if names != wanted.0.keys().cloned().collect() {
         return Err("its root has other folders".into());
     }
@@ -137,7 +139,8 @@ async fn folder(repo: &Repository, object: &ObjectId) -> Result<BTreeMap<String,
     for file in directory.entries {
         let piece = Piece { number: file.mtime as u64, length: file.size as usize };
         let bytes = repo.read_object(&file.object, file.size).await;
-        let bytes = bytes.map_err(|error| format!("{}: {}", file.name_lossy(), full_text(&error)))?;
+        let bytes =
+            bytes.map_err(|error| format!("{}: {}", file.name_lossy(), full_text(&error)))?;
         if bytes != piece.bytes() {
             return Err(format!("{} has other bytes", file.name_lossy()));
         }

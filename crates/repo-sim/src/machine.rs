@@ -79,11 +79,8 @@ impl Machine {
             _ => Weather { delay_max: Duration::from_millis(400), ..Weather::slow() },
         };
         let world = &self.world;
-        let network = SimulatedStorage::over(
-            Arc::new(world.storage.clone()),
-            weather,
-            self.chance.next(),
-        );
+        let network =
+            SimulatedStorage::over(Arc::new(world.storage.clone()), weather, self.chance.next());
         network.cut_power_after(calls);
         let storage: DynStorage = WrongOrder::over(network.clone(), world.plant);
         let one_in = [30, 150, 1_000][self.chance.below(3)];

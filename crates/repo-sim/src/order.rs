@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use blob_core::{
-    Archive, BlobId, BlobStorage, DynStorage, Payload, PutOptions, PutReceipt, Result, Retain, forward,
+    Archive, BlobId, BlobStorage, DynStorage, Payload, PutOptions, PutReceipt, Result, Retain,
+    forward,
 };
 
 use crate::plant::Plant;

@@ -31,7 +31,8 @@ pub async fn read(mut machine: Machine) {
             let Ok(id) = BlobId::new(&*entry.pack) else { continue };
             let storage: &dyn blob_core::BlobStorage = &machine.world.storage;
             if let Err(error) = storage.get(&id, range).await {
-                let text = format!("a reader that looked up {} less than an hour ago: {error}", entry.id);
+                let text =
+                    format!("a reader that looked up {} less than an hour ago: {error}", entry.id);
                 machine.world.fail(machine.host, text);
                 return;
             }

@@ -157,12 +157,7 @@ impl<'a> Session<'a> {
         matches!(found, Ok(Some(entry)) if !entry.deleted)
     }
 
-    async fn file(
-        &self,
-        name: &str,
-        piece: Piece,
-        before: Option<&Directory>,
-    ) -> Result<DirEntry> {
+    async fn file(&self, name: &str, piece: Piece, before: Option<&Directory>) -> Result<DirEntry> {
         let before = before.and_then(|folder| folder.find(name.as_bytes()));
         if let Some(before) = before
             && before.mtime == piece.number as i64
@@ -177,11 +172,7 @@ impl<'a> Session<'a> {
         Ok(file)
     }
 
-    async fn folder(
-        &self,
-        entries: Vec<DirEntry>,
-        before: Option<&Directory>,
-    ) -> Result<ObjectId> {
+    async fn folder(&self, entries: Vec<DirEntry>, before: Option<&Directory>) -> Result<ObjectId> {
         let mut directory = Directory { entries, ..Directory::default() };
         directory.sort();
         let _ = before;
@@ -247,9 +238,7 @@ impl<'a> Session<'a> {
             _ => format!("{} {}", self.name, self.checkpoints.len()),
         };
         self.world.ledger().trees.insert(name.clone(), Arc::new(tree));
-        let now = GoTime::from_unix_nanos(
-            self.writer.repository().env().clock.now().nanos(),
-        );
+        let now = GoTime::from_unix_nanos(self.writer.repository().env().clock.now().nanos());
         let manifest = SnapshotManifest {
             source: self.source.clone(),
             description: name,

@@ -68,7 +68,7 @@ async fn months(
 async fn now_and_then(world: Arc<World>) {
     let mut chance = crate::chance::Chance::new(world.seed, 50);
     while !world.is_over() {
-        tokio::time::sleep(chance.span(HOUR, 30 * HOUR)).await;
+        tokio::time::sleep(chance.span(4 * HOUR, 40 * HOUR)).await;
         check::all(&world, "check").await;
     }
 }

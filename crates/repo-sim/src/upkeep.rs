@@ -1,17 +1,14 @@
 //! Maintenance, by whoever owns it and by whoever thinks so.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::Ordering,
-    },
+    sync::{Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use kopia_maintenance::{
     Change, Changes, Events, Maintenance, MaintenanceError, Mode, Options, Reachability, Report,
-    Status, Which,
+    Status, Task, Which,
 };
 use kopia_repo::{Marks, Repository, RepositoryLog};
 use kopia_snapshot::live::{LiveRoot, live_roots, mark_live};
@@ -44,7 +41,8 @@ impl Reachability for Snapshots<'_> {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut roots = live_roots(self.repo).await?;
         match self.plant {
-            Some(Plant::SkippedSnapshot) => _ = roots.pop(),
+            // Always the same, as long as it is there: what is marked once by mistake is found again.
+            Some(Plant::SkippedSnapshot) if !roots.is_empty() => _ = roots.remove(0),
             Some(Plant::StaleSnapshots) => {
                 let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::swap(&mut *last, &mut roots);
@@ -210,6 +208,9 @@ impl Keeper {
         self.machine.note(format!("{mode} maintenance: {}", names.join(", ")));
         self.machine.world.count(format!("{mode} maintenance"));
         done.iter().for_each(|task| self.machine.world.count(task.task.id()));
+        if done.iter().any(|task| task.task == Task::SnapshotGc && !task.notes.is_empty()) {
+            self.machine.world.count("contents needed again");
+        }
         for (task, error) in &report.failed {
             if doomed || error.contains("epochs began") {
                 self.machine.note(format!("{task} failed: {error}"));

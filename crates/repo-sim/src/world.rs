@@ -10,7 +10,7 @@ use std::{
 };
 
 use blob_core::{Clock, MemoryStorage};
-use kopia_format::{ManifestId, format_blob::RepositoryFormat};
+use kopia_format::ManifestId;
 use tokio::time::Instant;
 
 use crate::{
@@ -43,8 +43,6 @@ pub struct World {
     pub seed: u64,
     /// Keys that all have.
     pub template: Arc<Template>,
-    /// The format of the repository.
-    pub format: RepositoryFormat,
     /// The storage itself, without a network.
     pub storage: MemoryStorage,
     /// The storage's clock, which is right.
@@ -77,11 +75,11 @@ impl World {
         let format = template::format(&mut chance);
         template.put(&storage, &format).await?;
         const DAY: Duration = Duration::from_secs(86_400);
-        let end = origin + chance.span(14 * DAY, 60 * DAY);
+        let end = origin + chance.span(6 * DAY, 28 * DAY);
         Ok(Arc::new(Self {
             seed,
             template,
-            format,
+
             storage,
             clock,
             end,

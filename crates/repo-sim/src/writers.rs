@@ -135,8 +135,7 @@ impl Writer {
         let now = self.machine.clock.now().secs();
         // Somebody may be at it still.
         let left = all.iter().find(|manifest| {
-            !manifest.incomplete.is_empty()
-                && manifest.start_time.secs() + 24 * 3600 < now
+            !manifest.incomplete.is_empty() && manifest.start_time.secs() + 24 * 3600 < now
         });
         let some = self.machine.chance.pick(&all).filter(|it| it.incomplete.is_empty());
         let Some(manifest) = left.or(some) else { return Ok(()) };
