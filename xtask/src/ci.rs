@@ -2,13 +2,14 @@
 
 use xshell::Shell;
 
-use crate::{lint, steps::Steps, test};
+use crate::{lint, sim, steps::Steps, test};
 
-/// Lint, then test.
+/// Lint, then test, then simulate.
 pub fn run(sh: &Shell) -> anyhow::Result<()> {
     let mut steps = Steps::default();
     lint::steps(sh, &mut steps)?;
     steps.run("test", || test::all(&[], None))?;
+    sim::steps(sh, &mut steps)?;
     print!("{}", steps.table());
     Ok(())
 }

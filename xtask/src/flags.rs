@@ -19,7 +19,7 @@ xflags::xflags! {
         }
         /// Check format, clippy, docs, layers, dependencies, tidiness and what tarballs would hold.
         cmd lint {}
-        /// What every change must pass: lint, then test.
+        /// What every change must pass: lint, then test, then sim.
         cmd ci {}
         /// Package each library crate, then build and test it from its own tarball, alone.
         cmd dist {
@@ -53,6 +53,15 @@ xflags::xflags! {
             optional --endpoint endpoint: String
             /// Keep the folder with everything in it, and say where it is.
             optional --keep
+        }
+        /// Live through months of several clients, maintenance and kills over one repository, by seeds.
+        cmd sim {
+            /// The first seed.
+            required --seed seed: u64
+            /// How many seeds; one alone, which is the default, shows what happened in it.
+            optional --count count: u64
+            /// Make this mistake on purpose, and fail if no seed finds it.
+            optional --plant plant: String
         }
         /// Measure whole programs at whole work, beside others. Everything takes hours, and 1 GB of
         /// disk for each course of one client: choose.

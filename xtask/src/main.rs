@@ -16,6 +16,7 @@ mod lint;
 mod place;
 mod programs;
 mod server;
+mod sim;
 mod steps;
 mod test;
 mod tidy;
@@ -50,5 +51,6 @@ fn run(flags: flags::Xtask) -> anyhow::Result<()> {
         XtaskCmd::Demo(flags) => demo::run(&sh, &flags),
         XtaskCmd::Interop(flags) => interop::run(&sh, flags),
         XtaskCmd::Bench(flags) => bench::run(&sh, &flags),
+        XtaskCmd::Sim(flags) => sim::run(&sh, &flags),
     }
 }
