@@ -190,10 +190,19 @@ fn markers_logs_and_the_schedule_of_maintenance_stop_nobody() {
     }
     assert!(files(&repo) == before);
     let source = env.text("src");
-    env.ok(&format!("snapshot create {source}"));
+    env.ok(&format!("snapshot create {source} --no-auto-maintenance"));
     for (path, bytes) in before {
         assert!(fs::read(repo.join(&path)).unwrap() == bytes, "{}", path.display());
     }
+    // Maintenance alone can't go on without its schedule: that is told, and the snapshot is saved.
+    let count = env.json("snapshot list --all --json").as_array().unwrap().len();
+    let said = env.fails(1, &format!("snapshot create {source}"));
+    assert!(
+        said.contains("running auto-maintenance") && said.contains("kopia.maintenance"),
+        "{said}"
+    );
+    assert!(said.contains("delete the blob"), "{said}");
+    assert_eq!(env.json("snapshot list --all --json").as_array().unwrap().len(), count + 1);
 }
 
 #[test]

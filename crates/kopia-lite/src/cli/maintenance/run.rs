@@ -89,6 +89,14 @@ pub(super) fn failure(error: MaintenanceError) -> anyhow::Error {
             );
             Failure::new(Exit::Failed, message).into()
         }
+        MaintenanceError::Format { what: what @ "kopia.maintenance", source } => {
+            let message = format!(
+                "{what}, the schedule and history of maintenance, can't be read: {source}. Where it is \
+                 beyond help delete the blob: maintenance then begins a new history, and nothing else \
+                 is lost"
+            );
+            Failure::new(Exit::Failed, message).into()
+        }
         MaintenanceError::Stopped => Failure::new(Exit::Interrupted, "stopped").into(),
         other => other.into(),
     }
