@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blob_core::{BlobStorage, DynStorage, PutOptions};
+use blob_core::{DynStorage, PutOptions};
 use fs_backend::{FilesystemOptions, FilesystemStorage};
 use kopia_repo::{OpenOptions, Repository};
 use serde_json::json;
