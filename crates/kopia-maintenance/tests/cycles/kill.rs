@@ -29,7 +29,7 @@ struct Scene {
 
 impl Scene {
     async fn new(world: World) -> Self {
-        world.change(&[Change::RetainedLogCount(4)]).await;
+        world.change(&[Change::RetainedLogCount(2)]).await;
         let mut garbage = world.write(None, 2, 1_000).await;
         let mut dead = vec![world.pack_of(&garbage[0]).await];
         let recovered = world.write(None, 1, 1_000).await;
@@ -108,7 +108,8 @@ impl Scene {
             0 => self.look(&self.world.other().await, &moment).await,
             _ => self.look(&self.world.repo, &moment).await,
         }
-        self.world.advance(2 * DAY);
+        // By then the session of the one that died guards nothing any more.
+        self.world.advance(5 * DAY);
         for _ in 0..4 {
             let run = self.world.try_run(Which::This(Mode::Full)).await;
             let report = run.unwrap_or_else(|e| panic!("{moment}: the next one: {e}"));
@@ -126,18 +127,24 @@ impl Scene {
         finished
     }
 
+    /// In each write, before its effect and after it, which is every state that a death can leave;
+    /// and in some of the calls between, for what a failed read leads to.
     async fn dies_everywhere(&self) {
-        let mut n = 0;
-        while !self.dies(FaultyStorage::kill_after, n, "call").await {
-            n += 1;
-        }
         let mut writes = 0;
-        let with_effect = |storage: &FaultyStorage, n| storage.kill_after_writes(n, true);
-        while !self.dies(with_effect, writes, "write").await {
-            writes += 1;
+        for has_effect in [false, true] {
+            let kill = move |storage: &FaultyStorage, n| storage.kill_after_writes(n, has_effect);
+            let mut n = 0;
+            while !self.dies(kill, n, "write").await {
+                n += 1;
+            }
+            writes = n;
         }
-        println!("cut after each of {n} calls and in each of {writes} writes");
-        assert!(n > 60 && writes > 25, "{n} calls, {writes} writes");
+        let mut calls = 0;
+        while !self.dies(FaultyStorage::kill_after, calls, "call").await {
+            calls += 7;
+        }
+        println!("cut in each of {writes} writes and after {calls} calls");
+        assert!(calls > 60 && writes > 25, "{calls} calls, {writes} writes");
     }
 }
 
