@@ -87,6 +87,16 @@ impl Status {
         Some(Overdue { is_full: late.is_full, since: late.since, owner })
     }
 
+    /// When the first of it is due.
+    pub fn due_from(&self) -> Option<Timestamp> {
+        let of = |cycle: &Cycle, next: GoTime| {
+            cycle.enabled.then(|| Timestamp::from_nanos(next.unix_nanos()))
+        };
+        let full = of(&self.parameters.full, self.schedule.next_full);
+        let quick = of(&self.parameters.quick, self.schedule.next_quick);
+        full.into_iter().chain(quick).min()
+    }
+
     /// When the first of it will be overdue, if nobody does anything.
     pub fn overdue_from(&self) -> Option<Timestamp> {
         self.lates().into_iter().flatten().map(|late| late.from).min()

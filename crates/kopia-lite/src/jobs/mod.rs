@@ -1,8 +1,9 @@
 //! Work that joins plans of several crates.
 
 pub mod compact_cold;
+pub mod kept_schedule;
 mod kept_walk;
 pub mod maintenance;
-pub mod overdue;
+
 pub mod thaw;
 pub mod thaw_restore;

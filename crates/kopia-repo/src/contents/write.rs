@@ -242,7 +242,8 @@ impl RepositoryWriter {
 
     /// Writes contents whose bytes were just read again into new packs, with later times, all in one
     /// job. `deleted` says whether these are contents that are deleted: they stay so. Gives the
-    /// contents whose bytes are not what their IDs say; nothing points at what was written of them.
+    /// contents whose bytes are not what their IDs say: they stay where they are, and what was written
+    /// of them has the ID that it should have, as garbage.
     ///
     /// # Errors
     /// What writing may give.

@@ -9,11 +9,13 @@ use kopia_maintenance::{
     MaintenanceError, MaintenanceLock, Overdue, Status, Which, safety::Margins,
 };
 
+use kopia_repo::Cache;
+
 use super::{super::App, run, who};
 use crate::{
     compose::Client,
     exit::Exit,
-    jobs::{self, overdue::KeptOverdue},
+    jobs::{self, kept_schedule::KeptSchedule},
 };
 
 /// After a command that went well; `writes` says whether it is one that writes snapshots or
@@ -23,13 +25,30 @@ use crate::{
 /// Maintenance was due and failed.
 pub async fn afterwards(app: &App, writes: bool) -> anyhow::Result<Exit> {
     let Some(client) = app.opened() else { return Ok(Exit::Done) };
-    let may_run = writes && app.globals.auto_maintenance && !client.repo.is_read_only();
-    if may_run && app.interrupted().is_none() {
+    let (repo, now) = (&client.repo, app.now());
+    let place = |cache: &Cache| KeptSchedule::new(&cache.folder(), &repo.storage().info().name);
+    let kept = repo.cache().map(place);
+    let mut known = kept.as_ref().and_then(|kept| kept.read(now));
+    let may_run = writes && app.globals.auto_maintenance && !repo.is_read_only();
+    let is_due = !known.as_ref().is_some_and(|known| known.is_not_due(now, &who(repo)));
+    if may_run && is_due && app.interrupted().is_none() {
         run_if_due(app, &client).await.context("running auto-maintenance")?;
+        known = None;
     }
-    // What can't be told here is told by `maintenance info`.
-    if let Err(error) = say_if_overdue(app, &client).await {
-        tracing::debug!(%error, "whether maintenance is overdue is not known");
+    if known.is_some_and(|known| known.is_not_overdue(now)) {
+        return Ok(Exit::Done);
+    }
+    match Status::read(repo).await {
+        Ok(status) => {
+            if let Some(kept) = kept {
+                kept.store(now, &status);
+            }
+            if let Some(overdue) = status.overdue(now) {
+                app.warn(line(app, &overdue, &who(repo)));
+            }
+        }
+        // What can't be told here is told by `maintenance info`.
+        Err(error) => tracing::debug!(%error, "whether maintenance is overdue is not known"),
     }
     Ok(Exit::Done)
 }
@@ -44,23 +63,6 @@ async fn run_if_due(app: &App, client: &Client) -> anyhow::Result<()> {
         Err(MaintenanceError::NotOwner { .. } | MaintenanceError::Busy { .. }) => Ok(()),
         Err(error) => Err(run::failure(error)),
     }
-}
-
-async fn say_if_overdue(app: &App, client: &Client) -> kopia_maintenance::Result<()> {
-    let (repo, now) = (&client.repo, app.now());
-    let kept =
-        repo.cache().map(|cache| KeptOverdue::new(&cache.folder(), &repo.storage().info().name));
-    if kept.as_ref().is_some_and(|kept| kept.says_no(now)) {
-        return Ok(());
-    }
-    let status = Status::read(repo).await?;
-    if let Some(kept) = kept {
-        kept.store(now, status.overdue_from());
-    }
-    if let Some(overdue) = status.overdue(now) {
-        app.warn(line(app, &overdue, &who(repo)));
-    }
-    Ok(())
 }
 
 /// Since when nothing was maintained, whose task that is, and how to take it over.

@@ -1,3 +1,5 @@
+//! Marks held against a set of IDs, over segments with duplicates, deletions and a watermark.
+
 use std::collections::{BTreeMap, HashSet};
 
 use blob_core::{BlobId, BlobMeta, Timestamp};
