@@ -196,7 +196,7 @@ fn markers_logs_and_the_schedule_of_maintenance_stop_nobody() {
     }
     // Maintenance alone can't go on without its schedule: that is told, and the snapshot is saved.
     let count = env.json("snapshot list --all --json").as_array().unwrap().len();
-    let said = env.fails(1, &format!("snapshot create {source}"));
+    let said = env.fails(20, &format!("snapshot create {source}"));
     assert!(
         said.contains("running auto-maintenance") && said.contains("kopia.maintenance"),
         "{said}"

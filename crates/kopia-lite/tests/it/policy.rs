@@ -48,7 +48,8 @@ fn set_says_each_change_and_changes_nothing_else() {
     let env = TestEnv::with_repository();
     let before = env.json("policy show --global --json");
     let said = env.says(
-        "policy set --global --keep-latest=3 --add-ignore=b --add-ignore=a --max-file-size=10MB",
+        "policy set --global --keep-latest=3 --add-ignore=b --add-ignore=a --max-file-size=10MB \
+         --no-auto-maintenance",
     );
     assert_eq!(
         said,

@@ -127,6 +127,8 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
         "manifest list".into(),
         format!("manifest show {manifest}"),
         "maintenance info".into(),
+        "maintenance plan --full".into(),
+        "maintenance run --full --force".into(),
         "maintenance set --owner=me".into(),
         "cache info".into(),
         "cache clear".into(),

@@ -10,7 +10,7 @@ use crate::env::{TestEnv, keys, masked, noise};
 fn create_and_list_print_kopias_lines() {
     let env = TestEnv::with_repository();
     let source = env.plant();
-    let said = env.says(&format!("snapshot create {source}"));
+    let said = env.says(&format!("snapshot create {source} --no-auto-maintenance"));
     let wanted =
         format!("Snapshotting u@h:{source} ...\nCreated snapshot with root ID and ID ID in 0s\n");
     assert_eq!(masked(&said), wanted);

@@ -181,7 +181,7 @@ fn blobs_tell_their_class_and_whether_they_can_be_read() {
 fn blobs_are_counted_and_priced_by_group() {
     let (s3, _) = with_cold_packs();
     let json = s3.json("blob stats --by=kind,class --json");
-    let row = &json["rows"][2];
+    let row = json["rows"].as_array().unwrap().iter().find(|row| row["kind"] == "p").unwrap();
     assert_eq!((&row["kind"], &row["storageClass"]), (&json!("p"), &json!("GLACIER")), "{json}");
     assert_eq!(keys(row), ["kind", "storageClass", "count", "bytes", "monthlyCost"]);
     let plain = s3.json("blob stats --prefix=p --json");

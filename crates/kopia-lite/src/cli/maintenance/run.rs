@@ -95,7 +95,7 @@ pub(super) fn failure(error: MaintenanceError) -> anyhow::Error {
                  beyond help delete the blob: maintenance then begins a new history, and nothing else \
                  is lost"
             );
-            Failure::new(Exit::Failed, message).into()
+            Failure::new(Exit::Damaged, message).into()
         }
         MaintenanceError::Stopped => Failure::new(Exit::Interrupted, "stopped").into(),
         other => other.into(),
