@@ -164,6 +164,19 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
+    /// Reads the index again for what others have written meanwhile. What a plan assumes of the
+    /// tasks before stays assumed.
+    pub(crate) async fn look_again(&mut self) -> Result<()> {
+        self.repo.refresh().await?;
+        let view = self.repo.index().await?;
+        if !Arc::ptr_eq(&view, &self.view) {
+            self.watermark = self.watermark.max(view.watermark());
+            self.view = view;
+            self.uses = None;
+        }
+        Ok(())
+    }
+
     /// How much of each pack the index needs.
     pub(crate) fn pack_uses(&mut self) -> PackUses {
         self.uses.take().unwrap_or_else(|| PackUses::of_entries(self.entries(), self.watermark))

@@ -55,7 +55,10 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
         );
         return Ok(TaskPlan::not_yet(task, reason));
     }
+    // In this order: a session that ends meanwhile has its index blobs up before its marker goes. If
+    // the index were the older of the two, its packs would be neither named nor guarded.
     let sessions = cycle.repo.sessions().await?;
+    cycle.look_again().await?;
     let uses = cycle.pack_uses();
     let mut found = Found::default();
     let mut marker_bytes = Vec::new();
