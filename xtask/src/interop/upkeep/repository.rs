@@ -66,6 +66,8 @@ impl<'a> Twins<'a> {
             kopia.run(&[&["repository", "set-parameters"], life.parameters].concat())?;
         }
         connect(&ours, &place)?;
+        // Snapshots go when the course says so.
+        kopia.run(&["policy", "set", "--global", "--keep-latest=1000", NOT_BY_ITSELF])?;
         kopia.run(&["maintenance", "set", "--owner=me", NOT_BY_ITSELF])?;
         Ok(Self { clients: [kopia, ours], age, path })
     }
