@@ -69,6 +69,7 @@ xflags::xflags! {
             /// What is measured: end-to-end, which is the default; micro: the work on each byte; or
             /// index: opening and asking indexes of many contents.
             /// thaw: plans of thaws over a million contents in 50,000 packs.
+            /// maintenance: full maintenance by the number of contents; with --against beside it.
             optional --scenario scenario: String
             /// A client to compare with, as NAME=PATH, of kopia, restic, rustic, and kopia-lite for
             /// another build of it; may be repeated.
@@ -81,7 +82,8 @@ xflags::xflags! {
             optional --policy policy: String
             /// Only these steps, of create, first, unchanged, changed, restore, folder, verify.
             optional --step step: String
-            /// How many contents the indexes have, for --scenario index. Default: 1M,10M,75M.
+            /// How many contents the indexes have, for --scenario index. Default: 1M,10M,75M. For
+            /// --scenario maintenance: 100000,1000000,10000000; with --against one number, 1000000.
             optional --contents contents: String
             /// How often each client does everything; medians are shown. Default: 3.
             optional --rounds rounds: usize

@@ -60,6 +60,11 @@ impl Client {
         Ok(Self { home, ..self.clone() })
     }
 
+    /// Where its settings and caches are.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// This program with the connection of `other`.
     pub fn with_connection_of(&self, other: &Self) -> Self {
         Self { home: other.home.clone(), ..self.clone() }
@@ -158,6 +163,20 @@ pub fn build(sh: &Shell, packages: &[&str], release: bool) -> anyhow::Result<Vec
         cmd!(sh, "{cargo} build --quiet --locked --package {package} --bins {release...}").run()?;
     }
     Ok(packages.iter().map(|name| workspace::target_dir().join(profile).join(name)).collect())
+}
+
+/// Builds an example of a package and gives its path.
+pub fn build_example(
+    sh: &Shell,
+    package: &str,
+    example: &str,
+    release: bool,
+) -> anyhow::Result<PathBuf> {
+    let cargo = workspace::cargo();
+    let (profile, release) = if release { ("release", Some("--release")) } else { ("debug", None) };
+    let build = ["build", "--quiet", "--locked", "--package", package, "--example", example];
+    cmd!(sh, "{cargo} {build...} {release...}").run()?;
+    Ok(workspace::target_dir().join(profile).join("examples").join(example))
 }
 
 /// A folder for one run, removed at its end unless it is to be kept.

@@ -46,6 +46,8 @@ pub struct Traffic {
     pub received: BTreeMap<String, u64>,
     /// By the server: what clients got.
     pub sent: BTreeMap<String, u64>,
+    /// Reads of objects, by the first letter of the name of the blob.
+    pub gets_by_letter: BTreeMap<char, u64>,
 }
 
 /// The page of counters; the inner keys are first letters.
@@ -59,9 +61,18 @@ struct RequestsPage {
 impl Traffic {
     fn read(page: &[u8]) -> anyhow::Result<Self> {
         let page: RequestsPage = serde_json::from_slice(page).context("not a page of counters")?;
+        let letters = page.kinds.get("get").into_iter().flatten();
+        let first = |name: &str| name.chars().next().unwrap_or('-');
+        let gets_by_letter = letters.map(|(letter, n)| (first(letter), *n)).collect();
         let kinds = page.kinds.into_iter();
         let requests = kinds.map(|(kind, letters)| (kind, letters.values().sum())).collect();
-        Ok(Self { requests, received: page.received, sent: page.sent })
+        Ok(Self { requests, received: page.received, sent: page.sent, gets_by_letter })
+    }
+
+    /// Requests that delete, of one object or many.
+    pub fn deletes(&self) -> u64 {
+        let deleting = self.requests.iter().filter(|(kind, _)| kind.contains("delete"));
+        deleting.map(|(_, count)| count).sum()
     }
 }
 
@@ -134,6 +145,11 @@ impl Server {
     /// Moves its clock on.
     pub fn advance_clock(&self, seconds: u64) -> anyhow::Result<()> {
         self.call("POST", &format!("/_testkit/clock?advance={seconds}")).map(|_| ())
+    }
+
+    /// Moves its clock back.
+    pub fn turn_clock_back(&self, seconds: u64) -> anyhow::Result<()> {
+        self.call("POST", &format!("/_testkit/clock?back={seconds}")).map(|_| ())
     }
 
     /// Counts from nought again.

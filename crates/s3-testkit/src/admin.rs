@@ -9,7 +9,7 @@
 //! - `GET /_testkit/puts[?prefix=P]`: every PUT that was taken, with its class, also of objects that
 //!   are gone since;
 //! - `DELETE /_testkit/requests`: forgets the requests;
-//! - `GET|POST /_testkit/clock[?advance=SECONDS]`: tells the clock's offset, and moves it;
+//! - `GET|POST /_testkit/clock[?advance=SECONDS][&back=SECONDS]`: tells the clock's offset, moves it;
 //! - `POST /_testkit/class?class=C[&prefix=P]`: moves objects to a class, as a lifecycle rule does;
 //! - `POST /_testkit/faults?error=CODE&status=503[&on=put][&keys=P][&times=N][&skip=N]`: orders an
 //!   error; `effect=drop`, `lost-answer`, `cut-body&after=N`, `stall&ms=N` instead of `error`;
@@ -137,6 +137,7 @@ fn clock(shared: &Shared) -> Value {
 fn advance(shared: &Shared, query: &Query<'_>) -> Answered {
     let secs = number(query, "advance", 0)?;
     shared.clock.advance(Duration::from_secs(secs));
+    shared.clock.turn_back(Duration::from_secs(number(query, "back", 0)?));
     Ok(clock(shared))
 }
 

@@ -8,10 +8,11 @@ mod choice;
 mod course;
 mod data;
 mod measure;
-mod random;
+pub(crate) mod random;
 mod report;
 mod targets;
 mod tools;
+mod upkeep;
 
 use std::{
     fs,
@@ -45,7 +46,8 @@ pub fn run(sh: &Shell, flags: &flags::Bench) -> anyhow::Result<()> {
         "micro" => benches(sh, MICRO),
         "index" => index(sh, flags),
         "thaw" => thaw(sh),
-        other => bail!("--scenario {other}: there are end-to-end, micro, index, thaw"),
+        "maintenance" => upkeep::run(sh, flags),
+        other => bail!("--scenario {other}: there are end-to-end, micro, index, thaw, maintenance"),
     }
 }
 

@@ -227,6 +227,7 @@ pub mod tests {
                 requests: of(requests - 1),
                 received: of(1 << 20),
                 sent: of(0),
+                gets_by_letter: Default::default(),
             }),
             repository: 3 << 20,
         }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::{
     course::Step,
+    measure::Cost,
     report::{Combination, Metric, Results, ratio},
     tools::Tool,
 };
@@ -110,6 +111,26 @@ impl Judgement {
     pub fn text(&self) -> String {
         format!("{}\n{} targets met, {} missed\n", self.text, self.met, self.missed)
     }
+}
+
+/// Full maintenance, of what Kopia takes: wall, CPU, memory.
+const MAINTENANCE: [(&str, f64); 3] = [("wall", 0.5), ("CPU", 0.5), ("peak RSS", 0.5)];
+
+/// What our maintenance took of what Kopia's did.
+pub fn maintenance(ours: &Cost, kopias: &Cost) -> String {
+    let numbers = |of: &Cost| [of.wall.as_secs_f64(), of.cpu.as_secs_f64(), of.memory as f64];
+    let pairs = numbers(ours).into_iter().zip(numbers(kopias));
+    let mut out = String::new();
+    for ((name, limit), (ours, kopias)) in MAINTENANCE.into_iter().zip(pairs) {
+        let found = ours / kopias;
+        let verdict = if found <= limit { "met" } else { "MISSED" };
+        let _ = writeln!(
+            out,
+            "{:20} {name:12} {found:>8.2} of Kopia's  at most {limit:>6.2}  {verdict}",
+            "full maintenance"
+        );
+    }
+    out
 }
 
 #[cfg(test)]

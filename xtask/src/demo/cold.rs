@@ -17,7 +17,7 @@ use crate::{
     tree::{self, Leave},
 };
 
-const TWO_DAYS: u64 = 2 * 24 * 60 * 60;
+pub(super) const TWO_DAYS: u64 = 2 * 24 * 60 * 60;
 /// The requests for copies take seconds.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(60);
 

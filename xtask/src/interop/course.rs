@@ -126,6 +126,34 @@ impl Counts {
         )
     }
 
+    pub fn add_snapshots(&mut self, count: u64) {
+        self.snapshots += count;
+    }
+
+    pub fn add_verified(&mut self, count: u64) {
+        self.verified += count;
+    }
+
+    pub fn add_killed(&mut self, is_killed: bool) {
+        self.killed += u64::from(is_killed);
+    }
+
+    /// Compares what `reader` restored with what was snapshot; gives the differences.
+    pub fn compare(
+        &mut self,
+        reader: &Client,
+        source: &Path,
+        restored: &Path,
+    ) -> anyhow::Result<Vec<String>> {
+        let leave = Leave { folder_times: !reader.restores_folder_times };
+        let result = tree::compare(source, restored, leave)?;
+        self.restores += 1;
+        self.files += result.files;
+        self.bytes += result.bytes;
+        let name = reader.name;
+        Ok(result.differences.into_iter().map(|it| format!("restored by {name}: {it}")).collect())
+    }
+
     pub fn add(&mut self, other: &Self) {
         self.snapshots += other.snapshots;
         self.roots += other.roots;
@@ -197,7 +225,12 @@ impl Course<'_> {
 const WHO: [&str; 3] =
     ["--override-hostname=host", "--override-username=user", "--max-list-cache-duration=0s"];
 
-fn repository(client: &Client, verb: &str, place: &Place, flags: &[&str]) -> anyhow::Result<()> {
+pub fn repository(
+    client: &Client,
+    verb: &str,
+    place: &Place,
+    flags: &[&str],
+) -> anyhow::Result<()> {
     let place_args = place.args();
     let mut args = vec!["repository", verb];
     args.extend(place_args.iter().map(String::as_str));
@@ -217,7 +250,7 @@ fn create(client: &Client, place: &Place, format: &Format) -> anyhow::Result<()>
     Ok(())
 }
 
-fn connect(client: &Client, place: &Place) -> anyhow::Result<()> {
+pub fn connect(client: &Client, place: &Place) -> anyhow::Result<()> {
     repository(client, "connect", place, &[])
 }
 
@@ -382,7 +415,7 @@ fn restore_fresh(client: &Client, snapshot: &Snapshot, target: &Path) -> anyhow:
 }
 
 /// Does two things at the same time.
-fn both<A: Send, B: Send>(
+pub fn both<A: Send, B: Send>(
     one: impl FnOnce() -> anyhow::Result<A> + Send,
     two: impl FnOnce() -> anyhow::Result<B> + Send,
 ) -> anyhow::Result<(A, B)> {

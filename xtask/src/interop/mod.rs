@@ -3,12 +3,14 @@
 //! Each course makes a repository with one client and puts it through everything: the other reads
 //! and restores it, both snapshot the same trees and must come to the same root objects, both write
 //! at once, each is killed in the middle of snapshots, both verify, each takes over the other's connection file, and last and alone Kopia
-//! maintains it and kopia-lite reads it again. A course is a format, a storage and who creates.
+//! maintains it and kopia-lite reads it again. A course is a format, a storage and who creates. In two
+//! more courses both maintain one repository by turns, for days (`upkeep/`).
 //! With `--endpoint` it is about archived packs alone, on a server that is not ours.
 
 mod cold;
 mod course;
 mod forest;
+mod upkeep;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -26,6 +28,7 @@ use crate::{
 
 /// Runs all courses, prints the table, fails if anything differed.
 pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
+    let is_built = flags.kopia_lite.is_none();
     let kopia_lite = match flags.kopia_lite {
         Some(path) => path,
         None => programs::build(sh, &["kopia-lite"], true)?.remove(0),
@@ -62,6 +65,14 @@ pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
         if !flags.keep {
             let _ = std::fs::remove_dir_all(&folder);
         }
+    }
+    for life in upkeep::LIVES.iter().filter(|life| life.name.contains(&only)) {
+        let age = programs::build_example(sh, "kopia-lite", "age", is_built)?;
+        let (start, folder) = (Instant::now(), scratch.path().join(life.name));
+        let (counts, wrong) = life
+            .run(&kopia, &ours, &age, &folder)
+            .unwrap_or_else(|error| (Counts::default(), vec![format!("{error:#}")]));
+        table.row(life.name, &counts, start.elapsed().as_secs_f64(), &wrong);
     }
     table.end()
 }
