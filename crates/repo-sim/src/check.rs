@@ -4,7 +4,7 @@
 //! other that can be seen; one that somebody was told to be deleted stays away; no index entry names
 //! a pack that is not there. It is looked at through a client that has just been opened.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use blob_core::{BlobStorage, Clock};
 use futures::StreamExt;
@@ -120,9 +120,8 @@ async fn snapshot(
         return Err("its root has other folders".into());
     }
     for entry in &folders.entries {
-        if !read.contains_key(&entry.object) {
-            let files = folder(repo, &entry.object).await;
-            read.insert(entry.object, files);
+        if let Entry::Vacant(unread) = read.entry(entry.object) {
+            unread.insert(folder(repo, &entry.object).await);
         }
         let files = read[&entry.object].as_ref().map_err(Clone::clone)?;
         if wanted.0.get(&*entry.name_lossy()) != Some(files) {
