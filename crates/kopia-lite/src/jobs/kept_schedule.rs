@@ -107,9 +107,8 @@ mod tests {
         let kept = KeptSchedule::new(folder.path(), "S3 bucket b");
         let at = |secs: i64| Timestamp::from_secs(1_000_000 + secs);
         assert_eq!(kept.read(at(0)), None, "nothing is kept");
-        let mut schedule = MaintenanceSchedule::default();
-        schedule.next_quick = GoTime::from_secs(1_000_600);
-        schedule.next_full = GoTime::from_secs(1_000_900);
+        let (next_quick, next_full) = (GoTime::from_secs(1_000_600), GoTime::from_secs(1_000_900));
+        let schedule = MaintenanceSchedule { next_quick, next_full, ..Default::default() };
         let parameters = MaintenanceParameters::new("u@h");
         kept.store(at(0), &Status { parameters, schedule, since: None });
         let read = kept.read(at(3_599)).unwrap();
