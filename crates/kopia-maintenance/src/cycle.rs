@@ -31,12 +31,7 @@ use crate::{
 
 /// What tasks are planned by and done with.
 pub(crate) struct Cycle<'a> {
-    pub repo: &'a Repository,
-    pub options: &'a Options,
-    pub reach: &'a dyn Reachability,
-    pub events: &'a dyn Events,
-    pub log: &'a RepositoryLog,
-    pub stop: &'a CancellationToken,
+    pub with: Surroundings<'a>,
     /// When this maintenance began, by the storage's clock.
     pub start: Timestamp,
     pub parameters: MaintenanceParameters,
@@ -47,20 +42,21 @@ pub(crate) struct Cycle<'a> {
     pub watermark: Option<i64>,
     /// `None` where the repository has none.
     pub epochs: Option<EpochSnapshot>,
-    uses: Option<PackUses>,
+    uses: Option<Arc<PackUses>>,
     assumed: Assumed,
 }
 
-/// What a plan takes it that tasks before have written to the index.
+/// What a plan takes it that tasks before have written to the index, and when, in seconds since 1970.
 #[derive(Debug, Default)]
 struct Assumed {
     /// Contents were marked by these.
-    collected: Option<Marks>,
+    collected: Option<(Marks, i64)>,
     /// The contents with manifests became one.
-    manifests_merged: bool,
+    manifests_merged: Option<i64>,
 }
 
-/// Whoever runs a cycle.
+/// Whoever runs a cycle, and what it is run on.
+#[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub repo: &'a Repository,
     pub options: &'a Options,
@@ -73,30 +69,15 @@ pub(crate) struct Surroundings<'a> {
 impl<'a> Cycle<'a> {
     /// Looks at the repository as it is now.
     pub(crate) async fn begin(
-        with: &Surroundings<'a>,
+        with: Surroundings<'a>,
         start: Timestamp,
         status: status::Status,
     ) -> Result<Self> {
-        let &Surroundings { repo, options, reach, events, log, stop } = with;
-        let view = repo.index().await?;
-        let (watermark, epochs) = (view.watermark(), repo.epochs().await?);
+        let view = with.repo.index().await?;
+        let (watermark, epochs) = (view.watermark(), with.repo.epochs().await?);
         let status::Status { parameters, schedule, .. } = status;
-        Ok(Self {
-            repo,
-            options,
-            reach,
-            events,
-            log,
-            stop,
-            start,
-            parameters,
-            schedule,
-            view,
-            watermark,
-            epochs,
-            uses: None,
-            assumed: Assumed::default(),
-        })
+        let (uses, assumed) = (None, Assumed::default());
+        Ok(Self { with, start, parameters, schedule, view, watermark, epochs, uses, assumed })
     }
 
     /// What the index says, deletions too, or would say if what is assumed had been done.
@@ -104,29 +85,28 @@ impl<'a> Cycle<'a> {
         static ALL: LazyLock<EntryFilter> = LazyLock::new(EntryFilter::with_deleted);
         let entries: Box<dyn Iterator<Item = IndexEntry> + '_> = match &self.assumed.collected {
             None => Box::new(self.view.iter(&ALL)),
-            Some(marks) => Box::new(gc::collected(marks, self)),
+            Some((marks, at)) => Box::new(gc::collected(marks, *at, self)),
         };
-        let now = self.clock_now().secs();
-        entries.map(move |entry| {
-            let is_merged = self.assumed.manifests_merged && entry.id.prefix() == Some(b'm');
-            if !is_merged || entry.deleted {
-                return entry;
+        let merged = self.assumed.manifests_merged;
+        entries.map(move |entry| match merged {
+            Some(at) if entry.id.prefix() == Some(gc::MANIFESTS) && !entry.deleted => {
+                let timestamp = at.max(entry.timestamp + 1);
+                IndexEntry { deleted: true, timestamp, ..entry }
             }
-            let timestamp = now.max(entry.timestamp + 1);
-            IndexEntry { deleted: true, timestamp, ..entry }
+            _ => entry,
         })
     }
 
     /// Takes it that a collection by `marks` was done.
     pub(crate) fn assume_collected(&mut self, marks: &Marks) {
-        self.assumed.collected = Some(marks.clone());
+        self.assumed.collected = Some((marks.clone(), self.clock_now().secs()));
         self.uses = None;
         self.assume_written();
     }
 
     /// Takes it that the contents with manifests have become one.
     pub(crate) fn assume_manifests_merged(&mut self) {
-        self.assumed.manifests_merged = true;
+        self.assumed.manifests_merged = Some(self.clock_now().secs());
         self.uses = None;
         self.assume_written();
     }
@@ -142,11 +122,11 @@ impl<'a> Cycle<'a> {
 
     /// What the history allows.
     pub(crate) fn history(&self) -> History<'_> {
-        History::new(&self.schedule, self.options.margins)
+        History::new(&self.schedule, self.with.options.margins)
     }
 
     pub(crate) fn clock_now(&self) -> Timestamp {
-        self.repo.env().clock.now()
+        self.with.repo.env().clock.now()
     }
 
     /// The tasks of a cycle of this repository.
@@ -156,10 +136,10 @@ impl<'a> Cycle<'a> {
 
     /// A task has written to the index: it is read again.
     pub(crate) async fn reload(&mut self) -> Result<()> {
-        self.repo.refresh().await?;
-        self.view = self.repo.index().await?;
+        self.with.repo.refresh().await?;
+        self.view = self.with.repo.index().await?;
         self.watermark = self.view.watermark();
-        self.epochs = self.repo.epochs().await?;
+        self.epochs = self.with.repo.epochs().await?;
         self.uses = None;
         Ok(())
     }
@@ -167,8 +147,8 @@ impl<'a> Cycle<'a> {
     /// Reads the index again for what others have written meanwhile. What a plan assumes of the
     /// tasks before stays assumed.
     pub(crate) async fn look_again(&mut self) -> Result<()> {
-        self.repo.refresh().await?;
-        let view = self.repo.index().await?;
+        self.with.repo.refresh().await?;
+        let view = self.with.repo.index().await?;
         if !Arc::ptr_eq(&view, &self.view) {
             self.watermark = self.watermark.max(view.watermark());
             self.view = view;
@@ -177,14 +157,13 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
-    /// How much of each pack the index needs.
-    pub(crate) fn pack_uses(&mut self) -> PackUses {
-        self.uses.take().unwrap_or_else(|| PackUses::of_entries(self.entries(), self.watermark))
-    }
-
-    /// For the next who asks, while nothing changes.
-    pub(crate) fn keep_pack_uses(&mut self, uses: PackUses) {
-        self.uses = Some(uses);
+    /// How much of each pack the index needs. Walks the index, unless nothing has changed since it did.
+    pub(crate) fn pack_uses(&mut self) -> Arc<PackUses> {
+        if let Some(uses) = &self.uses {
+            return Arc::clone(uses);
+        }
+        let uses = Arc::new(PackUses::of(self.entries(), self.watermark));
+        Arc::clone(self.uses.insert(uses))
     }
 
     /// Takes it that contents deleted until then are gone.
@@ -200,29 +179,22 @@ impl<'a> Cycle<'a> {
     /// [`MaintenanceError::Stopped`].
     pub(crate) async fn pause(&self) -> Result<()> {
         tokio::task::yield_now().await;
-        if self.stop.is_cancelled() { Err(MaintenanceError::Stopped) } else { Ok(()) }
-    }
-
-    /// A span of time for people, in hours or days.
-    pub(crate) fn hours(&self, span: Duration) -> String {
-        const HOUR: u64 = 3600;
-        match span.as_secs() {
-            secs if secs >= 48 * HOUR => format!("{} days", secs / (24 * HOUR)),
-            secs if secs >= HOUR && secs % HOUR == 0 => format!("{} h", secs / HOUR),
-            secs if secs >= 2 * HOUR => format!("{} h", secs / HOUR),
-            secs if secs >= 60 => format!("{} min", secs / 60),
-            secs => format!("{secs} s"),
-        }
+        if self.with.stop.is_cancelled() { Err(MaintenanceError::Stopped) } else { Ok(()) }
     }
 
     /// Notes a run in the history.
     pub(crate) async fn report(&mut self, task: &str, run: MaintenanceRun) -> Result<()> {
-        // Somebody may have changed the schedule meanwhile, to pause it.
-        let mut schedule = status::schedule(self.repo).await?;
-        schedule.report(task, run);
-        write_schedule(self.repo, &schedule).await?;
-        self.schedule = schedule;
+        self.schedule = self.noted(task, run).await?;
         Ok(())
+    }
+
+    /// The schedule with this run, which is written.
+    async fn noted(&self, task: &str, run: MaintenanceRun) -> Result<MaintenanceSchedule> {
+        // Somebody may have changed it meanwhile, to pause it.
+        let mut schedule = status::schedule(self.with.repo).await?;
+        schedule.report(task, run);
+        write_schedule(self.with.repo, &schedule).await?;
+        Ok(schedule)
     }
 
     /// Takes it that a task was done now.
@@ -235,9 +207,19 @@ impl<'a> Cycle<'a> {
     /// goes by: it must not hold up its own rewrite.
     pub(crate) async fn note_rewrite(&self) -> Result<()> {
         let now = GoTime::from_unix_nanos(self.clock_now().nanos());
-        let mut schedule = status::schedule(self.repo).await?;
-        schedule.report(REWRITING, finished(now, now, None));
-        write_schedule(self.repo, &schedule).await
+        self.noted(REWRITING, finished(now, now, None)).await?;
+        Ok(())
+    }
+}
+
+/// A span of time for people, in hours or days.
+pub(crate) fn span(span: Duration) -> String {
+    const HOUR: u64 = 3600;
+    match span.as_secs() {
+        secs if secs >= 48 * HOUR => format!("{} days", secs / (24 * HOUR)),
+        secs if secs >= 2 * HOUR || secs == HOUR => format!("{} h", secs / HOUR),
+        secs if secs >= 60 => format!("{} min", secs / 60),
+        secs => format!("{secs} s"),
     }
 }
 

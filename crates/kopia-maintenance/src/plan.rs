@@ -29,7 +29,7 @@ pub enum Verdict {
 }
 
 /// What is planned of one task.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct TaskPlan {
     /// Which task.
     pub task: Task,
@@ -206,15 +206,8 @@ pub(crate) enum Work {
     CompactLegacy(crate::tasks::legacy::LegacyCompaction),
 }
 
-impl Clone for Work {
-    /// A copy of a plan is for showing: it can't be carried out.
-    fn clone(&self) -> Self {
-        Self::Nothing
-    }
-}
-
 /// What a cycle would do now.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct MaintenancePlan {
     /// Which cycle.
     pub mode: Mode,

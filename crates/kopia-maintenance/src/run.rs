@@ -16,7 +16,6 @@ use kopia_repo::{RepoError, Repository, RepositoryLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cold::ColdPack,
     cycle::{Cycle, Surroundings, finished, write_schedule},
     error::{MaintenanceError, Result},
     event::{Event, Events},
@@ -51,7 +50,7 @@ pub enum Which {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Which cycle was run; `None`: none was due.
     pub mode: Option<Mode>,
@@ -101,7 +100,7 @@ impl<'a> Maintenance<'a> {
             (Due::Nothing, _) => false,
         };
         let owner = status.parameters.owner.clone();
-        let mut cycle = Cycle::begin(&self.with, now, status).await?;
+        let mut cycle = Cycle::begin(self.with, now, status).await?;
         let (mut tasks, mut failed) = (Vec::new(), Vec::new());
         for task in cycle.tasks(mode) {
             let plan = match depends_on(task, &failed) {
@@ -124,16 +123,28 @@ impl<'a> Maintenance<'a> {
         Ok(MaintenancePlan { mode, owner, is_due, at: now, tasks })
     }
 
-    /// Archived packs that are short: those that a full rewrite would read if they were not archived.
-    /// Writes nothing and walks no snapshot.
+    /// What a rewrite of full maintenance would do now, with the archived packs that it leaves alone
+    /// ([`TaskPlan::cold_packs`]). Writes nothing and walks no snapshot.
     ///
     /// # Errors
     /// What reading the index and listing may give.
-    pub async fn short_cold_packs(&self) -> Result<Vec<ColdPack>> {
+    pub async fn plan_rewrite(&self) -> Result<TaskPlan> {
         let status = Status::read(self.with.repo).await?;
         let now = self.with.repo.env().clock.now();
-        let mut cycle = Cycle::begin(&self.with, now, status).await?;
-        Ok(rewrite::plan(&mut cycle, Mode::Full).await?.cold_packs)
+        let mut cycle = Cycle::begin(self.with, now, status).await?;
+        rewrite::plan(&mut cycle, Mode::Full).await
+    }
+
+    /// Is it the task of this client? Gives its `user@host`.
+    ///
+    /// # Errors
+    /// [`MaintenanceError::NotOwner`], unless [`Options::force`].
+    pub fn check_owner(&self, status: &Status) -> Result<String> {
+        let who = format!("{}@{}", self.with.repo.username(), self.with.repo.hostname());
+        if self.with.options.force || status.is_owned_by(&who) {
+            return Ok(who);
+        }
+        Err(MaintenanceError::NotOwner { owner: status.parameters.owner.clone(), who })
     }
 
     /// Runs a cycle: the next times are written first, so that a run that dies is not begun again at
@@ -148,11 +159,7 @@ impl<'a> Maintenance<'a> {
             return Err(RepoError::ReadOnly { op: "maintenance" }.into());
         }
         let mut status = Status::read(repo).await?;
-        let who = format!("{}@{}", repo.username(), repo.hostname());
-        if !options.force && status.parameters.owner != who {
-            let owner = status.parameters.owner;
-            return Err(MaintenanceError::NotOwner { owner, who });
-        }
+        let who = self.check_owner(&status)?;
         let mode = match (which, status.due(repo.env().clock.now())) {
             (Which::This(mode), _) => mode,
             (Which::Due, Due::Full) => Mode::Full,
@@ -174,7 +181,7 @@ impl<'a> Maintenance<'a> {
         self.with.events.hear(&Event::Begun(mode));
         let note = serde_json::json!({ "mode": mode, "start": start.secs(), "who": who });
         self.with.log.append("maintenance begins", &note);
-        let cycle = Cycle::begin(&self.with, start, status).await?;
+        let cycle = Cycle::begin(self.with, start, status).await?;
         let report = self.run_tasks(cycle, mode).await;
         self.with.log.flush().await?;
         let report = report?;
@@ -292,9 +299,6 @@ async fn begin(repo: &Repository, status: &mut Status, mode: Mode) -> Result<Tim
 }
 
 async fn plan_task(cycle: &mut Cycle<'_>, task: Task) -> Result<TaskPlan> {
-    let epochs = cycle.epochs.clone();
-    let epochs = epochs.as_ref();
-    let no_epochs = || TaskPlan::new(task, Verdict::Off, "the repository has no epochs");
     Ok(match task {
         Task::MergeManifests => manifests::plan(cycle),
         Task::SnapshotGc => gc::plan(cycle).await?,
@@ -302,7 +306,7 @@ async fn plan_task(cycle: &mut Cycle<'_>, task: Task) -> Result<TaskPlan> {
         Task::DropDeleted => {
             let plan = epochs::plan_drop(cycle);
             match &plan.work {
-                Work::Drop(until) if epochs.is_none() => {
+                Work::Drop(until) if cycle.epochs.is_none() => {
                     legacy::plan_drop(cycle, *until, plan.reason)
                 }
                 _ => plan,
@@ -312,20 +316,20 @@ async fn plan_task(cycle: &mut Cycle<'_>, task: Task) -> Result<TaskPlan> {
         Task::ExtendRetention => retention::plan(cycle).await?,
         Task::CompactIndexes => legacy::plan(cycle),
         Task::CleanupLogs => logs::plan(cycle).await?,
-        _ => match (epochs, task) {
-            (None, _) => no_epochs(),
-            (Some(epochs), Task::CompactEpoch) => epochs::plan_single(epochs),
-            (Some(epochs), Task::AdvanceEpoch) => epochs::plan_advance(cycle, epochs),
-            (Some(epochs), Task::CompactRange) => epochs::plan_range(cycle, epochs)?,
-            (Some(epochs), Task::CleanupMarkers) => epochs::plan_markers(cycle, epochs)?,
-            (Some(epochs), _) => epochs::plan_superseded(cycle, epochs)?,
+        Task::CompactEpoch
+        | Task::AdvanceEpoch
+        | Task::CompactRange
+        | Task::CleanupMarkers
+        | Task::DeleteSuperseded => match &cycle.epochs {
+            None => TaskPlan::new(task, Verdict::Off, "the repository has no epochs"),
+            Some(epochs) => epochs::plan(cycle, epochs, task)?,
         },
     })
 }
 
 async fn run_task(cycle: &mut Cycle<'_>, task: Task) -> Result<(TaskPlan, Option<RunStatistics>)> {
     let plan = plan_task(cycle, task).await?;
-    cycle.events.hear(&Event::Planned(&plan));
+    cycle.with.events.hear(&Event::Planned(&plan));
     let statistics = match &plan.work {
         Work::Nothing if task == Task::AdvanceEpoch => epochs::advance(cycle, None).await?,
         Work::Nothing => match task {
@@ -365,17 +369,17 @@ async fn delete(cycle: &Cycle<'_>, plan: &TaskPlan) -> Result<()> {
     let mut done = 0;
     for together in plan.deletions.chunks(EXPLAINED) {
         for deletion in together {
-            cycle.log.append("deleting blob", deletion);
+            cycle.with.log.append("deleting blob", deletion);
         }
-        cycle.log.flush().await?;
+        cycle.with.log.flush().await?;
         let all: Vec<_> = together.iter().map(|deletion| delete_one(cycle, deletion)).collect();
         let mut deleting = stream::iter(all).buffer_unordered(DELETING);
         while let Some(deletion) = deleting.try_next().await? {
             done += 1;
-            cycle.events.hear(&Event::Deleted(plan.task, deletion));
+            cycle.with.events.hear(&Event::Deleted(plan.task, deletion));
             if done % 100 == 0 {
                 let (task, what) = (plan.task, "blobs");
-                cycle.events.hear(&Event::Progress { task, what, done, total });
+                cycle.with.events.hear(&Event::Progress { task, what, done, total });
                 cycle.pause().await?;
             }
         }
@@ -384,7 +388,7 @@ async fn delete(cycle: &Cycle<'_>, plan: &TaskPlan) -> Result<()> {
 }
 
 async fn delete_one<'d>(cycle: &Cycle<'_>, deletion: &'d Deletion) -> Result<&'d Deletion> {
-    cycle.repo.storage().delete(&deletion.blob).await.map_err(RepoError::from)?;
+    cycle.with.repo.storage().delete(&deletion.blob).await.map_err(RepoError::from)?;
     Ok(deletion)
 }
 

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use kopia_format::index::IndexEntry;
-use kopia_repo::{EntryFilter, IndexView};
 
 /// What the index has in one pack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,8 +11,6 @@ pub struct PackUse {
     pub contents: u32,
     /// Their packed bytes.
     pub bytes: u64,
-    /// Those of contents that are not deleted.
-    pub live_bytes: u64,
     /// The earliest time of a content in it, in seconds since 1970: packs of one time belong
     /// together.
     pub first: i64,
@@ -24,19 +21,12 @@ pub struct PackUse {
 pub struct PackUses(HashMap<Arc<str>, PackUse>);
 
 impl PackUses {
-    /// Walks the whole index once. Contents whose deletion is final by `watermark` need nothing.
-    pub fn of(view: &IndexView, watermark: Option<i64>) -> Self {
-        Self::of_entries(view.iter(&EntryFilter::with_deleted()), watermark)
-    }
-
-    /// The same of the entries of an index.
-    pub fn of_entries(
-        entries: impl IntoIterator<Item = IndexEntry>,
-        watermark: Option<i64>,
-    ) -> Self {
+    /// Walks all entries of an index once, deletions too. Contents whose deletion is final by
+    /// `watermark` need nothing.
+    pub fn of(entries: impl IntoIterator<Item = IndexEntry>, watermark: Option<i64>) -> Self {
         let mut uses: HashMap<Arc<str>, PackUse> = HashMap::new();
         for entry in entries {
-            if is_gone(&entry, watermark) {
+            if entry.is_dropped_by(watermark) {
                 continue;
             }
             let used = uses.entry(Arc::clone(&entry.pack)).or_default();
@@ -44,9 +34,6 @@ impl PackUses {
                 if used.contents == 0 { entry.timestamp } else { used.first.min(entry.timestamp) };
             used.contents += 1;
             used.bytes += u64::from(entry.packed_length);
-            if !entry.deleted {
-                used.live_bytes += u64::from(entry.packed_length);
-            }
         }
         Self(uses)
     }
@@ -60,8 +47,4 @@ impl PackUses {
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &PackUse)> {
         self.0.iter()
     }
-}
-
-pub(crate) fn is_gone(entry: &IndexEntry, watermark: Option<i64>) -> bool {
-    entry.is_dropped_by(watermark)
 }

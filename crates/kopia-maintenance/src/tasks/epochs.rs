@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::statistics;
 use crate::{
-    cycle::Cycle,
+    cycle::{Cycle, span},
     error::Result,
     plan::{Deletion, Reason, TaskPlan, Verdict, Work},
     task::Task,
@@ -48,7 +48,7 @@ struct AdvanceEpochStats {
 }
 
 fn parameters(cycle: &Cycle<'_>) -> EpochParameters {
-    cycle.repo.format().epoch
+    cycle.with.repo.format().epoch
 }
 
 fn merging(task: Task, of: CompactionOf, inputs: Vec<IndexBlob>, reason: String) -> TaskPlan {
@@ -63,7 +63,18 @@ fn merging(task: Task, of: CompactionOf, inputs: Vec<IndexBlob>, reason: String)
     plan
 }
 
-pub(crate) fn plan_single(epochs: &EpochSnapshot) -> TaskPlan {
+/// One of the tasks that only a repository with epochs has.
+pub(crate) fn plan(cycle: &Cycle<'_>, epochs: &EpochSnapshot, task: Task) -> Result<TaskPlan> {
+    match task {
+        Task::CompactEpoch => Ok(plan_single(epochs)),
+        Task::AdvanceEpoch => Ok(plan_advance(cycle, epochs)),
+        Task::CompactRange => plan_range(cycle, epochs),
+        Task::CleanupMarkers => plan_markers(cycle, epochs),
+        _ => plan_superseded(cycle, epochs),
+    }
+}
+
+fn plan_single(epochs: &EpochSnapshot) -> TaskPlan {
     let task = Task::CompactEpoch;
     let Some(epoch) = epochs.epoch_to_compact() else {
         return TaskPlan::nothing(task, "every epoch that nobody writes to is merged");
@@ -78,7 +89,7 @@ pub(crate) fn plan_single(epochs: &EpochSnapshot) -> TaskPlan {
     merging(task, CompactionOf::Epoch(epoch), inputs, reason)
 }
 
-pub(crate) fn plan_range(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> Result<TaskPlan> {
+fn plan_range(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> Result<TaskPlan> {
     let task = Task::CompactRange;
     let frequency = u64::from(parameters(cycle).full_checkpoint_frequency);
     let Some((min, max)) = epochs.range_to_compact(frequency) else {
@@ -100,10 +111,11 @@ pub(crate) async fn merge(
     cycle: &mut Cycle<'_>,
     Merging { of, inputs }: &Merging,
 ) -> Result<Option<RunStatistics>> {
-    let written = cycle.repo.compact_epochs(*of, inputs).await?;
+    let written = cycle.with.repo.compact_epochs(*of, inputs).await?;
     for input in inputs {
         let into: Vec<_> = written.iter().map(|meta| meta.id.as_str()).collect();
         cycle
+            .with
             .log
             .append("merged index blob", &serde_json::json!({ "blobID": input.id, "into": into }));
     }
@@ -126,7 +138,7 @@ pub(crate) async fn merge(
     }))
 }
 
-pub(crate) fn plan_advance(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> TaskPlan {
+fn plan_advance(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> TaskPlan {
     let (task, p) = (Task::AdvanceEpoch, parameters(cycle));
     let (epoch, next) = (epochs.write_epoch(), epochs.write_epoch() + 1);
     let blobs = epochs.uncompacted(epoch).len();
@@ -135,7 +147,7 @@ pub(crate) fn plan_advance(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> TaskPla
     if !is_over {
         let reason = format!(
             "epoch {epoch} has {blobs} index blobs: too few, or of less than {}",
-            cycle.hours(p.min_epoch_duration)
+            span(p.min_epoch_duration)
         );
         return TaskPlan::nothing(task, reason);
     }
@@ -152,8 +164,8 @@ pub(crate) async fn advance(
     next: Option<u64>,
 ) -> Result<Option<RunStatistics>> {
     if let Some(next) = next {
-        cycle.repo.begin_epoch(next).await?;
-        cycle.log.append("began epoch", &serde_json::json!({ "epoch": next }));
+        cycle.with.repo.begin_epoch(next).await?;
+        cycle.with.log.append("began epoch", &serde_json::json!({ "epoch": next }));
         cycle.reload().await?;
     }
     let current_epoch = cycle.epochs.as_ref().map_or(0, EpochSnapshot::write_epoch);
@@ -171,12 +183,12 @@ fn deletion(
     Ok(Deletion { blob: id, size: blob.length, class: None, reason, evidence, margin })
 }
 
-pub(crate) fn plan_markers(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> Result<TaskPlan> {
+fn plan_markers(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> Result<TaskPlan> {
     let (task, margin) = (Task::CleanupMarkers, parameters(cycle).cleanup_safety_margin);
     if epochs.storage_clock().is_none() {
         return Ok(TaskPlan::nothing(task, "no recent index blob shows the storage's clock"));
     }
-    let (epoch, hours) = (epochs.write_epoch(), cycle.hours(margin));
+    let (epoch, hours) = (epochs.write_epoch(), span(margin));
     let mut deletions = Vec::new();
     for blob in epochs.markers_to_delete() {
         let evidence = format!("epoch {epoch} is written to");
@@ -194,13 +206,13 @@ pub(crate) fn plan_markers(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> Result<
     Ok(TaskPlan::new(task, Verdict::Due, reason).deleting(deletions))
 }
 
-pub(crate) fn plan_superseded(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> Result<TaskPlan> {
+fn plan_superseded(cycle: &Cycle<'_>, epochs: &EpochSnapshot) -> Result<TaskPlan> {
     let (task, margin) = (Task::DeleteSuperseded, parameters(cycle).cleanup_safety_margin);
     if epochs.storage_clock().is_none() {
         return Ok(TaskPlan::nothing(task, "no recent index blob shows the storage's clock"));
     }
     let all = epochs.all_uncompacted();
-    let hours = cycle.hours(margin);
+    let hours = span(margin);
     let mut deletions = Vec::new();
     for blob in epochs.superseded(&all, margin) {
         let epoch = kopia_format::epoch::IndexBlobName::parse(&blob.id);
@@ -273,7 +285,7 @@ struct CompactIndexesStats {
 pub(crate) fn plan_drop(cycle: &Cycle<'_>) -> TaskPlan {
     let task = Task::DropDeleted;
     let Some(until) = cycle.history().drops_until(cycle.clock_now()) else {
-        let hours = cycle.hours(cycle.options.margins.between_collections);
+        let hours = span(cycle.with.options.margins.between_collections);
         let reason = format!(
             "no two collections of garbage lie more than {hours} apart: the second must confirm the \
              first"
@@ -302,8 +314,9 @@ pub(crate) async fn drop_deleted(
     until: GoTime,
 ) -> Result<Option<RunStatistics>> {
     let seconds = until.unix_nanos().div_euclid(1_000_000_000);
-    cycle.repo.put_watermark(seconds).await?;
+    cycle.with.repo.put_watermark(seconds).await?;
     cycle
+        .with
         .log
         .append("dropped deleted contents", &serde_json::json!({ "until": until.to_string() }));
     cycle.reload().await?;

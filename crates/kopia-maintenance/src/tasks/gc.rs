@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::statistics;
 use crate::{
-    cycle::Cycle,
+    cycle::{Cycle, span},
     error::{MaintenanceError, Result},
     event::Event,
     plan::{TaskPlan, Verdict, Work},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The prefix of contents with manifests, which are never touched here.
-const MANIFESTS: u8 = b'm';
+pub(crate) const MANIFESTS: u8 = b'm';
 /// So many entries are written together. Kopia's value.
 const TOGETHER: usize = 100_000;
 /// Clocks of clients may be ahead by so much. Kopia's value.
@@ -126,7 +126,7 @@ impl Collection {
         marks: &'a Marks,
         cycle: &Cycle<'_>,
     ) -> impl Iterator<Item = (IndexEntry, Fate)> + 'a {
-        let (start, age_min) = (cycle.start, cycle.options.margins.collect_age_min);
+        let (start, age_min) = (cycle.start, cycle.with.options.margins.collect_age_min);
         marks.entries().map(move |(entry, is_marked)| {
             let fate = fate(&entry, is_marked, start, age_min);
             (entry, fate)
@@ -134,14 +134,14 @@ impl Collection {
     }
 }
 
-/// What the index says when a collection by `marks` is done.
+/// What the index says when a collection by `marks` was done `at` this time, in seconds since 1970.
 pub(crate) fn collected<'a>(
     marks: &'a Marks,
+    at: i64,
     cycle: &Cycle<'_>,
 ) -> impl Iterator<Item = IndexEntry> + 'a {
-    let now = cycle.clock_now().secs();
     Collection::fates(marks, cycle)
-        .map(move |(entry, fate)| changed(&entry, fate, now).unwrap_or(entry))
+        .map(move |(entry, fate)| changed(&entry, fate, at).unwrap_or(entry))
 }
 
 /// The entry that says what becomes of a content; `None` if nothing does.
@@ -160,7 +160,7 @@ pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
     let task = Task::SnapshotGc;
     let view: Arc<IndexView> = Arc::clone(&cycle.view);
     let marks = Marks::new(view);
-    let marked = cycle.reach.mark(&marks, cycle.events, cycle.stop).await;
+    let marked = cycle.with.reach.mark(&marks, cycle.with.events, cycle.with.stop).await;
     marked.map_err(|source| MaintenanceError::Reach { source })?;
     let mut stats = GcStats::default();
     let limit = cycle.start.saturating_add(CLOCKS_DIFFER_MAX).secs();
@@ -185,7 +185,7 @@ pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
         stats.in_use_content_count,
         stats.deleted_content_count,
         stats.unreferenced_recent_content_count,
-        cycle.hours(cycle.options.margins.collect_age_min),
+        span(cycle.with.options.margins.collect_age_min),
     );
     let verdict = if changed == 0 { Verdict::Nothing } else { Verdict::Due };
     let mut plan = TaskPlan::new(task, verdict, reason);
@@ -223,7 +223,7 @@ pub(crate) async fn run(
                 done.count += entries.len() as u64;
                 write(cycle, std::mem::take(&mut entries)).await?;
                 let (task, what, done) = (Task::SnapshotGc, "contents", done.count);
-                cycle.events.hear(&Event::Progress { task, what, done, total });
+                cycle.with.events.hear(&Event::Progress { task, what, done, total });
                 cycle.pause().await?;
             }
         }
@@ -242,7 +242,7 @@ async fn write(cycle: &Cycle<'_>, entries: Vec<IndexEntry>) -> Result<()> {
             true => ("marked content as deleted", "no snapshot names it"),
             false => ("content is needed again", "a snapshot names it"),
         };
-        cycle.log.append(
+        cycle.with.log.append(
             message,
             &serde_json::json!({
                 "contentID": entry.id.to_string(), "packBlobID": &*entry.pack, "reason": what,
@@ -250,5 +250,5 @@ async fn write(cycle: &Cycle<'_>, entries: Vec<IndexEntry>) -> Result<()> {
             }),
         );
     }
-    Ok(cycle.repo.write_entries(entries).await?)
+    Ok(cycle.with.repo.write_entries(entries).await?)
 }

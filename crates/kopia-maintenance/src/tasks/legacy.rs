@@ -41,7 +41,7 @@ fn index_blob(meta: &BlobMeta) -> IndexBlob {
 pub(crate) fn plan(cycle: &Cycle<'_>) -> TaskPlan {
     let task = Task::CompactIndexes;
     let active: Vec<IndexBlob> = cycle.view.blobs().map(index_blob).collect();
-    let size_max = u64::from(cycle.repo.format().max_pack_size);
+    let size_max = u64::from(cycle.with.repo.format().max_pack_size);
     let inputs: Vec<IndexBlob> =
         legacy::blobs_to_compact(&active, size_max).into_iter().cloned().collect();
     if inputs.len() < 2 {
@@ -104,17 +104,17 @@ async fn merge(
         let nanos = time.unix_nanos();
         nanos.div_euclid(1_000_000_000) + i64::from(nanos.rem_euclid(1_000_000_000) > 0)
     });
-    let outputs = cycle.repo.compact_legacy(inputs, before).await?;
+    let outputs = cycle.with.repo.compact_legacy(inputs, before).await?;
     let outputs: Vec<IndexBlob> = outputs.iter().map(index_blob).collect();
     let is_output = |input: &&IndexBlob| !outputs.iter().any(|output| output.id == input.id);
     let log = CompactionLog {
         input_metadata: inputs.iter().filter(is_output).cloned().collect(),
         output_metadata: outputs,
     };
-    let written = cycle.repo.put_sealed(PREFIX_COMPACTION, &log.to_bytes()).await?;
+    let written = cycle.with.repo.put_sealed(PREFIX_COMPACTION, &log.to_bytes()).await?;
     for input in &log.input_metadata {
         let note = serde_json::json!({ "blobID": input.id, "log": written.id.as_str() });
-        cycle.log.append("merged index blob", &note);
+        cycle.with.log.append("merged index blob", &note);
     }
     delete_merged(cycle, GoTime::from_unix_nanos(written.modified.nanos())).await
 }
@@ -128,7 +128,7 @@ async fn delete_merged(cycle: &Cycle<'_>, written: GoTime) -> Result<()> {
             logs.push((index_blob(&meta), log));
         }
     }
-    let margin = cycle.options.margins.index_settle;
+    let margin = cycle.with.options.margins.index_settle;
     let settled = settled_logs(logs.iter().map(|(blob, log)| (blob, log)), written, margin);
     delete(cycle, "deleting merged index blob", &settled.inputs).await?;
     if !settled.logs.is_empty() {
@@ -136,7 +136,7 @@ async fn delete_merged(cycle: &Cycle<'_>, written: GoTime) -> Result<()> {
             blob_ids: settled.logs.iter().map(|&id| id.to_owned()).collect(),
             cleanup_schedule_time: written,
         };
-        cycle.repo.put_sealed(PREFIX_CLEANUP, &schedule.to_bytes()).await?;
+        cycle.with.repo.put_sealed(PREFIX_CLEANUP, &schedule.to_bytes()).await?;
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ async fn clean_up(cycle: &Cycle<'_>) -> Result<()> {
             schedules.push((index_blob(&meta), schedule));
         }
     }
-    let due = due_schedules(&schedules, cycle.options.margins.index_settle);
+    let due = due_schedules(&schedules, cycle.with.options.margins.index_settle);
     let all = [due.logs, due.schedules].concat();
     delete(cycle, "deleting compaction log", &all).await
 }
@@ -160,22 +160,22 @@ async fn delete(cycle: &Cycle<'_>, message: &str, ids: &[&str]) -> Result<()> {
         return Ok(());
     }
     for id in ids {
-        cycle.log.append(message, &serde_json::json!({ "blobID": id }));
+        cycle.with.log.append(message, &serde_json::json!({ "blobID": id }));
     }
-    cycle.log.flush().await?;
+    cycle.with.log.flush().await?;
     for id in ids {
-        cycle.repo.storage().delete(&blob_id(id)?).await.map_err(RepoError::from)?;
+        cycle.with.repo.storage().delete(&blob_id(id)?).await.map_err(RepoError::from)?;
     }
     Ok(())
 }
 
 async fn list(cycle: &Cycle<'_>, prefix: &str) -> Result<Vec<BlobMeta>> {
-    Ok(cycle.repo.storage().list(prefix).try_collect().await.map_err(RepoError::from)?)
+    Ok(cycle.with.repo.storage().list(prefix).try_collect().await.map_err(RepoError::from)?)
 }
 
 /// `None` if the blob is gone since it was listed.
 async fn read(cycle: &Cycle<'_>, meta: &BlobMeta) -> Result<Option<Vec<u8>>> {
-    match cycle.repo.read_sealed(meta.id.as_str()).await {
+    match cycle.with.repo.read_sealed(meta.id.as_str()).await {
         Ok(plain) => Ok(Some(plain)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),

@@ -32,7 +32,7 @@ struct CleanupLogsStats {
 
 pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
     let mut blobs = Vec::new();
-    let mut listing = cycle.repo.storage().list(RETAINED_PREFIX);
+    let mut listing = cycle.with.repo.storage().list(RETAINED_PREFIX);
     while let Some(meta) = listing.try_next().await.map_err(RepoError::from)? {
         let timestamp = GoTime::from_unix_nanos(meta.modified.nanos());
         blobs.push(LogBlob { timestamp, id: meta.id.as_str().to_owned(), length: meta.size });

@@ -6,6 +6,7 @@
 use kopia_format::maintenance::RunStatistics;
 use kopia_repo::EntryFilter;
 
+use super::gc;
 use crate::{
     cycle::Cycle,
     error::Result,
@@ -19,7 +20,7 @@ const CONTENTS_MIN: usize = 16;
 pub(crate) fn plan(cycle: &Cycle<'_>) -> TaskPlan {
     let task = Task::MergeManifests;
     let (mut count, mut bytes) = (0_usize, 0);
-    for entry in cycle.view.iter(&EntryFilter::prefix(b'm')) {
+    for entry in cycle.view.iter(&EntryFilter::prefix(gc::MANIFESTS)) {
         count += 1;
         bytes += u64::from(entry.packed_length);
     }
@@ -35,7 +36,7 @@ pub(crate) fn plan(cycle: &Cycle<'_>) -> TaskPlan {
 }
 
 pub(crate) async fn run(cycle: &mut Cycle<'_>) -> Result<Option<RunStatistics>> {
-    let writer = cycle.repo.writer()?;
+    let writer = cycle.with.repo.writer()?;
     writer.compact_manifests().await?;
     writer.flush().await?;
     cycle.reload().await?;

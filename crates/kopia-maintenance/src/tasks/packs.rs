@@ -11,14 +11,18 @@ use std::{
 
 use blob_core::{BlobMeta, StorageClass, Timestamp};
 use futures::{StreamExt, TryStreamExt, stream};
-use kopia_format::{SessionId, maintenance::RunStatistics, session::SessionMarker};
+use kopia_format::{
+    SessionId,
+    maintenance::RunStatistics,
+    session::{SESSION_BLOB_PREFIX, SessionMarker},
+};
 use kopia_repo::RepoError;
 use serde::Serialize;
 
 use super::statistics;
 use crate::{
     cold::{self, ColdPolicy},
-    cycle::Cycle,
+    cycle::{Cycle, span},
     error::Result,
     plan::{Deletion, Reason, TaskPlan, Verdict},
     task::{Mode, Task},
@@ -50,51 +54,50 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     if let Some(from) = cycle.history().deletes_from().filter(|from| *from > now) {
         let reason = format!(
             "contents moved less than {} ago, and others may still read where they were; from {} on",
-            cycle.hours(cycle.options.margins.rewrite_to_delete),
+            span(cycle.with.options.margins.rewrite_to_delete),
             kopia_format::time::GoTime::from_unix_nanos(from.nanos()),
         );
         return Ok(TaskPlan::not_yet(task, reason));
     }
     // In this order: a session that ends meanwhile has its index blobs up before its marker goes. If
     // the index were the older of the two, its packs would be neither named nor guarded.
-    let sessions = cycle.repo.sessions().await?;
+    let sessions = cycle.with.repo.sessions().await?;
     cycle.look_again().await?;
     let uses = cycle.pack_uses();
     let mut found = Found::default();
-    let mut marker_bytes = Vec::new();
-    for prefix in if mode == Mode::Quick { &["q"][..] } else { &["p", "q", "s"][..] } {
-        for listing in list(cycle, prefix).await? {
-            found.listed += 1;
-            if *prefix == "s" {
-                marker_bytes.push(listing.size);
-            }
-            found.judge(cycle, &uses, &sessions, listing);
+    let mut markers = Vec::new();
+    let prefixes = if mode == Mode::Quick { &["q"][..] } else { &["p", "q", "s"][..] };
+    let parts = parts(cycle, prefixes);
+    let storage = cycle.with.repo.storage();
+    let lists: Vec<_> = parts.iter().map(|part| storage.list(part)).collect();
+    let mut listing = stream::iter(lists).flatten_unordered(lists_at_once(cycle));
+    while let Some(meta) = listing.try_next().await.map_err(RepoError::from)? {
+        found.listed += 1;
+        if is_marker(meta.id.as_str()) {
+            markers.push(meta.size);
         }
+        found.judge(cycle, &uses, &sessions, meta);
     }
-    cycle.keep_pack_uses(uses);
+    drop(listing);
     let Found { deletions, retained, cold, cold_bytes, strange, listed, early_byte_days } = found;
     let kept = format!("{} that nothing names are too young or belong to a session", retained.0);
     let mut plan = match deletions.len() {
         0 => TaskPlan::nothing(task, format!("no blob may go: {kept}")),
-        count => TaskPlan::new(
-            task,
-            Verdict::Due,
-            format!("no index entry names {count} blobs, and they are old enough; {kept}"),
-        ),
-    }
-    .deleting(deletions);
-    if plan.verdict == Verdict::Nothing {
-        plan.work = crate::plan::Work::Nothing;
-    }
-    for bytes in marker_bytes {
+        count => {
+            let reason =
+                format!("no index entry names {count} blobs, and they are old enough; {kept}");
+            TaskPlan::new(task, Verdict::Due, reason).deleting(deletions)
+        }
+    };
+    for bytes in markers {
         plan.read(None, bytes);
     }
-    plan.usage.lists += listed.div_ceil(PAGE).max(1);
+    plan.usage.lists += parts.len() as u64 + listed / PAGE;
     plan.cold_skipped = cold;
     plan.early_byte_days = early_byte_days;
     plan.retained = retained;
     if cold > 0 {
-        plan.notes.push(match cycle.options.cold {
+        plan.notes.push(match cycle.with.options.cold {
             ColdPolicy::Keep => format!("{cold} dead archived packs are kept, as the policy says"),
             _ => format!(
                 "{cold} dead archived packs of {cold_bytes} bytes stay until their minimum days are \
@@ -108,27 +111,23 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     Ok(plan)
 }
 
-/// All blobs of a prefix; with lists side by side where pages take time.
-async fn list(cycle: &Cycle<'_>, prefix: &str) -> Result<Vec<BlobMeta>> {
-    let storage = cycle.repo.storage();
-    let parts: Vec<String> = match prefix {
-        "p" if storage.archive().is_some() => {
-            (0..16).map(|digit| format!("{prefix}{digit:x}")).collect()
-        }
-        _ => vec![prefix.to_owned()],
+/// What is listed side by side: data packs in parts, where pages take time.
+fn parts(cycle: &Cycle<'_>, prefixes: &[&str]) -> Vec<String> {
+    let is_far = cycle.with.repo.storage().archive().is_some();
+    let of = |prefix: &&str| match (*prefix, is_far) {
+        ("p", true) => (0..16).map(|digit| format!("p{digit:x}")).collect(),
+        (prefix, _) => vec![prefix.to_owned()],
     };
-    let at_once = match usize::try_from(cycle.parameters.list_parallelism) {
-        Ok(set) if set > 0 => set,
-        _ => LISTS,
-    };
-    let lists = parts.iter().map(|part| storage.list(part).try_collect::<Vec<_>>());
-    let lists: Vec<_> = lists.collect();
-    let all: Vec<Vec<BlobMeta>> = stream::iter(lists)
-        .buffer_unordered(at_once)
-        .try_collect()
-        .await
-        .map_err(RepoError::from)?;
-    Ok(all.into_iter().flatten().collect())
+    prefixes.iter().flat_map(of).collect()
+}
+
+fn lists_at_once(cycle: &Cycle<'_>) -> usize {
+    let set = usize::try_from(cycle.parameters.list_parallelism).unwrap_or(0);
+    if set > 0 { set } else { LISTS }
+}
+
+fn is_marker(name: &str) -> bool {
+    name.starts_with(SESSION_BLOB_PREFIX)
 }
 
 /// `p` or `q`, 32 digits, and most often a session.
@@ -146,11 +145,11 @@ impl Found {
         sessions: &HashMap<SessionId, SessionMarker>,
         meta: BlobMeta,
     ) {
-        let (name, margins) = (meta.id.as_str(), &cycle.options.margins);
+        let (name, margins) = (meta.id.as_str(), &cycle.with.options.margins);
         if uses.get(name).is_some() {
             return;
         }
-        let is_marker = name.starts_with('s');
+        let is_marker = is_marker(name);
         if !is_marker && !is_pack_name(name) {
             self.strange += 1;
             return;
@@ -167,18 +166,18 @@ impl Found {
             return;
         }
         let class = meta.class.clone();
-        let mut margin = format!("written {} before this maintenance", cycle.hours(age));
+        let mut margin = format!("written {} before this maintenance", span(age));
         if cold::is_cold(&meta) {
             let minimum =
-                class.as_ref().map_or(Duration::ZERO, |class| cycle.options.minimum.of(class));
+                class.as_ref().map_or(Duration::ZERO, |class| cycle.with.options.minimum.of(class));
             // A day that has begun is billed.
             let days = u128::from(minimum.saturating_sub(age).as_secs().div_ceil(86_400));
             if let Some(class) = class.clone().filter(|_| days > 0) {
                 *self.early_byte_days.entry(class).or_default() += days * u128::from(meta.size);
             }
-            let stays = match cycle.options.cold {
+            let stays = match cycle.with.options.cold {
                 ColdPolicy::Keep => true,
-                _ => age < minimum && !cycle.options.dead_now,
+                _ => age < minimum && !cycle.with.options.dead_now,
             };
             if stays {
                 self.cold += 1;
@@ -189,7 +188,7 @@ impl Found {
                 format!("{margin}; its class bills {} days at least", minimum.as_secs() / 86_400);
         }
         let evidence = match quiet {
-            Some(quiet) => format!("its session was last alive {} ago", cycle.hours(quiet)),
+            Some(quiet) => format!("its session was last alive {} ago", span(quiet)),
             None => {
                 format!("no index entry of {} index blobs names it", cycle.view.blobs().count())
             }

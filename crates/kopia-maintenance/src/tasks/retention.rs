@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::statistics;
 use crate::{
-    cycle::Cycle,
+    cycle::{Cycle, span},
     error::{MaintenanceError, Result},
     event::Event,
     plan::{TaskPlan, Verdict, Work},
@@ -50,7 +50,7 @@ pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
         let reason = "it is off: maintenance set --extend-object-locks=true";
         return Ok(TaskPlan::new(task, Verdict::Off, reason));
     }
-    let config = cycle.repo.blob_config();
+    let config = cycle.with.repo.blob_config();
     if !config.is_retention_enabled() {
         return Ok(TaskPlan::nothing(task, "the repository locks no blobs"));
     }
@@ -68,25 +68,25 @@ pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
         return Err(MaintenanceError::Invalid(format!(
             "blobs are locked for {} and full maintenance comes every {}: the first must be 24 h \
              longer, or locks end before they are extended",
-            cycle.hours(period),
-            cycle.hours(interval)
+            span(period),
+            span(interval)
         )));
     }
-    if cycle.repo.storage().retain().is_none() {
-        let storage = &cycle.repo.storage().info().name;
+    if cycle.with.repo.storage().retain().is_none() {
+        let storage = &cycle.with.repo.storage().info().name;
         return Err(MaintenanceError::Invalid(format!("{storage} keeps no locks of blobs")));
     }
     let mut blobs = Vec::new();
     let mut lists = 0;
     for prefix in PREFIXES {
         let before = blobs.len();
-        let mut listing = cycle.repo.storage().list(prefix);
+        let mut listing = cycle.with.repo.storage().list(prefix);
         while let Some(meta) = listing.try_next().await.map_err(RepoError::from)? {
             blobs.push(meta.id);
         }
         lists += ((blobs.len() - before) as u64).div_ceil(PAGE).max(1);
     }
-    let days = cycle.hours(period);
+    let days = span(period);
     let count = blobs.len() as u64;
     let mut plan =
         TaskPlan::new(task, Verdict::Due, format!("{count} blobs stay locked for {days}"));
@@ -115,7 +115,7 @@ pub(crate) async fn run(
         }
         if (done + failed) % 1_000 == 0 {
             let (task, what) = (Task::ExtendRetention, "locks");
-            cycle.events.hear(&Event::Progress { task, what, done, total });
+            cycle.with.events.hear(&Event::Progress { task, what, done, total });
             cycle.pause().await?;
         }
     }
@@ -141,7 +141,7 @@ async fn extend(
     mode: LockMode,
     period: Duration,
 ) -> Result<(), RepoError> {
-    let Some(retain) = cycle.repo.storage().retain() else { return Ok(()) };
+    let Some(retain) = cycle.with.repo.storage().retain() else { return Ok(()) };
     let until: Timestamp = cycle.clock_now().saturating_add(period);
     match retain.extend_retention(id, until, mode).await {
         // Deleted since it was listed.

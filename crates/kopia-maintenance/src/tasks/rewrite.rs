@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use blob_core::{BlobMeta, StorageClass, Timestamp, look_up};
+use blob_core::{BlobMeta, Timestamp, look_up};
 use futures::{StreamExt, stream::FuturesUnordered};
 use kopia_format::{ContentId, index::IndexEntry, maintenance::RunStatistics};
 use kopia_repo::RepositoryWriter;
@@ -20,12 +20,12 @@ use serde::Serialize;
 use super::statistics;
 use crate::{
     cold::{self, ColdPack},
-    cycle::Cycle,
+    cycle::{Cycle, span},
     error::Result,
     event::Event,
     plan::{TaskPlan, Verdict, Work},
     task::{Mode, Task},
-    usage::{PackUse, is_gone},
+    usage::PackUse,
 };
 
 /// A pack is short below this part of the size at which packs are closed. Kopia's value.
@@ -76,14 +76,14 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
         let reason = "what the last rewrite left empty is not deleted yet";
         return Ok(TaskPlan::not_yet(task, reason));
     }
-    let size_max = u64::from(cycle.repo.format().max_pack_size);
+    let size_max = u64::from(cycle.with.repo.format().max_pack_size);
     let short_below = size_max * SHORT_PERCENT / 100;
     let now = cycle.clock_now();
     let drops = cycle.history().drops_until(now);
     // The second itself is not dropped without epochs.
     let drops = drops.map(|until| until.unix_nanos().div_euclid(1_000_000_000) - 1);
     let stays = Stays {
-        not_after: age_limit(now, cycle.options.margins.rewrite_age_min),
+        not_after: age_limit(now, cycle.with.options.margins.rewrite_age_min),
         dropped_until: cycle.watermark.max(drops),
     };
     let wanted = if mode == Mode::Quick { "q" } else { "pq" };
@@ -91,12 +91,10 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
         used.bytes < short_below && pack.chars().next().is_some_and(|kind| wanted.contains(kind))
     };
     let uses = cycle.pack_uses();
-    let short = uses.iter().filter(|(pack, used)| is_short(pack, used));
-    let short: Vec<(Arc<str>, PackUse)> =
-        short.map(|(pack, used)| (Arc::clone(pack), *used)).collect();
     let mut by_kind: BTreeMap<char, Vec<(Arc<str>, PackUse)>> = BTreeMap::new();
-    for (pack, used) in short {
-        by_kind.entry(pack.chars().next().unwrap_or_default()).or_default().push((pack, used));
+    for (pack, used) in uses.iter().filter(|(pack, used)| is_short(pack, used)) {
+        let kind = pack.chars().next().unwrap_or_default();
+        by_kind.entry(kind).or_default().push((Arc::clone(pack), *used));
     }
     // One short pack alone would only become another.
     by_kind.retain(|_, packs| packs.len() > 1);
@@ -107,7 +105,7 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
             None => true,
             // A pack that was thawed to be compacted is read, if it has a copy now.
             Some(Some(meta)) if cold::is_cold(meta) => {
-                let reads = cycle.options.compact.contains(&**pack) && !meta.is_cold();
+                let reads = cycle.with.options.compact.contains(&**pack) && !meta.is_cold();
                 if !reads {
                     let (meta, used, age) = (meta.clone(), *used, now.since(meta.modified));
                     cold.push(ColdPack { meta, used, age });
@@ -122,7 +120,8 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
         });
     }
     by_kind.retain(|_, packs| {
-        packs.len() > 1 || packs.iter().any(|(pack, _)| cycle.options.compact.contains(&**pack))
+        packs.len() > 1
+            || packs.iter().any(|(pack, _)| cycle.with.options.compact.contains(&**pack))
     });
     let mut packs: Vec<_> = by_kind.into_values().flatten().collect();
     packs.sort_by(|(a, used_a), (b, used_b)| (used_a.first, a).cmp(&(used_b.first, b)));
@@ -139,7 +138,7 @@ pub(crate) async fn plan(cycle: &mut Cycle<'_>, mode: Mode) -> Result<TaskPlan> 
     Ok(plan)
 }
 
-fn age_limit(now: Timestamp, age_min: std::time::Duration) -> i64 {
+fn age_limit(now: Timestamp, age_min: Duration) -> i64 {
     let age = i64::try_from(age_min.as_secs()).unwrap_or(i64::MAX);
     now.secs().saturating_sub(age)
 }
@@ -149,7 +148,7 @@ async fn states<'a>(
     cycle: &Cycle<'_>,
     packs: impl Iterator<Item = &'a str>,
 ) -> Result<Option<HashMap<String, BlobMeta>>> {
-    let storage = cycle.repo.storage();
+    let storage = cycle.with.repo.storage();
     if storage.archive().is_none() {
         return Ok(None);
     }
@@ -170,7 +169,7 @@ fn tally(
     let mut per_pack: HashMap<Arc<str>, u64> = HashMap::new();
     if !names.is_empty() {
         for entry in cycle.entries() {
-            if !names.contains(&*entry.pack) || is_gone(&entry, stays.dropped_until) {
+            if !names.contains(&*entry.pack) || entry.is_dropped_by(stays.dropped_until) {
                 continue;
             }
             if entry.timestamp > stays.not_after {
@@ -183,7 +182,7 @@ fn tally(
         }
     }
     if moved == 0 {
-        let hours = cycle.hours(cycle.options.margins.rewrite_age_min);
+        let hours = span(cycle.with.options.margins.rewrite_age_min);
         let reason = match young {
             0 => "no two packs are short".to_owned(),
             _ => format!("the {young} contents of short packs are younger than {hours}"),
@@ -196,9 +195,9 @@ fn tally(
     for (pack, bytes) in &per_pack {
         let class =
             states.and_then(|states| states.get(&**pack)).and_then(|meta| meta.class.as_ref());
-        plan.read(class.or(Some(&StorageClass::STANDARD)), *bytes);
+        plan.read(class, *bytes);
     }
-    let size_max = u64::from(cycle.repo.format().max_pack_size).max(1);
+    let size_max = u64::from(cycle.with.repo.format().max_pack_size).max(1);
     plan.write(bytes.div_ceil(size_max) + 3, bytes);
     plan
 }
@@ -208,7 +207,7 @@ pub(crate) async fn run(cycle: &mut Cycle<'_>, moves: &Moves) -> Result<Option<R
     if moves.packs.is_empty() {
         return Ok(Some(statistics("rewriteContentsStats", &stats)));
     }
-    let writer = cycle.repo.writer()?;
+    let writer = cycle.with.repo.writer()?;
     let total: u64 = moves.packs.iter().map(|(_, used)| u64::from(used.contents)).sum();
     let (mut rest, mut done) = (&moves.packs[..], 0);
     while !rest.is_empty() {
@@ -217,10 +216,10 @@ pub(crate) async fn run(cycle: &mut Cycle<'_>, moves: &Moves) -> Result<Option<R
         cycle.note_rewrite().await?;
         let entries = entries(cycle, moves.stays, window, &mut stats);
         done += window.iter().map(|(_, used)| u64::from(used.contents)).sum::<u64>();
-        move_all(cycle, &writer, entries, &mut stats).await?;
+        move_all(cycle, moves.mode, &writer, entries, &mut stats).await?;
         let (task, what) = (Task::RewriteContents(moves.mode), "contents");
-        cycle.events.hear(&Event::Progress { task, what, done, total });
-        if cycle.stop.is_cancelled() {
+        cycle.with.events.hear(&Event::Progress { task, what, done, total });
+        if cycle.with.stop.is_cancelled() {
             // What has moved is written whole; the rest is for the next time.
             break;
         }
@@ -253,7 +252,7 @@ fn entries(
         window.iter().enumerate().map(|(place, (pack, _))| (&**pack, place)).collect();
     let mut entries = Vec::new();
     for entry in cycle.entries() {
-        if !places.contains_key(&*entry.pack) || is_gone(&entry, stays.dropped_until) {
+        if !places.contains_key(&*entry.pack) || entry.is_dropped_by(stays.dropped_until) {
             continue;
         }
         let bytes = u64::from(entry.packed_length);
@@ -273,14 +272,15 @@ fn entries(
 /// Moves these contents; those that can't be read stay.
 async fn move_all(
     cycle: &Cycle<'_>,
+    mode: Mode,
     writer: &RepositoryWriter,
     entries: Vec<IndexEntry>,
     stats: &mut RewriteStats,
 ) -> Result<()> {
     let known: HashMap<ContentId, IndexEntry> =
         entries.iter().map(|entry| (entry.id, entry.clone())).collect();
-    let plan = cycle.repo.plan_entries(entries);
-    let mut fetched = std::pin::pin!(cycle.repo.fetch_all(&plan));
+    let plan = cycle.with.repo.plan_entries(entries);
+    let mut fetched = std::pin::pin!(cycle.with.repo.fetch_all(&plan));
     // Those that are deleted apart: they stay so.
     let mut open: [(Vec<_>, usize); 2] = Default::default();
     let mut moving = FuturesUnordered::new();
@@ -330,7 +330,7 @@ async fn move_all(
                 }
                 stats.rewritten_content_count += 1;
                 stats.rewritten_content_size += u64::from(entry.packed_length);
-                cycle.log.append(
+                cycle.with.log.append(
                     "moved content",
                     &serde_json::json!({
                         "contentID": id.to_string(), "from": &*entry.pack,
@@ -346,9 +346,10 @@ async fn move_all(
     for (pack, (count, why)) in unreadable {
         let message = format!("{count} contents of pack {pack} stay where they are: {why}");
         cycle
+            .with
             .log
             .append("pack can't be read", &serde_json::json!({ "blobID": &*pack, "error": why }));
-        cycle.events.hear(&Event::Kept(Task::RewriteContents(Mode::Full), message));
+        cycle.with.events.hear(&Event::Kept(Task::RewriteContents(mode), message));
     }
     Ok(())
 }

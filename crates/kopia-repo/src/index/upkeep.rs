@@ -20,6 +20,7 @@ use kopia_format::{
         IndexBlob, IndexBuilder, IndexEntry, SHARD_LEN_MAX, SUFFIX_LEN, encode_sorted, merge,
         shard_of,
     },
+    legacy::PREFIX_INDEX,
 };
 
 use super::{ActiveSet, load::LoadError, segments::Segment};
@@ -58,21 +59,10 @@ impl Repository {
         of: CompactionOf,
         inputs: &[IndexBlob],
     ) -> Result<Vec<BlobMeta>> {
-        self.check_writable("compacting the index")?;
-        let (shared, inputs) = (Arc::clone(self.shared()), inputs.to_vec());
-        // A task of its own: whoever holds the turn must get on, polled or not.
-        task::owned(async move {
-            let _turn = shared.index.turn.lock().await;
-            let segments = shared.inputs(&inputs).await?;
-            let shards = shared.merged(segments, None, |_| None).await?;
-            let suffix = compaction_suffix(random(shared.env()), shards.len());
-            let mut written = Vec::with_capacity(shards.len());
-            for shard in shards {
-                written.push(shared.put_index(&of.prefix(), &suffix, &shard).await?);
-            }
-            Ok(written)
-        })
-        .await
+        let name = move |shared: &Shared, count| {
+            (of.prefix(), compaction_suffix(random(shared.env()), count))
+        };
+        self.compact(inputs, None, |_| None, name).await
     }
 
     /// Merges index blobs of a repository without epochs into new ones, without the contents that
@@ -86,18 +76,33 @@ impl Repository {
         inputs: &[IndexBlob],
         dropped_before: Option<i64>,
     ) -> Result<Vec<BlobMeta>> {
+        // Here a deletion at the very second stays: `<`, where a watermark is `<=`.
+        let watermark = dropped_before.map(|before| before.saturating_sub(1));
+        let random = |shared: &Shared| Some(random(shared.env()));
+        let name = |_: &Shared, _| (PREFIX_INDEX.to_owned(), String::new());
+        self.compact(inputs, watermark, random, name).await
+    }
+
+    /// Merges `inputs`, and puts what comes of it under the prefix and suffix that `name` gives for so
+    /// many blobs.
+    async fn compact(
+        &self,
+        inputs: &[IndexBlob],
+        watermark: Option<i64>,
+        random: impl Fn(&Shared) -> Option<[u8; SUFFIX_LEN]> + Send + 'static,
+        name: impl FnOnce(&Shared, usize) -> (String, String) + Send + 'static,
+    ) -> Result<Vec<BlobMeta>> {
         self.check_writable("compacting the index")?;
         let (shared, inputs) = (Arc::clone(self.shared()), inputs.to_vec());
+        // A task of its own: whoever holds the turn must get on, polled or not.
         task::owned(async move {
             let _turn = shared.index.turn.lock().await;
             let segments = shared.inputs(&inputs).await?;
-            // Here a deletion at the very second stays: `<`, where a watermark is `<=`.
-            let watermark = dropped_before.map(|before| before.saturating_sub(1));
-            let suffix = |shared: &Shared| Some(random(shared.env()));
-            let shards = shared.merged(segments, watermark, suffix).await?;
+            let shards = shared.merged(segments, watermark, random).await?;
+            let (prefix, suffix) = name(&shared, shards.len());
             let mut written = Vec::with_capacity(shards.len());
             for shard in shards {
-                written.push(shared.put_index("n", "", &shard).await?);
+                written.push(shared.put_index(&prefix, &suffix, &shard).await?);
             }
             Ok(written)
         })

@@ -9,13 +9,16 @@ use anyhow::bail;
 use blob_core::Tier;
 use clap::Args;
 use cold_storage::{Money, thaw::ThawPlan, tier_name};
-use kopia_maintenance::{ColdPolicy, Maintenance, Mode, Options};
+use kopia_maintenance::{ColdPolicy, Maintenance, Mode, Options, Status, plan::Verdict};
 use kopia_repo::RepositoryLog;
 
-use super::super::{
-    App,
-    prices::{CostFlags, PriceFlags, dollars},
-    thaw::{show::at, tier},
+use super::{
+    super::{
+        App,
+        prices::{CostFlags, PriceFlags, dollars},
+        thaw::{show::at, tier},
+    },
+    run,
 };
 use crate::{
     compose::Client,
@@ -89,11 +92,18 @@ impl ThawAndCompact {
         let (reach, log) = (Snapshots(&client.repo), RepositoryLog::nowhere());
         let deaf = |_: &kopia_maintenance::Event<'_>| {};
         let maintenance = Maintenance::new(&client.repo, options, &reach, &deaf, &log, &app.stop);
+        // Before anything is paid for.
+        let status = Status::read(&client.repo).await?;
+        maintenance.check_owner(&status).map_err(run::failure)?;
+        let rewrite = maintenance.plan_rewrite().await?;
+        if rewrite.verdict == Verdict::NotYet {
+            bail!("nothing can be compacted yet: {}", rewrite.reason);
+        }
         let (table, transfer) = (prices.table()?, prices.transfer());
         let pack_bytes = client.repo.format().max_pack_size.into();
         let thaw = thaw_options(self.tier(), self.days, app.now());
         let (mut pays, mut others) = (Vec::new(), Vec::new());
-        for pack in maintenance.short_cold_packs().await? {
+        for pack in rewrite.cold_packs {
             let sums = economy(pack, &thaw, &table, transfer, pack_bytes)?;
             if sums.pays_within(self.pays_within) { pays.push(sums) } else { others.push(sums) }
         }
