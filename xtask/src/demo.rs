@@ -1,10 +1,11 @@
 //! `cargo xtask demo`: the whole of it once, on an S3 server of our own. The second act, with
-//! archived packs, is in `demo/cold.rs`.
+//! archived packs, is in `demo/cold.rs`, the third, their maintenance, in `demo/upkeep.rs`.
 //!
 //! Nothing is shown that was not checked: classes are read from the server, not from the client,
 //! and the restored tree is compared with the source byte for byte.
 
 mod cold;
+mod upkeep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,6 +57,10 @@ pub fn run(sh: &Shell, flags: &flags::Demo) -> anyhow::Result<()> {
     steps.run("move the packs to DEEP_ARCHIVE", || demo.freeze())?;
     steps.run("a restore is refused, with time and price", || demo.refuse())?;
     steps.run("thaw 48 hours and restore, in one command", || demo.thaw_and_restore())?;
+    steps.run("forget two snapshots of archived packs", || demo.before_upkeep())?;
+    steps.run("plan full maintenance", || demo.plan_upkeep())?;
+    steps.run("run it: no archived pack is read", || demo.upkeep())?;
+    steps.run("dead archived packs go now, when that is said", || demo.upkeep_now())?;
     print!("{}", steps.table());
     Ok(())
 }

@@ -68,6 +68,12 @@ impl Traffic {
         let requests = kinds.map(|(kind, letters)| (kind, letters.values().sum())).collect();
         Ok(Self { requests, received: page.received, sent: page.sent, gets_by_letter })
     }
+
+    /// Requests that delete, of one object or many.
+    pub fn deletes(&self) -> u64 {
+        let deleting = self.requests.iter().filter(|(kind, _)| kind.contains("delete"));
+        deleting.map(|(_, count)| count).sum()
+    }
 }
 
 impl Server {
@@ -139,6 +145,11 @@ impl Server {
     /// Moves its clock on.
     pub fn advance_clock(&self, seconds: u64) -> anyhow::Result<()> {
         self.call("POST", &format!("/_testkit/clock?advance={seconds}")).map(|_| ())
+    }
+
+    /// Moves its clock back.
+    pub fn turn_clock_back(&self, seconds: u64) -> anyhow::Result<()> {
+        self.call("POST", &format!("/_testkit/clock?back={seconds}")).map(|_| ())
     }
 
     /// Counts from nought again.

@@ -2,9 +2,10 @@
 //!
 //! `fixtures/README.md` says what each repository holds, `vectors/README.md` what each vector file tests. Every
 //! repository is kept as Kopia wrote it, packed; [`repo`] lays one out in a folder of its own. [`hostile`] damages bytes
-//! on purpose, for tests of parsers.
+//! on purpose, for tests of parsers. [`made`] is for benches over repositories that are made.
 
 pub mod hostile;
+pub mod made;
 mod skip;
 
 use std::{

@@ -17,6 +17,7 @@ use cold_storage::{
     PriceTable, Transfer,
     thaw::{Need, ThawOptions, ThawPlan},
 };
+use kopia_fixtures::made::{hash, peak, reset_peak};
 use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, DirectoryBuilder, EntryKind},
@@ -180,17 +181,6 @@ fn content(n: u64) -> ContentId {
     ContentId::new(None, &hash(n).to_be_bytes()).expect("sixteen bytes")
 }
 
-/// A good mixer stands for the hash.
-fn hash(n: u64) -> u128 {
-    let mixed = |n: u64| {
-        let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        n ^ (n >> 31)
-    };
-    u128::from(mixed(n + 1)) << 64 | u128::from(mixed(n ^ 0x5555_5555_5555_5555))
-}
-
 async fn folder(
     writer: &RepositoryWriter,
     builder: DirectoryBuilder,
@@ -201,21 +191,4 @@ async fn folder(
     let object = writer.write_object(bytes.into(), options).await?;
     let name = name.as_bytes().to_vec();
     Ok(DirEntry { name, kind: EntryKind::Directory, ..made_up_entry(object) })
-}
-
-/// Lets the kernel's peak begin anew; gives the memory now, in KiB.
-fn reset_peak() -> Outcome<u64> {
-    std::fs::write("/proc/self/clear_refs", "5")?;
-    field("VmRSS:")
-}
-
-/// The kernel's peak, in KiB.
-fn peak() -> Outcome<u64> {
-    field("VmHWM:")
-}
-
-fn field(name: &str) -> Outcome<u64> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such field")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
 }

@@ -9,6 +9,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use blob_core::{BlobId, DynStorage, Payload, PutOptions};
 use fs_backend::{FilesystemOptions, FilesystemStorage};
+use kopia_fixtures::made::hash;
 use kopia_format::{
     ContentId,
     epoch::{compaction_suffix, marker_name, range_prefix, single_prefix, uncompacted_prefix},
@@ -136,15 +137,4 @@ fn entry(id: ContentId, n: u64, packs: &mut Packs) -> IndexEntry {
 pub fn content(n: u64) -> ContentId {
     let prefix = n.is_multiple_of(METADATA_ONE_IN).then_some(b'k');
     ContentId::new(prefix, &hash(n).to_be_bytes()).expect("sixteen bytes")
-}
-
-/// A good mixer stands for the hash.
-fn hash(n: u64) -> u128 {
-    let mixed = |n: u64| {
-        let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        n ^ (n >> 31)
-    };
-    u128::from(mixed(n + 1)) << 64 | u128::from(mixed(n ^ 0x5555_5555_5555_5555))
 }
