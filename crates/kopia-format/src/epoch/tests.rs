@@ -203,6 +203,43 @@ fn a_set_is_refused_while_an_epoch_is_not_listed() {
 }
 
 #[test]
+fn what_one_list_of_all_held_is_given_back_in_the_order_of_epochs() {
+    let mut found = snapshot(&["xe2"], &[], &[]);
+    assert!(found.all_uncompacted().is_empty());
+    found.add_all_uncompacted(blobs(&["xn10_a", "xn2_b", "xn2_a", "xnfoo"]));
+    let names: Vec<_> = found.all_uncompacted().into_iter().map(|blob| blob.id).collect();
+    assert_eq!(names, ["xn2_b", "xn2_a", "xn10_a"]);
+}
+
+#[test]
+fn an_epoch_that_is_only_planned_settles_the_one_before_the_last() {
+    let mut found = snapshot(&["xe1"], &[], &[]);
+    found.add_all_uncompacted(blobs(&["xn0_a", "xn1_a"]));
+    let later = found.advanced();
+    assert_eq!((found.write_epoch(), later.write_epoch()), (1, 2));
+    assert_eq!((found.epoch_to_compact(), later.epoch_to_compact()), (None, Some(0)));
+    assert_eq!(later.all_uncompacted(), found.all_uncompacted(), "no blob has changed");
+}
+
+#[test]
+fn what_is_only_planned_to_be_written_counts_as_written() {
+    let found = EpochSnapshot::new(EpochLists {
+        watermarks: vec![blob_at("xw100", 0), blob_at("xw50", 0)],
+        ..EpochLists::default()
+    });
+    let names = |found: &EpochSnapshot| {
+        let blobs = found.watermarks_to_delete(Duration::from_secs(4 * 3_600)).into_iter();
+        blobs.map(|blob| blob.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&found), [""; 0], "no blob shows the clock");
+    let later = found.written(blob_at("xn0_new", 5));
+    assert_eq!(later.storage_clock(), Some(GoTime::from_secs(5 * 3_600)));
+    assert_eq!(names(&later), ["xw50"]);
+    assert_eq!(names(&later.dropped_until(200)), ["xw100", "xw50"]);
+    assert_eq!(later.dropped_until(70).watermark(), Some(100), "it never goes back");
+}
+
+#[test]
 fn an_absurd_epoch_needs_one_list_of_all() {
     let mut found = snapshot(&["xe9000000000000000000"], &[], &[]);
     assert!(found.missing_epochs().is_err());

@@ -207,6 +207,40 @@ fn no_entries_make_no_shards() {
 }
 
 #[test]
+fn entries_that_come_in_order_are_encoded_as_the_builder_does() {
+    for version in [1, 2] {
+        // Without compression, which the first version can't name, and with ties of packs.
+        let entries: Vec<_> = (0..500).map(sample).collect();
+        let entries = entries.into_iter().map(|e| IndexEntry { compression: 0, ..e });
+        let builder: IndexBuilder = entries.collect();
+        for suffix in [None, Some([9; SUFFIX_LEN])] {
+            let streamed = encode_sorted(version, || builder.iter(), suffix).unwrap();
+            assert_eq!(streamed, builder.build(version, suffix).unwrap(), "version {version}");
+            let owned = || builder.iter().cloned().collect::<Vec<_>>().into_iter();
+            assert_eq!(encode_sorted(version, owned, suffix).unwrap(), streamed);
+        }
+        let index = Index::parse(builder.build(version, None).unwrap()).unwrap();
+        let read: Vec<_> = index.iter().map(|entry| entry.id).collect();
+        assert_eq!(read, builder.iter().map(|entry| entry.id).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn entries_out_of_order_and_twice_are_refused() {
+    let builder: IndexBuilder = (0..3).map(sample).collect();
+    let in_order: Vec<IndexEntry> = builder.iter().cloned().collect();
+    for version in [1, 2] {
+        let all = in_order.iter().map(|e| IndexEntry { compression: 0, ..e.clone() });
+        let all: Vec<_> = all.collect();
+        assert!(encode_sorted(version, || all.iter(), None).is_ok());
+        assert!(encode_sorted(version, || all.iter().rev(), None).is_err(), "backwards");
+        let twice = || all.iter().chain(all.last());
+        assert!(encode_sorted(version, twice, None).is_err(), "the last one twice");
+    }
+    assert!(encode_sorted(3, || in_order.iter(), None).is_err(), "there is no version 3");
+}
+
+#[test]
 fn the_suffix_is_appended_and_ignored() {
     let builder: IndexBuilder = [sample(7)].into_iter().collect();
     let (plain, with) = (builder.build(2, None).unwrap(), builder.build(2, Some([9; 32])).unwrap());

@@ -27,6 +27,7 @@ mod kill;
 mod lifecycle;
 mod logs;
 mod maintenance;
+mod maintenance_run;
 mod memory;
 mod policy;
 mod ransom;
