@@ -8,7 +8,7 @@
 //! should not write. Format: docs/format/06 §1.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -50,7 +50,7 @@ pub(crate) struct ManifestCache {
 
 /// The manifests that one writer has put and nobody else sees yet; tombstones too.
 #[derive(Debug, Default)]
-pub(crate) struct PendingManifests(Mutex<HashMap<ManifestId, PendingManifest>>);
+pub(crate) struct PendingManifests(Mutex<BTreeMap<ManifestId, PendingManifest>>);
 
 #[derive(Debug, Clone)]
 struct PendingManifest {
@@ -60,7 +60,7 @@ struct PendingManifest {
 }
 
 impl PendingManifests {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ManifestId, PendingManifest>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ManifestId, PendingManifest>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

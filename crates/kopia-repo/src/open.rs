@@ -207,6 +207,12 @@ impl Repository {
         Ok(self.0.index.view())
     }
 
+    /// The index as it was last read, for who can't wait for a newer one: whoever asks in the course of
+    /// long work calls [`index`](Self::index) now and then.
+    pub fn index_as_read(&self) -> Arc<IndexView> {
+        self.0.index.view()
+    }
+
     /// The active index blobs.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One time for all, and clocks that show it wrong.
 //!
 //! Time is tokio's, paused: it jumps to the next thing that somebody waits for as soon as nobody has
-//! anything left to do. So months pass in a moment, and one seed gives one order.
+//! anything left to do. So months pass in a moment.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},

@@ -116,7 +116,9 @@ fn simulate(flags: &Flags) -> anyhow::Result<bool> {
     })?;
     let (seeds, tally, mut found) = outcomes.into_inner().expect("no holder panicked");
     found.sort_by_key(|outcome| outcome.seed);
-    if flags.count == 1 {
+    // Of a finding the trace too: where threads take part, in what order is not the seed's to say, and
+    // another run of it may not find it again.
+    if flags.count == 1 || flags.plant.is_none() {
         found.iter().flat_map(|outcome| &outcome.trace).for_each(|line| println!("{line}"));
     }
     for (what, times) in &tally {

@@ -215,11 +215,10 @@ fn a_restore_that_waits_ends_in_good_order_and_says_how_it_goes_on() {
     let run = s3.line(&format!("{line} --timeout=100ms --poll-interval=20ms"));
     assert_eq!(run.code, 5, "{run:#?}");
     assert!(run.stderr.contains("the same command goes on with the restore"), "{run:#?}");
-    let child = begun(&s3, &line);
-    until("the requests", || thaws(&s3) == 4);
-    let lists = s3.server.requests().lists("r/p");
-    until("the first look", || s3.server.requests().lists("r/p") > lists);
-    std::thread::sleep(Duration::from_millis(100)); // for its answer
+    let before = s3.server.requests().lists("r/p");
+    let child = begun(&s3, &format!("{line} --poll-interval=20ms"));
+    // Its plan looks at four packs, and then each look: after three it has begun to wait.
+    until("it waits", || s3.server.requests().lists("r/p") > before + 3 * 4);
     let interrupt = rustix::process::Signal::INT;
     let process = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(process, interrupt).unwrap();

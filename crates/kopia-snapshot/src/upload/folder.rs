@@ -111,6 +111,7 @@ async fn fill(
 ) -> Result<DirEntry, EntryError> {
     run.counters.folders.fetch_add(1, Relaxed);
     run.tell(UploadEvent::FolderStarted { path: &folder.relative });
+    run.look_again().await?;
     let changed = folder.surveyed.as_ref().and_then(|it| it.changed(&folder.path));
     let opened = if let Some(Changed { opened, taken_over, .. }) = changed {
         run.count_taken_over(&folder.relative, &taken_over);
@@ -268,9 +269,13 @@ impl State {
         true
     }
 
-    /// Takes over a folder that a survey has found to be the same.
+    /// Takes over a folder that a survey has found to be the same, if it is still there: the folders
+    /// before it may have taken hours.
     fn take_surveyed(&self, listed: &ListedEntry, surveyed: &Surveyed) -> bool {
-        let Some(same) = surveyed.same(&self.path.join(&listed.name)) else { return false };
+        let same = surveyed.same(&self.path.join(&listed.name));
+        let Some(same) = same.filter(|same| self.run.has_object(&same.object)) else {
+            return false;
+        };
         self.open.builder(|b| b.add(same.clone()));
         true
     }

@@ -139,7 +139,6 @@ pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Res
     let run = Arc::new(Run {
         repo: repo.clone(),
         writer: request.writer.clone(),
-        index: repo.index().await?,
         options: request.options.clone(),
         sink: request.sink.clone(),
         counters: run::Counters::default(),

@@ -13,7 +13,7 @@ use kopia_format::{
     directory::{DirEntry, EntryKind},
     snapshot::SnapshotStats,
 };
-use kopia_repo::{IndexView, ObjectOptions, Repository, RepositoryWriter};
+use kopia_repo::{ObjectOptions, Repository, RepositoryWriter};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -47,8 +47,6 @@ pub(crate) struct Counters {
 pub(crate) struct Run {
     pub repo: Repository,
     pub writer: RepositoryWriter,
-    /// The index as it was when the upload began.
-    pub index: Arc<IndexView>,
     pub options: UploadOptions,
     pub sink: Arc<dyn UploadSink>,
     pub counters: Counters,
@@ -91,10 +89,18 @@ impl Run {
     }
 
     /// Is an object of an earlier snapshot there to be used again? Its last content stands for the
-    /// others. One that is deleted may be dropped before it is seen to be in use.
+    /// others. One that is deleted may be dropped before it is seen to be in use. An upload may take a
+    /// day, and maintenance drop what it would take over: every folder has the index read again where
+    /// that is a quarter of an hour old ([`Self::look_again`]).
     pub fn has_object(&self, object: &ObjectId) -> bool {
-        let entry = self.index.find(&object.content_id());
+        let entry = self.repo.index_as_read().find(&object.content_id());
         matches!(entry, Ok(Some(entry)) if !entry.deleted)
+    }
+
+    /// Reads the index again if what is known is too old to take anything over by.
+    pub async fn look_again(&self) -> Result<()> {
+        self.repo.index().await?;
+        Ok(())
     }
 
     /// The object of a file or link that one of the earlier directories has as it is now, if that can

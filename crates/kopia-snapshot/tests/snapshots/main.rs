@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive;
+mod dropped;
 mod fixtures;
 mod incremental;
 mod kill;

@@ -144,7 +144,7 @@ pub struct Memory {
 }
 
 /// The password of repositories in memory.
-const PASSWORD: &str = "memory";
+pub const PASSWORD: &str = "memory";
 
 impl Memory {
     /// A repository with everything as Kopia has it by default.
