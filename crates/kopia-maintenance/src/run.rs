@@ -367,6 +367,8 @@ async fn run_task(cycle: &mut Cycle<'_>, task: Task) -> Result<(TaskPlan, Option
 async fn delete(cycle: &Cycle<'_>, plan: &TaskPlan) -> Result<()> {
     let total = plan.deletions.len() as u64;
     let mut done = 0;
+    // What was noted before goes first: a log that has no room drops lines, and none of these may be.
+    cycle.with.log.flush().await?;
     for together in plan.deletions.chunks(EXPLAINED) {
         for deletion in together {
             cycle.with.log.append("deleting blob", deletion);

@@ -2,13 +2,7 @@
 //!
 //! Format: docs/format/08 §9.
 
-use futures::TryStreamExt;
-use kopia_format::{
-    log::{LogBlob, RETAINED_PREFIX, expired_logs},
-    maintenance::RunStatistics,
-    time::GoTime,
-};
-use kopia_repo::RepoError;
+use kopia_format::maintenance::RunStatistics;
 use serde::Serialize;
 
 use super::statistics;
@@ -31,15 +25,8 @@ struct CleanupLogsStats {
 }
 
 pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
-    let mut blobs = Vec::new();
-    let mut listing = cycle.with.repo.storage().list(RETAINED_PREFIX);
-    while let Some(meta) = listing.try_next().await.map_err(RepoError::from)? {
-        let timestamp = GoTime::from_unix_nanos(meta.modified.nanos());
-        blobs.push(LogBlob { timestamp, id: meta.id.as_str().to_owned(), length: meta.size });
-    }
     let retention = cycle.parameters.log_retention.or_default();
-    let now = GoTime::from_unix_nanos(cycle.clock_now().nanos());
-    let expired = expired_logs(blobs, &retention, now);
+    let expired = cycle.with.repo.expired_logs(&retention).await?;
     let retained = (expired.retained_count as u64, expired.retained_bytes);
     let mut deletions = Vec::new();
     for blob in expired.expired {
