@@ -12,7 +12,7 @@
 use std::{error::Error, path::PathBuf, sync::Arc, time::Instant};
 
 use blob_core::{
-    BlobId, DynStorage, MemoryStorage, Payload, PutOptions, StorageStack,
+    BlobId, DynStorage, MemoryStorage, PutOptions, StorageStack,
     layers::{Metrics, Operation},
 };
 use fs_backend::{FilesystemOptions, FilesystemStorage};
@@ -21,8 +21,7 @@ use kopia_fixtures::made::{hash, peak, reset_peak};
 use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, DirectoryBuilder, EntryKind},
-    epoch::{compaction_suffix, uncompacted_prefix},
-    index::{IndexBuilder, IndexEntry},
+    index::IndexEntry,
     snapshot::{SnapshotManifest, Source},
 };
 use kopia_lite::jobs::maintenance::Snapshots;
@@ -247,13 +246,13 @@ fn pack(n: u64) -> String {
     format!("p{:032x}-s{:019x}", hash(n / PACK), n / PACK / 1000)
 }
 
-/// Puts an index blob of every so many-th content, sealed as a writer seals it.
+/// Puts an index blob of every so many-th content.
 async fn put_index(repo: &Repository, blob: u64, contents: u64) -> Outcome<()> {
     let numbers = (blob..contents).step_by(BLOBS as usize);
     let mut numbers: Vec<(ContentId, u64)> = numbers.map(|n| (content(n), n)).collect();
     // In the order of IDs, which a builder takes ten times faster than in any other.
     numbers.sort_unstable();
-    let builder: IndexBuilder = numbers
+    let entries = numbers
         .into_iter()
         .map(|(id, n)| IndexEntry {
             id,
@@ -268,14 +267,7 @@ async fn put_index(repo: &Repository, blob: u64, contents: u64) -> Outcome<()> {
             encryption_key_id: 0,
         })
         .collect();
-    let plain = builder.build(repo.format().index_version, None)?;
-    let mut nonce = [0; 12];
-    repo.env().entropy.fill(&mut nonce);
-    let (prefix, suffix) = (uncompacted_prefix(0), compaction_suffix([7; 8], 1));
-    let (name, sealed) = repo.codec().seal_blob(&prefix, &suffix, nonce, &plain);
-    let index = BlobId::new(name)?;
-    repo.storage().put(&index, Payload::from(sealed), &PutOptions::default()).await?;
-    Ok(())
+    Ok(repo.write_entries(entries).await?)
 }
 
 /// The content number `n`.

@@ -21,8 +21,7 @@ use kopia_fixtures::made::{hash, peak, reset_peak};
 use kopia_format::{
     ContentId, ObjectId,
     directory::{DirEntry, DirectoryBuilder, EntryKind},
-    epoch::{compaction_suffix, uncompacted_prefix},
-    index::{IndexBuilder, IndexEntry},
+    index::IndexEntry,
 };
 use kopia_lite::jobs::thaw::need_of;
 use kopia_repo::{CreateOptions, ObjectOptions, OpenOptions, Repository, RepositoryWriter};
@@ -135,7 +134,7 @@ async fn generate(
     Ok((root, tenth, folders[folders.len() / 2].clone()))
 }
 
-/// Puts the packs, and an index of what would be in them, sealed as a writer seals it.
+/// Puts the packs, and an index of what would be in them.
 async fn put_packs(repo: &Repository, contents: u64, per_pack: u64) -> Outcome<()> {
     let pack = |n: u64| -> Arc<str> {
         let number = n / per_pack;
@@ -147,7 +146,7 @@ async fn put_packs(repo: &Repository, contents: u64, per_pack: u64) -> Outcome<(
     let mut numbers: Vec<(ContentId, u64)> = (0..contents).map(|n| (content(n), n)).collect();
     // In the order of IDs, which a builder takes ten times faster than in any other.
     numbers.sort_unstable();
-    let builder: IndexBuilder = numbers
+    let entries = numbers
         .into_iter()
         .map(|(id, n)| IndexEntry {
             id,
@@ -162,13 +161,7 @@ async fn put_packs(repo: &Repository, contents: u64, per_pack: u64) -> Outcome<(
             encryption_key_id: 0,
         })
         .collect();
-    let plain = builder.build(repo.format().index_version, None)?;
-    let mut nonce = [0; 12];
-    repo.env().entropy.fill(&mut nonce);
-    let (prefix, suffix) = (uncompacted_prefix(0), compaction_suffix([7; 8], 1));
-    let (name, sealed) = repo.codec().seal_blob(&prefix, &suffix, nonce, &plain);
-    let index = BlobId::new(name)?;
-    repo.storage().put(&index, Payload::from(sealed), &PutOptions::default()).await?;
+    repo.write_entries(entries).await?;
     for n in (0..contents).step_by(per_pack as usize) {
         let id = BlobId::new(&*pack(n))?;
         repo.storage().put(&id, Payload::from(vec![0]), &options).await?;
