@@ -134,8 +134,7 @@ impl<'a> Session<'a> {
         }
         let id = self.save(&[], "").await?;
         for old in self.checkpoints.iter().chain(old) {
-            // From here on it may be gone.
-            self.world.ledger().there.remove(old);
+            self.world.ledger().leaves(old);
             self.writer.delete_manifest(old).await?;
         }
         self.writer.flush().await?;
@@ -217,7 +216,7 @@ impl<'a> Session<'a> {
 
     fn committed(&self, id: &ManifestId, suffix: &str) {
         let name = format!("{}{suffix}", self.name);
-        self.world.ledger().there.insert(id.clone(), name);
+        self.world.ledger().comes(id, name);
     }
 
     /// Writes the root and the manifest, which nobody sees yet.

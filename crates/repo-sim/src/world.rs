@@ -28,6 +28,9 @@ pub struct Ledger {
     pub trees: HashMap<String, Arc<Tree>>,
     /// Snapshots that somebody was told to be there, with their descriptions.
     pub there: BTreeMap<ManifestId, String>,
+    /// Snapshots that somebody deletes, or wanted to: whoever took one may hear later than others see
+    /// it that it is there.
+    pub leaving: BTreeSet<ManifestId>,
     /// Snapshots that somebody was told to be deleted.
     pub gone: BTreeSet<ManifestId>,
     /// Files that were in some snapshot, deleted ones too.
@@ -59,6 +62,21 @@ pub struct World {
     tally: Mutex<Tally>,
     trace: Mutex<Vec<String>>,
     wrong: Mutex<Option<String>>,
+}
+
+impl Ledger {
+    /// Somebody was told that the snapshot is there.
+    pub fn comes(&mut self, id: &ManifestId, description: String) {
+        if !self.leaving.contains(id) {
+            self.there.insert(id.clone(), description);
+        }
+    }
+
+    /// Somebody begins to delete the snapshot: from here on it may be gone.
+    pub fn leaves(&mut self, id: &ManifestId) {
+        self.there.remove(id);
+        self.leaving.insert(id.clone());
+    }
 }
 
 impl World {

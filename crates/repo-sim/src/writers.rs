@@ -140,7 +140,7 @@ impl Writer {
         let some = self.machine.chance.pick(&all).filter(|it| it.incomplete.is_empty());
         let Some(manifest) = left.or(some) else { return Ok(()) };
         let writer = connection.repo.writer()?;
-        self.machine.world.ledger().there.remove(&manifest.id);
+        self.machine.world.ledger().leaves(&manifest.id);
         writer.delete_manifest(&manifest.id).await?;
         writer.flush().await?;
         self.machine.note(format!("snapshot {} is deleted", manifest.description));
