@@ -14,8 +14,8 @@ use crate::{bench::random::Random, programs::Snapshot};
 const FILES: u64 = 60;
 /// Bytes of a file, at most.
 const FILE_BYTES: u64 = 60_000;
-/// What is there for one day.
-pub const LARGE_BYTES: u64 = 12 << 20;
+/// What is there for one day: more than a pack, so that a writer has begun to write before it is done.
+const LARGE_BYTES: u64 = 48 << 20;
 
 /// A small tree that changes.
 #[derive(Debug)]
