@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use kopia_format::{
     cipher::CIPHERS, ecc::ALGORITHMS, hash::HASHES, keys::KEY_DERIVATIONS,
     maintenance::MaintenanceParameters, policy::Policy, snapshot::Source, split::SPLITTERS,
+    time::duration_text,
 };
 use kopia_repo::{CreateOptions, Retention};
 use kopia_snapshot::policies;
@@ -294,9 +295,12 @@ async fn populate(app: &App, client: &Client) -> anyhow::Result<()> {
     text::line(policy::summary_of_new(&policy));
     app.info("\nTo find more information about default policy run 'kopia-lite policy get'.");
     app.info("To change the policy use 'kopia-lite policy set' command.");
+    let every = |interval: Duration| duration_text(interval.as_nanos() as i64);
     app.info(format!(
-        "\nNOTE: kopia-lite does no maintenance yet. Let Kopia do it now and then, as {owner}:\n\
-         kopia maintenance run"
+        "\nNOTE: kopia-lite will perform quick maintenance of the repository automatically every {}\n\
+         and full maintenance every {} when running as {owner}.",
+        every(parameters.quick.interval),
+        every(parameters.full.interval),
     ));
     Ok(())
 }
