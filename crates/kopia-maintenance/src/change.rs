@@ -13,6 +13,7 @@ use crate::{
     cycle::write_schedule,
     error::{MaintenanceError, Result},
     status::LABELS,
+    tasks::retention::check_lock_period,
 };
 
 /// One change.
@@ -102,9 +103,10 @@ impl Changes {
     /// so at the same time the last one counts.
     ///
     /// # Errors
-    /// What the repository says.
+    /// As [`check_lock_period`]; what the repository says.
     pub async fn write(&self, repo: &Repository) -> Result<()> {
         if self.changes_parameters {
+            check_lock_period(&self.parameters, &repo.blob_config())?;
             let writer: RepositoryWriter = repo.writer()?;
             writer.replace_manifest(LABELS, &self.parameters).await?;
             writer.flush().await?;

@@ -33,6 +33,7 @@ pub use reach::Reachability;
 pub use run::{Maintenance, Report, Which};
 pub use status::{Due, Overdue, Status};
 pub use task::{Mode, Task};
+pub use tasks::retention::check_lock_period;
 pub use usage::{PackUse, PackUses};
 
 #[cfg(doctest)]

@@ -220,7 +220,7 @@ fn locks_are_extended_by_full_maintenance_when_it_is_on() {
     assert_eq!(data["extendedBlobCount"], s3.server.requests().count(Kind::Retain, "r/"), "{run}");
     assert_eq!(data["retentionPeriod"], "48h0m0s", "{run}");
     // A lock that ends before the next full maintenance could come is no lock.
-    s3.ok("maintenance set --full-interval=25h");
-    let refused = s3.fails(1, "maintenance run --full");
+    let refused = s3.fails(1, "maintenance set --full-interval=25h");
     assert!(refused.contains("24 h longer"), "{refused}");
+    assert_eq!(s3.json("maintenance info --json")["full"]["interval"], 86_400_000_000_000_i64);
 }

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use blob_core::{BlobId, LockMode, Timestamp};
 use futures::{StreamExt, TryStreamExt, stream};
-use kopia_format::{maintenance::RunStatistics, time::duration_text};
+use kopia_format::{
+    blobcfg::BlobConfig,
+    maintenance::{MaintenanceParameters, RunStatistics},
+    time::duration_text,
+};
 use kopia_repo::RepoError;
 use serde::Serialize;
 
@@ -44,6 +48,25 @@ struct ExtendStats {
     retention_period: String,
 }
 
+/// Are locks extended before they end? They are where none is extended at all.
+///
+/// # Errors
+/// [`MaintenanceError::Invalid`]: the period is not 24 hours longer than the interval of full
+/// maintenance, as Kopia asks for, too (docs/format/08 §9).
+pub fn check_lock_period(parameters: &MaintenanceParameters, config: &BlobConfig) -> Result<()> {
+    let (period, interval) = (config.retention_period, parameters.full.interval);
+    let is_long = period >= interval.saturating_add(BEYOND_INTERVAL);
+    if is_long || !parameters.extend_object_locks || !config.is_retention_enabled() {
+        return Ok(());
+    }
+    Err(MaintenanceError::Invalid(format!(
+        "blobs are locked for {} and full maintenance comes every {}: the first must be 24 h \
+         longer, or locks end before they are extended",
+        span(period),
+        span(interval)
+    )))
+}
+
 pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
     let task = Task::ExtendRetention;
     if !cycle.parameters.extend_object_locks {
@@ -63,15 +86,7 @@ pub(crate) async fn plan(cycle: &Cycle<'_>) -> Result<TaskPlan> {
             return Err(MaintenanceError::Invalid(format!("kopia.blobcfg: lock mode {mode:?}")));
         }
     };
-    let interval = cycle.parameters.full.interval;
-    if period < interval.saturating_add(BEYOND_INTERVAL) {
-        return Err(MaintenanceError::Invalid(format!(
-            "blobs are locked for {} and full maintenance comes every {}: the first must be 24 h \
-             longer, or locks end before they are extended",
-            span(period),
-            span(interval)
-        )));
-    }
+    check_lock_period(&cycle.parameters, &config)?;
     if cycle.with.repo.storage().retain().is_none() {
         let storage = &cycle.with.repo.storage().info().name;
         return Err(MaintenanceError::Invalid(format!("{storage} keeps no locks of blobs")));
