@@ -9,7 +9,9 @@
 
 use std::time::Duration;
 
-use blob_core::{BlobError, BlobId, DynStorage, Lock, LockMode, PutAttributes, PutOptions};
+use blob_core::{
+    BlobError, BlobId, DynStorage, Lock, LockMode, PutAttributes, PutOptions, ReadRange,
+};
 use bytes::Bytes;
 use kopia_format::{
     blobcfg::BlobConfig,
@@ -87,6 +89,9 @@ impl Repository {
 
     /// Seals the same keys with another password.
     ///
+    /// Wherever this is cut off, the old password or the new one opens the repository. Blobs are not
+    /// locked from then on, if they were, until that is set again.
+    ///
     /// Other clients that are open keep working until they read the format blob again (15 minutes
     /// at most) and must then be opened anew.
     ///
@@ -109,7 +114,9 @@ impl Repository {
         blob.encrypt(&loaded.format, &key, nonce(self.env()))?;
         let config = &loaded.blob_config;
         self.shared().format.forget_kept();
-        write_both(self.storage(), &blob, config, &key, self.env(), Blobs::Changed).await?;
+        let old = loaded.bytes.blobcfg.clone();
+        let sealed = config.encrypt(&key, &blob.unique_id, nonce(self.env()));
+        seal_anew(self.storage(), config, old, [blob.to_bytes(), sealed]).await?;
         self.shared().format.set_key(key);
         self.shared().format.reload().await?;
         Ok(())
@@ -244,6 +251,36 @@ async fn write_both(
         }
     }
     Ok(())
+}
+
+/// Seals both blobs with another key, `format` and `blobcfg`.
+///
+/// No client opens a repository whose two blobs have different keys, while all open one without a
+/// `kopia.blobcfg` (docs/format/02 §9): it goes first and comes last.
+async fn seal_anew(
+    storage: &DynStorage,
+    config: &BlobConfig,
+    old: Option<Bytes>,
+    [format, blobcfg]: [Vec<u8>; 2],
+) -> Result<()> {
+    let (format_id, blobcfg_id) = (fixed_id(FORMAT_BLOB), fixed_id(BLOBCFG_BLOB));
+    let put = async |id: &BlobId, bytes: Bytes| {
+        storage.put(id, bytes.into(), &put_options(config, id)).await.map(drop)
+    };
+    storage.delete(&blobcfg_id).await?;
+    let (format, blobcfg) = (Bytes::from(format), Bytes::from(blobcfg));
+    if let Err(error) = put(&format_id, format.clone()).await {
+        // An error may come of a put that had its effect. What is there says which key is in force;
+        // where nobody says, a blob that does not fit would be worse than none.
+        let now = storage.get(&format_id, ReadRange::Full).await;
+        let is_new = now.as_ref().is_ok_and(|now| *now == format);
+        return match (now, old) {
+            (Ok(_), _) if is_new => Ok(put(&blobcfg_id, blobcfg).await?),
+            (Ok(_), Some(old)) => put(&blobcfg_id, old).await.and(Err(error)).map_err(Into::into),
+            _ => Err(error.into()),
+        };
+    }
+    Ok(put(&blobcfg_id, blobcfg).await?)
 }
 
 /// Of two clients that create a repository at the same time one must fail: the second one would

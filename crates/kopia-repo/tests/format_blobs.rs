@@ -110,6 +110,74 @@ async fn a_changed_password_reaches_clients_that_run() {
     assert_eq!(new.content(&id).await.unwrap(), noise(1, 100));
 }
 
+/// Wherever a change of the password is cut off, one of the two opens the repository.
+async fn one_password_opens(retention: Option<Retention>, cut: impl Fn(&FaultyStorage, usize)) {
+    let memory = Arc::new(MemoryStorage::new());
+    let options = CreateOptions { retention, ..CreateOptions::default() };
+    let repository = create_in(memory.clone(), options).await;
+    let writer = repository.writer().unwrap();
+    let id = writer.put_content(noise(1, 100), None, None).await.unwrap();
+    writer.flush().await.unwrap();
+    let (mut password, mut opened) = ("fixture".to_owned(), [0, 0]);
+    for calls in 0.. {
+        let faulty = FaultyStorage::over(memory.clone());
+        let options = OpenOptions::default();
+        let client = Repository::open(faulty.clone(), &secret(&password), options).await.unwrap();
+        let new = format!("new {calls}");
+        cut(&faulty, calls);
+        let done = client.change_password(&secret(&new)).await;
+        let mut that_open = Vec::new();
+        for (which, known) in [&password, &new].into_iter().enumerate() {
+            let options = OpenOptions::default();
+            match Repository::open(memory.clone(), &secret(known), options).await {
+                Ok(client) => {
+                    assert_eq!(client.content(&id).await.unwrap(), noise(1, 100), "{calls}");
+                    that_open.push(known.clone());
+                    opened[which] += 1;
+                }
+                Err(RepoError::WrongPassword) => {}
+                Err(error) => panic!("{calls} calls: {error}"),
+            }
+        }
+        assert_eq!(that_open.len(), 1, "{calls} calls: {that_open:?}");
+        password = that_open.remove(0);
+        if done.is_ok() {
+            assert_eq!(password, new);
+            break;
+        }
+    }
+    assert!(opened.iter().all(|times| *times >= 1), "old and new opened {opened:?} times");
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_may_be_cut_off_after_any_call() {
+    let period = Duration::from_secs(48 * 3600);
+    for retention in [None, Some(Retention { mode: LockMode::Governance, period })] {
+        one_password_opens(retention, |faulty, calls| faulty.kill_after(calls)).await;
+        one_password_opens(retention, |faulty, writes| faulty.kill_after_writes(writes, true))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_that_fails_puts_back_what_it_took_away() {
+    for (fault, opens) in
+        [(Fault::before(Fault::transient), "fixture"), (Fault::after(Fault::transient), "new")]
+    {
+        let memory = Arc::new(MemoryStorage::new());
+        let period = Duration::from_secs(48 * 3600);
+        let retention = Some(Retention { mode: LockMode::Governance, period });
+        let options = CreateOptions { retention, ..CreateOptions::default() };
+        create_in(memory.clone(), options).await;
+        let faulty = FaultyStorage::over(memory.clone());
+        let client = reopen(faulty.clone()).await;
+        faulty.rule(Rule::new(fault).on(Operation::Put).of("kopia.repository").times(1));
+        assert_eq!(client.change_password(&secret("new")).await.is_ok(), opens == "new");
+        let opened = Repository::open(memory, &secret(opens), OpenOptions::default()).await;
+        assert_eq!(opened.unwrap().blob_config().retention_period, period, "{opens}");
+    }
+}
+
 #[tokio::test]
 async fn format_blobs_that_were_kept_hold_up_no_new_password_and_end_in_time() {
     let (storage, changing) = fresh().await;
