@@ -29,6 +29,8 @@ pub enum Purpose {
     Connect,
     /// A repository that is connected is opened.
     Open,
+    /// A repository that is connected gets a new one; only the terminal is asked.
+    Change,
 }
 
 /// The file that keeps the password of a connection.
@@ -48,6 +50,7 @@ pub fn find(
     use_keyring: bool,
     purpose: Purpose,
 ) -> anyhow::Result<SecretString> {
+    let given = given.filter(|_| purpose != Purpose::Change);
     if let Some(given) = given.filter(|given| !given.expose_secret().trim().is_empty()) {
         return Ok(given.expose_secret().trim().into());
     }
@@ -63,19 +66,23 @@ pub fn find(
                 let keyring = if use_keyring { ", the keyring" } else { "" };
                 format!("{keyring}, the stored password {}", file(config_file).display())
             }
-            Purpose::Create | Purpose::Connect => String::new(),
+            Purpose::Create | Purpose::Connect | Purpose::Change => String::new(),
         };
-        let message = format!(
-            "no password: tried --password, KOPIA_PASSWORD{stored}, and there is no terminal to \
-             ask on"
-        );
+        let tried = match purpose {
+            Purpose::Change => "--new-password, KOPIA_NEW_PASSWORD",
+            _ => "--password, KOPIA_PASSWORD",
+        };
+        let message =
+            format!("no password: tried {tried}{stored}, and there is no terminal to ask on");
         return Err(Failure::new(Exit::Password, message).into());
     }
-    if purpose != Purpose::Create {
-        return ask("Enter password to open repository: ");
-    }
+    let question = match purpose {
+        Purpose::Open | Purpose::Connect => return ask("Enter password to open repository: "),
+        Purpose::Create => "Enter password to create new repository: ",
+        Purpose::Change => "Enter new password: ",
+    };
     loop {
-        let first = ask("Enter password to create new repository: ")?;
+        let first = ask(question)?;
         let second = ask("Re-enter password for verification: ")?;
         if first.expose_secret() == second.expose_secret() {
             return Ok(first);

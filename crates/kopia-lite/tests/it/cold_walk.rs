@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use kopia_format::{local_config::StorageConnection, token::RepositoryToken};
+
 use crate::{
     env::{S3Env, noise},
     logs,
@@ -22,6 +24,14 @@ enum Call {
 
 use Call::{Data, Free};
 
+/// The storage of the connection in one word, with another prefix.
+fn token(s3: &S3Env, prefix: &str) -> String {
+    let mut storage = s3.config()["storage"].clone();
+    storage["config"]["prefix"] = prefix.into();
+    let storage = StorageConnection::from_value(storage).unwrap();
+    RepositoryToken { storage, password: None }.encode().to_string()
+}
+
 /// A call of the command at this place in the tree.
 fn call(command: &str) -> Option<Call> {
     Some(match command {
@@ -29,6 +39,13 @@ fn call(command: &str) -> Option<Call> {
         "repository create filesystem" => Free("repository create filesystem --path=$NEW"),
         "repository connect s3" => Free("repository connect s3 $FLAGS $OWN"),
         "repository connect filesystem" => Free("repository connect filesystem --path=$NEW $OWN"),
+        "repository create from-config" => Free("repository create from-config --token=$TOKEN2"),
+        "repository connect from-config" => Free("repository connect from-config --token=$TOKEN"),
+        "repository set-client" => Free("repository set-client --description=words"),
+        "repository set-parameters" => Free("repository set-parameters --max-pack-size-mb=30"),
+        "repository change-password" => Free("repository change-password --new-password=new"),
+        "repository throttle get" => Free("repository throttle get"),
+        "repository throttle set" => Free("repository throttle set --concurrent-reads=9"),
         "repository disconnect" => Free("repository disconnect"),
         "repository status" => Free("repository status"),
         "snapshot create" => Free("snapshot create $SRC"),
@@ -136,6 +153,8 @@ impl Frozen {
         s3.ok("cache clear");
         s3.server.requests().clear();
         let words = vec![
+            ("$TOKEN2", token(&s3, "other/")),
+            ("$TOKEN", token(&s3, "r/")),
             ("$FLAGS2", s3.flags().replace("--prefix=r/", "--prefix=other/")),
             ("$FLAGS", s3.flags()),
             ("$OWN", "--override-hostname=h --override-username=u".to_owned()),

@@ -15,6 +15,7 @@ mod client;
 mod cold;
 mod cold_walk;
 mod connection;
+mod connection_changes;
 mod contents;
 mod denied;
 mod env;

@@ -9,7 +9,10 @@ use kopia_format::local_config::StorageConnection;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::flags::{ConnectFlags, FilesystemFlags, S3Flags};
+use super::{
+    flags::{ConnectFlags, FilesystemFlags, S3Flags},
+    from_config::FromConfig,
+};
 use crate::{
     cli::App,
     compose::{Client, ClientOptions, storage_limits},
@@ -43,6 +46,8 @@ enum Provider {
     },
     /// In a folder.
     Filesystem(FilesystemFlags),
+    /// Where another connection file says, or a token.
+    FromConfig(FromConfig),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -51,6 +56,8 @@ enum Provider {
 pub(super) struct Named {
     pub backend: Backend,
     pub connection: StorageConnection,
+    /// A token may hold one.
+    pub password: Option<SecretString>,
 }
 
 /// The storage part of a connection file.
@@ -68,6 +75,23 @@ pub(super) fn storage_connection(
     Ok(StorageConnection { kind: kind.to_owned(), config })
 }
 
+impl Named {
+    /// The password: the token's, or as [`App::password`] finds it.
+    ///
+    /// # Errors
+    /// As [`App::password`].
+    pub async fn password(
+        &self,
+        app: &App,
+        purpose: password::Purpose,
+    ) -> anyhow::Result<SecretString> {
+        match &self.password {
+            Some(password) => Ok(password.clone()),
+            None => app.password(purpose).await,
+        }
+    }
+}
+
 impl Connect {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let named = match &self.provider {
@@ -77,17 +101,18 @@ impl Connect {
                     ..flags.options()?
                 };
                 let connection = storage_connection("s3", &options)?;
-                Named { backend: backends::s3(options)?, connection }
+                Named { backend: backends::s3(options)?, connection, password: None }
             }
             Provider::Filesystem(flags) => {
                 let options = flags.options()?;
                 let connection = storage_connection("filesystem", &options)?;
                 let storage = FilesystemStorage::open(options).await?;
-                Named { backend: backends::filesystem(storage), connection }
+                Named { backend: backends::filesystem(storage), connection, password: None }
             }
+            Provider::FromConfig(from) => from.open().await?,
             Provider::Other(words) => return Err(not_built(words)),
         };
-        let password = app.password(password::Purpose::Connect).await?;
+        let password = named.password(app, password::Purpose::Connect).await?;
         connect(app, &self.flags, named, &password).await?;
         Ok(Exit::Done)
     }
@@ -109,7 +134,6 @@ fn correct_region(app: &App, named: &mut Named) {
 pub(super) fn not_built(words: &[OsString]) -> anyhow::Error {
     let name = words.first().map_or_else(Default::default, |word| word.to_string_lossy());
     let message = match &*name {
-        "from-config" => "from-config is not built yet; name the storage with its flags".to_owned(),
         "azure" | "b2" | "gcs" | "gdrive" | "rclone" | "sftp" | "webdav" | "server" => {
             format!("{name} is not a storage that kopia-lite knows; Kopia does")
         }

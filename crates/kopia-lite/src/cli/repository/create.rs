@@ -18,6 +18,7 @@ use kopia_snapshot::policies;
 use super::{
     connect::{Named, connect, not_built, storage_connection},
     flags::{ConnectFlags, FilesystemFlags, S3Flags, duration},
+    from_config::FromConfig,
 };
 use crate::{
     cli::{App, policy, storage_config},
@@ -95,6 +96,9 @@ enum Provider {
     },
     /// In a folder.
     Filesystem(FilesystemFlags),
+    /// Where a token says.
+    #[command(mut_arg("file", |file| file.hide(true)))]
+    FromConfig(FromConfig),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -140,7 +144,7 @@ impl Create {
             Found::Data(found) => return Err(not_empty(&named, &found)),
         }
         self.upload_storage_config(&named).await?;
-        let password = app.password(password::Purpose::Create).await?;
+        let password = named.password(app, password::Purpose::Create).await?;
         app.info("Initializing repository with:");
         if self.format.format_version != 0 {
             app.info(format!("  format version:      {}", options.format_version));
@@ -178,7 +182,7 @@ impl Create {
         if self.format.create_only || self.flags.is_read_only() {
             return Err(refused);
         }
-        let Ok(password) = app.password(password::Purpose::Connect).await else {
+        let Ok(password) = named.password(app, password::Purpose::Connect).await else {
             return Err(refused);
         };
         let builder = ClientBuilder::over(named.backend.clone())
@@ -219,7 +223,7 @@ impl Create {
             Provider::S3 { flags, .. } => {
                 let options = flags.options()?;
                 let connection = storage_connection("s3", &options)?;
-                Ok(Named { backend: backends::s3(options)?, connection })
+                Ok(Named { backend: backends::s3(options)?, connection, password: None })
             }
             Provider::Filesystem(flags) => {
                 let options = flags.options()?;
@@ -230,8 +234,10 @@ impl Create {
                 };
                 let storage = FilesystemStorage::create(options, shards).await?;
                 let connection = storage_connection("filesystem", storage.options())?;
-                Ok(Named { backend: backends::filesystem(storage), connection })
+                let backend = backends::filesystem(storage);
+                Ok(Named { backend, connection, password: None })
             }
+            Provider::FromConfig(from) => from.open().await,
             Provider::Other(words) => Err(not_built(words)),
         }
     }

@@ -1,11 +1,17 @@
-//! `repository`: create, connect, disconnect, status.
+//! `repository`: create, connect, and what can be changed of a connection or of a repository.
 
+mod change_password;
 mod connect;
 mod create;
 pub mod flags;
+mod from_config;
+mod set_client;
+mod set_parameters;
 pub(super) mod status;
+mod throttle;
 
 use clap::Subcommand;
+use kopia_format::{blobcfg::BlobConfig, time::duration_text};
 
 use super::App;
 use crate::{
@@ -25,6 +31,16 @@ pub enum Command {
     Disconnect,
     /// Show the connection and the repository.
     Status(status::Status),
+    /// Change how this client uses the repository.
+    SetClient(set_client::SetClient),
+    /// Change parameters of the repository, for all its clients.
+    #[command(visible_alias = "set-params")]
+    SetParameters(set_parameters::SetParameters),
+    /// Change the password of the repository.
+    ChangePassword(change_password::ChangePassword),
+    /// How much this client asks of the storage.
+    #[command(subcommand)]
+    Throttle(throttle::Throttle),
 }
 
 impl Command {
@@ -40,8 +56,19 @@ impl Command {
             Self::Connect(connect) => connect.run(app).await,
             Self::Disconnect => disconnect(app),
             Self::Status(status) => status.run(app).await,
+            Self::SetClient(set) => set.run(app),
+            Self::SetParameters(set) => set.run(app).await,
+            Self::ChangePassword(change) => change.run(app).await,
+            Self::Throttle(throttle) => throttle.run(app),
         }
     }
+}
+
+/// The flags that ask for the object lock of `config`, if it asks for one.
+fn lock_text(config: &BlobConfig) -> Option<String> {
+    let (mode, period) = (config.retention_mode.as_deref()?, config.retention_period);
+    let nanos = i64::try_from(period.as_nanos()).unwrap_or(i64::MAX);
+    Some(format!("--retention-mode={mode} --retention-period={}", duration_text(nanos)))
 }
 
 /// What Kopia and kopia-lite have in the folder of a cache.
