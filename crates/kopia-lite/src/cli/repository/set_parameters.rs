@@ -153,12 +153,15 @@ impl SetParameters {
                 *field = given;
             }
         }
+        if let Some(count) = self.epoch_advance_on_count.filter(|count| *count > 0) {
+            say("epoch advance on count", &count.to_string());
+            epoch.advance_on_count = count;
+        }
         if let Some(mib) = self.epoch_advance_on_size_mb.filter(|mib| *mib > 0) {
             epoch.advance_on_size = u64::from(mib) << 20;
             say("epoch advance on total size", &size::bytes(epoch.advance_on_size));
         }
         let numbers = [
-            (self.epoch_advance_on_count, "epoch advance on count", &mut epoch.advance_on_count),
             (
                 self.epoch_delete_parallelism,
                 "epoch delete parallelism",
