@@ -12,7 +12,7 @@ use crate::{
     workspace,
 };
 
-/// Seeds that every change must pass: a minute. A thousand take twenty in a release build.
+/// Seeds that every change must pass: a minute. A thousand take half an hour in a release build.
 const SEEDS: u64 = 40;
 /// Mistakes that are made on purpose, and by how many seeds each must be found. One seed in twelve finds
 /// the first, every other one each of the others; what no seed finds alone, since another margin covers

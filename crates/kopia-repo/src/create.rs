@@ -118,6 +118,7 @@ impl Repository {
         let sealed = config.encrypt(&key, &blob.unique_id, nonce(self.env()));
         seal_anew(self.storage(), config, old, [blob.to_bytes(), sealed]).await?;
         self.shared().format.set_key(key);
+        self.shared().format.forget_kept();
         self.shared().format.reload().await?;
         Ok(())
     }
@@ -144,6 +145,7 @@ impl Repository {
         blob.encrypt(&format, &key, nonce(self.env()))?;
         self.shared().format.forget_kept();
         write_both(self.storage(), &blob, &config, &key, self.env(), Blobs::Changed).await?;
+        self.shared().format.forget_kept();
         self.shared().format.reload().await?;
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! understand, so a client that runs for days stops in time.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -71,13 +72,17 @@ pub(crate) struct FormatState {
 /// What this machine keeps from one command to the next.
 #[derive(Debug, Clone)]
 struct Kept {
+    /// The folder in which Kopia keeps both blobs by their names.
+    folder: Option<PathBuf>,
     format: Option<KeptFormat>,
     key: Option<KeptKey>,
 }
 
 impl Kept {
     fn of(storage: &DynStorage, options: &OpenOptions) -> Self {
-        let Some(cache) = &options.cache else { return Self { format: None, key: None } };
+        let Some(cache) = &options.cache else {
+            return Self { folder: None, format: None, key: None };
+        };
         let format = options.keep_format.then(|| {
             KeptFormat::new(&cache.directory, &storage.info().name, options.format_refresh)
         });
@@ -86,7 +91,8 @@ impl Kept {
             // It may have been asked for once.
             key.forget();
         }
-        Self { format, key: options.keep_key.then_some(key) }
+        let folder = Some(cache.directory.clone());
+        Self { folder, format, key: options.keep_key.then_some(key) }
     }
 
     /// The key of a format blob: kept, or derived from the password.
@@ -162,8 +168,16 @@ impl FormatState {
         Ok(state)
     }
 
-    /// What this machine keeps is not to be used any more: the blobs are about to change.
+    /// What this machine keeps is not to be used any more, by Kopia neither: the blobs change. Whoever
+    /// writes one deletes all copies (docs/format/02 §5.1), before, and after for those who read
+    /// meanwhile.
     pub(crate) fn forget_kept(&self) {
+        for (folder, blob) in
+            self.kept.folder.iter().flat_map(|it| [(it, FORMAT_BLOB), (it, BLOBCFG_BLOB)])
+        {
+            // What isn't there need not be deleted.
+            let _ = fs_err::remove_file(folder.join(blob));
+        }
         if let Some(kept) = &self.kept.format {
             kept.forget();
         }

@@ -237,6 +237,24 @@ async fn a_key_that_was_kept_opens_until_the_password_is_changed_or_it_is_not_to
 }
 
 #[tokio::test]
+async fn whoever_changes_the_format_blobs_deletes_the_copies_that_kopia_keeps() {
+    let (storage, _) = fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let kept = ["kopia.repository", "kopia.blobcfg"].map(|name| folder.path().join(name));
+    let directory = folder.path().to_owned();
+    let cache = CacheOptions { directory, content_bytes_max: 0, metadata_bytes_max: 0 };
+    let options = OpenOptions { cache: Some(cache), ..OpenOptions::default() };
+    let repository = Repository::open(storage, &secret("fixture"), options).await.unwrap();
+    let keep = || kept.iter().for_each(|file| std::fs::write(file, "old").unwrap());
+    keep();
+    repository.set_parameters(|format, _| format.max_pack_size = 10 << 20).await.unwrap();
+    assert!(kept.iter().all(|file| !file.exists()), "parameters");
+    keep();
+    repository.change_password(&secret("new")).await.unwrap();
+    assert!(kept.iter().all(|file| !file.exists()), "the password");
+}
+
+#[tokio::test]
 async fn the_password_of_format_1_stays() {
     let storage = Arc::new(MemoryStorage::new());
     let options = CreateOptions { format_version: 1, ..CreateOptions::default() };

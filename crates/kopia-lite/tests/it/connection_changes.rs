@@ -27,6 +27,9 @@ fn a_token_connects_with_or_without_its_password() {
     };
     connected(&TestEnv::new(), &format!("--token={bare}"));
     connected(&TestEnv::new(), &format!("--file={}", env.config_file().display()));
+    let beside = TestEnv::new();
+    beside.write("work.config", fs_err::read(env.config_file()).unwrap());
+    connected(&beside, "--file=work.config");
     // The token's password goes before any other.
     let other = || TestEnv::new().with("KOPIA_PASSWORD", "another");
     connected(&other(), &format!("--token={full}"));
@@ -47,6 +50,8 @@ fn a_token_connects_with_or_without_its_password() {
 #[test]
 fn a_new_password_opens_and_is_kept() {
     let env = TestEnv::with_repository();
+    let said = env.says("repository change-password --new-password=second -n");
+    assert_eq!(said, "The password would be changed.\n");
     let said = env.says("repository change-password --new-password=second");
     assert_eq!(said, "NOTE: Repository password has been changed.\n");
     let text = env.fails(12, "snapshot list");
@@ -81,9 +86,11 @@ fn what_a_client_is_can_be_changed() {
     env.fails(1, &format!("snapshot create {}", source.display()));
     let text = env.fails(1, "repository set-client --read-only");
     assert!(text.starts_with("Repository is already in read-only mode."), "{text}");
+    env.says("repository set-client --username=x");
     env.says("repository set-client --read-write --description=words");
     env.says("repository set-client --repository-format-cache-duration=5m -n");
     assert_eq!(env.config()["formatBlobCacheDuration"], 900_000_000_000_i64, "a dry run");
+    env.says("repository set-client --disable-repository-format-cache");
     env.says("repository set-client --disable-repository-format-cache");
     let config = env.config();
     assert_eq!(config["formatBlobCacheDuration"], -1);
@@ -117,6 +124,8 @@ fn limits_are_kept_and_lifted() {
     assert_eq!(env.json("repository throttle get --json"), json!({"readsPerSecond": 2.5}));
     assert!(env.fails(1, "repository throttle set --concurrent-reads=x").contains("can't parse"));
     env.fails(1, "repository throttle set --concurrent-reads=-1");
+    env.fails(1, "repository throttle set --read-requests-per-second=NaN");
+    assert_eq!(env.says("repository throttle set --concurrent-reads="), "No changes made.\n");
     env.ok("snapshot list");
 }
 
@@ -133,6 +142,13 @@ fn parameters_of_the_repository_can_be_changed() {
     assert_eq!(format(&env)["epochParameters"]["MinEpochDuration"], 43_200_000_000_000_i64);
     env.says("repository set-parameters --max-pack-size-mb=40 --dry-run");
     assert_eq!(format(&env)["maxPackSize"], 30 << 20, "a dry run");
+    // What another client changes while this one keeps the format blobs stays changed.
+    let (other, path) = (TestEnv::new(), env.text("repo"));
+    other.ok(&format!("repository connect filesystem --path={path}"));
+    other.says("repository set-parameters --max-pack-size-mb=50");
+    env.says("repository set-parameters --epoch-advance-on-count=15");
+    assert_eq!(format(&env)["maxPackSize"], 50 << 20);
+    assert_eq!(format(&env)["epochParameters"]["EpochAdvanceOnCountThreshold"], 15);
     let text = env.fails(1, "repository set-parameters --max-pack-size-mb=5");
     assert!(text.contains("10 and 120 MiB"), "{text}");
     let text = env.fails(1, "repository set-parameters --index-version=1");

@@ -1,5 +1,6 @@
 //! `repository change-password`.
 
+use anyhow::Context;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -15,6 +16,9 @@ pub struct ChangePassword {
     /// The new password; asked for where it is not given.
     #[arg(long, env = "KOPIA_NEW_PASSWORD", hide_env_values = true)]
     new_password: Option<SecretString>,
+    /// Only see whether it can be changed.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 impl ChangePassword {
@@ -25,7 +29,12 @@ impl ChangePassword {
             Some(new) => new.expose_secret().trim().into(),
             None => app.password(password::Purpose::Change).await?,
         };
-        let config = client.repo.blob_config();
+        client.repo.refresh().await?;
+        let (config, format) = (client.repo.blob_config(), client.repo.format());
+        if self.dry_run && format.enable_password_change {
+            app.info("The password would be changed.");
+            return Ok(Exit::Done);
+        }
         if let Some(lock) = lock_text(&config) {
             // For whoever reads this after a cut.
             app.info(format!(
@@ -33,7 +42,9 @@ impl ChangePassword {
                  them again: kopia-lite repository set-parameters {lock}"
             ));
         }
-        client.repo.change_password(&new).await?;
+        client.repo.change_password(&new).await.context(
+            "the password may be the old one or the new one; change it again with the one that opens",
+        )?;
         app.info("NOTE: Repository password has been changed.");
         if app.globals.persist_credentials {
             password::store(&app.config_file, app.globals.use_keyring, &new)?;

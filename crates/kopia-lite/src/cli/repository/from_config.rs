@@ -11,7 +11,7 @@ use kopia_format::token::RepositoryToken;
 use zeroize::Zeroizing;
 
 use super::connect::Named;
-use crate::connect::{backends, config, paths};
+use crate::connect::{backends, config};
 
 /// Another connection, or a token.
 #[derive(Debug, Clone, Args)]
@@ -20,7 +20,7 @@ pub struct FromConfig {
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// A token: what `repository status --reconnect-token` prints.
-    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// A file that holds a token.
     #[arg(long, value_name = "PATH")]
@@ -37,8 +37,7 @@ impl FromConfig {
     /// Nothing is named, it can't be read, or it is a connection to a server.
     pub(super) async fn open(&self) -> anyhow::Result<Named> {
         if let Some(file) = &self.file {
-            let file = paths::config_file(file);
-            let connection = config::storage_of(&config::load(&file)?, &file)?.clone();
+            let connection = config::storage_of(&config::load(file)?, file)?.clone();
             let backend = backends::open(&connection).await?;
             return Ok(Named { backend, connection, password: None });
         }

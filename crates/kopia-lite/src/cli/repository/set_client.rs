@@ -46,41 +46,43 @@ pub struct SetClient {
 
 impl SetClient {
     pub(super) fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let before = app.connection()?;
-        let mut connection = before.clone();
+        let mut connection = app.connection()?;
+        // What is said again is a change, as with Kopia; a mode that is there already is none.
+        let mut is_changed = false;
         let asked = [(self.read_only, true, "read-only"), (self.read_write, false, "read-write")];
         for (_, readonly, mode) in asked.into_iter().filter(|(asked, ..)| *asked) {
             match connection.readonly == readonly {
                 true => app.info(format!("Repository is already in {mode} mode.")),
-                false => app.info(format!("Setting repository to {mode} mode.")),
+                false => {
+                    app.info(format!("Setting repository to {mode} mode."));
+                    (connection.readonly, is_changed) = (readonly, true);
+                }
             }
-            connection.readonly = readonly;
         }
         if self.permissive_cache_loading {
             app.info("Setting to load indices into cache permissively.");
-            connection.permissive_cache_loading = true;
+            (connection.permissive_cache_loading, is_changed) = (true, true);
         }
         let texts = [
             (self.description, "description", &mut connection.description),
             (self.username, "local username", &mut connection.username),
             (self.hostname, "local hostname", &mut connection.hostname),
         ];
-        let mut is_named = false;
         for (given, what, field) in texts {
             let Some(given) = given else { continue };
             app.info(format!("Setting {what} to {given}"));
-            (*field, is_named) = (given, true);
+            (*field, is_changed) = (given, true);
         }
         if let Some(span) = self.repository_format_cache_duration {
             let nanos = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
             app.info(format!("Setting format blob cache duration to {}", duration_text(nanos)));
-            connection.format_blob_cache_duration = nanos;
+            (connection.format_blob_cache_duration, is_changed) = (nanos, true);
         }
         if self.disable_repository_format_cache {
             app.info("Disabling format blob cache");
-            connection.format_blob_cache_duration = -1;
+            (connection.format_blob_cache_duration, is_changed) = (-1, true);
         }
-        if connection == before && !is_named {
+        if !is_changed {
             return Err(Failure::new(Exit::Failed, "no changes").into());
         }
         if !self.dry_run {

@@ -69,6 +69,9 @@ impl SetParameters {
         }
         let client = app.open(Access::Write).await?;
         let repo = &client.repo;
+        // What was kept on this machine may be a quarter of an hour old, and would undo what others
+        // have changed since.
+        repo.refresh().await?;
         let mut format = RepositoryFormat::clone(&repo.format());
         let mut config = BlobConfig::clone(&repo.blob_config());
         let (before_format, before_config) = (format.clone(), config.clone());

@@ -1,5 +1,7 @@
 //! `repository throttle`: how much this client asks of the storage. Texts are Kopia's.
 
+use std::{cmp::Ordering, str::FromStr};
+
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use kopia_format::local_config::{LocalConfig, ThrottlingLimits};
@@ -144,7 +146,7 @@ impl Set {
         ];
         let mut changes = 0;
         for (given, what, is_speed, field) in rates {
-            let Some(given) = given else { continue };
+            let Some(given) = given.as_deref().filter(|given| !given.is_empty()) else { continue };
             *field = number(given, what)?;
             say(app, what, *field, if is_speed { speed(*field) } else { field.to_string() });
             changes += 1;
@@ -154,7 +156,7 @@ impl Set {
             (&self.concurrent_writes, "concurrent writes", &mut limits.concurrent_writes),
         ];
         for (given, what, field) in counts {
-            let Some(given) = given else { continue };
+            let Some(given) = given.as_deref().filter(|given| !given.is_empty()) else { continue };
             *field = number(given, what)?;
             say(app, what, *field as f64, field.to_string());
             changes += 1;
@@ -177,16 +179,17 @@ fn say(app: &App, what: &str, value: f64, shown: String) {
 }
 
 /// A limit; 0 is none.
-fn number<T: std::str::FromStr + Default + PartialOrd>(text: &str, what: &str) -> anyhow::Result<T>
+fn number<T: FromStr + Default + PartialOrd>(text: &str, what: &str) -> anyhow::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    if matches!(text, "unlimited" | "-" | "") {
+    if matches!(text, "unlimited" | "-") {
         return Ok(T::default());
     }
     let value: T = text.parse().with_context(|| format!("can't parse the {what} {text:?}"))?;
-    if value < T::default() {
-        let message = format!("the {what} can't be negative: {text}");
+    // Neither negative nor no number at all.
+    if value.partial_cmp(&T::default()).is_none_or(Ordering::is_lt) {
+        let message = format!("the {what} can't be {text}");
         return Err(Failure::new(Exit::Failed, message).into());
     }
     Ok(value)
