@@ -147,6 +147,23 @@ impl App {
         }
     }
 
+    /// Refuses a command that can lose data, unless it is asked for twice. The words are Kopia's.
+    ///
+    /// # Errors
+    /// `--dangerous-commands=enabled` is missing.
+    pub fn allow_dangerous(&self) -> anyhow::Result<()> {
+        if self.globals.dangerous_commands == "enabled" {
+            return Ok(());
+        }
+        text::note(
+            "\nThis command is dangerous, it can corrupt the repository and result in data loss.\n\n\
+             Running this command is not needed for using a repository. Instead, rely on periodic \
+             maintenance.\n\
+             To run this command despite the warning, set --dangerous-commands=enabled\n",
+        );
+        Err(Failure::new(Exit::Failed, "dangerous commands are disabled").into())
+    }
+
     /// Reads the connection file.
     ///
     /// # Errors
@@ -164,7 +181,11 @@ impl App {
         let (given, file) = (self.globals.password.clone(), self.config_file.clone());
         // Off the async threads: somebody may have to type it.
         let found = tokio::task::spawn_blocking(move || {
-            password::find(given.as_ref(), &file, use_keyring, purpose)
+            let given = match purpose {
+                password::Purpose::Change => None,
+                _ => given.get().context(Failure::new(Exit::Password, "no password"))?,
+            };
+            password::find(given, &file, use_keyring, purpose)
         });
         let found = self.unless_stopped(async { found.await.context("asking for the password")? });
         let found = found.await;

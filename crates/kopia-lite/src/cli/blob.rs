@@ -1,7 +1,8 @@
-//! `blob`: list, show, stats.
+//! `blob`: list, show, stats, delete.
 
 mod groups;
 
+use anyhow::Context;
 use blob_core::{BlobMeta, Clock, ReadState, StorageClass, SystemClock};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
@@ -26,15 +27,24 @@ pub enum Command {
     Show(Show),
     /// Count blobs and their bytes.
     Stats(Stats),
+    /// Delete blobs, whatever needs them.
+    #[command(visible_aliases = ["rm", "remove"])]
+    Delete(Delete),
 }
 
 impl Command {
+    /// May the verb be cut anywhere?
+    pub fn only_reads(&self) -> bool {
+        !matches!(self, Self::Delete(_))
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => list.run(app).await,
             Self::Show(show) => show.run(app).await,
             Self::Stats(stats) => stats.run(app).await,
+            Self::Delete(delete) => delete.run(app).await,
         }
     }
 }
@@ -167,8 +177,37 @@ impl Show {
     }
 }
 
+/// Delete blobs, whatever needs them.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Blob IDs.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    /// Only say what would be deleted.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Delete {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        app.allow_dangerous()?;
+        let ids = self.ids.iter().map(blob_core::BlobId::new).collect::<Result<Vec<_>, _>>()?;
+        let client = app.open(if self.dry_run { Access::Read } else { Access::Write }).await?;
+        for id in &ids {
+            if self.dry_run {
+                let size = size::bytes(client.repo.storage().head(id).await?.size);
+                app.info(format!("would delete {id} ({size})"));
+                continue;
+            }
+            let deleted = client.repo.storage().delete(id).await;
+            deleted.with_context(|| format!("error deleting {id}"))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
 /// Refuses archived packs before one of them is asked for its bytes.
-async fn refuse_cold(
+pub(super) async fn refuse_cold(
     storage: &blob_core::DynStorage,
     ids: &[blob_core::BlobId],
 ) -> anyhow::Result<()> {

@@ -1,9 +1,13 @@
-//! `content`: list, stats, verify.
+//! `content`: list, show, stats, verify.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Read};
 
+use anyhow::Context;
+use blob_core::BlobId;
 use clap::{Args, Subcommand};
+use flate2::read::MultiGzDecoder;
 use kopia_format::{
+    ContentId,
     compress::Compressor,
     index::{IdRange, IndexEntry},
     time::GoTime,
@@ -11,7 +15,7 @@ use kopia_format::{
 use kopia_repo::{Deleted, EntryFilter, RepoError, VerifyEvent, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
-use super::{App, app::Access, repository::flags::duration};
+use super::{App, app::Access, blob::refuse_cold, repository::flags::duration};
 use crate::{
     exit::{Exit, Failure},
     ui::{histogram::Histogram, json::JsonFlags, progress::Progress, size, text},
@@ -23,6 +27,9 @@ pub enum Command {
     /// List contents.
     #[command(visible_alias = "ls", disable_help_flag = true)]
     List(List),
+    /// Write the bytes of contents to stdout.
+    #[command(visible_alias = "cat")]
+    Show(Show),
     /// Count contents and their bytes.
     Stats(Stats),
     /// Check that every content has a pack that is long enough for it.
@@ -34,9 +41,57 @@ impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => list.run(app).await,
+            Self::Show(show) => show.run(app).await,
             Self::Stats(stats) => stats.run(app).await,
             Self::Verify(verify) => verify.run(app).await,
         }
+    }
+}
+
+/// Write the bytes of contents to stdout.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Content IDs.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    /// Indent what is JSON.
+    #[arg(short, long)]
+    json: bool,
+    /// Decompress what is gzip, such as directories' manifests.
+    #[arg(short = 'z', long)]
+    unzip: bool,
+}
+
+impl Show {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let ids = self.ids.iter().map(|id| id.parse());
+        let ids = ids.collect::<Result<Vec<ContentId>, _>>()?;
+        let client = app.open(Access::Read).await?;
+        let mut packs = Vec::new();
+        for id in &ids {
+            if let Some(entry) = client.repo.content_entry(id).await? {
+                packs.push(BlobId::new(&*entry.pack)?);
+            }
+        }
+        refuse_cold(client.repo.storage(), &packs).await?;
+        for id in &ids {
+            let content = client.repo.content(id).await;
+            let mut bytes =
+                content.with_context(|| format!("error getting content {id}"))?.to_vec();
+            if self.unzip {
+                let mut plain = Vec::new();
+                let read = MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain);
+                read.with_context(|| format!("content {id} is no gzip"))?;
+                bytes = plain;
+            }
+            if self.json {
+                let value: Value = serde_json::from_slice(&bytes)
+                    .with_context(|| format!("content {id} is no JSON"))?;
+                bytes = kopia_format::json::to_vec_indent(&value);
+            }
+            text::raw(&bytes);
+        }
+        Ok(Exit::Done)
     }
 }
 

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Args, Command, ValueEnum, builder::ValueParser};
-use secrecy::SecretString;
 use tracing::level_filters::LevelFilter;
 
-use crate::{compose::ExtraKeys, ui::size};
+use crate::{compose::ExtraKeys, connect::given_password::GivenPassword, ui::size};
 
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -43,9 +42,9 @@ pub struct Globals {
     )]
     pub config_file: PathBuf,
 
-    /// Repository password.
-    #[arg(short, long, global = true, env = "KOPIA_PASSWORD", hide_env_values = true)]
-    pub password: Option<SecretString>,
+    /// Where the password is.
+    #[command(flatten)]
+    pub password: GivenPassword,
 
     /// Keep the password beside the connection file after connecting.
     #[arg(
@@ -85,6 +84,10 @@ pub struct Globals {
     #[arg(long, global = true, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
     pub auto_maintenance: bool,
 
+    /// `enabled` allows commands that can lose data.
+    #[arg(long, global = true, hide = true, env = "KOPIA_DANGEROUS_COMMANDS", default_value = "")]
+    pub dangerous_commands: String,
+
     /// Leave no log in the repository.
     #[arg(long, global = true, hide = true, env = "KOPIA_DISABLE_REPOSITORY_LOG")]
     pub disable_repository_log: bool,
@@ -113,13 +116,12 @@ fn memory_limit(text: &str) -> Result<u64, String> {
 
 /// Kopia's global flags with a value, for things that kopia-lite does not have: log files and how
 /// they look, updates, notifications, measuring Kopia. Taken, so that scripts run.
-const SILENT_TEXTS: [&str; 32] = [
+const SILENT_TEXTS: [&str; 31] = [
     "adaptive-estimation-threshold",
     "content-log-dir-max-age",
     "content-log-dir-max-files",
     "content-log-dir-max-total-size-mb",
     "content-log-file",
-    "dangerous-commands",
     "diagnostics-output-directory",
     "error-notifications",
     "file-log-level",

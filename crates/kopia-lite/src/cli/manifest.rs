@@ -1,4 +1,4 @@
-//! `manifest`: list, show.
+//! `manifest`: list, show, delete.
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -20,14 +20,23 @@ pub enum Command {
     List(List),
     /// Show manifests.
     Show(Show),
+    /// Delete manifests, whatever they are.
+    #[command(visible_aliases = ["rm", "remove"])]
+    Delete(Delete),
 }
 
 impl Command {
+    /// May the verb be cut anywhere?
+    pub fn only_reads(&self) -> bool {
+        !matches!(self, Self::Delete(_))
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => list.run(app).await,
             Self::Show(show) => show.run(app).await,
+            Self::Delete(delete) => delete.run(app).await,
         }
     }
 }
@@ -129,6 +138,42 @@ impl Show {
             // Like Kopia without a newline at the end.
             text::raw(&indented);
         }
+        Ok(Exit::Done)
+    }
+}
+
+/// Delete manifests, whatever they are.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Manifest IDs.
+    #[arg(required = true)]
+    items: Vec<String>,
+    /// Only say what would be deleted.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Delete {
+    async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        app.allow_dangerous()?;
+        let client = app.open(if self.dry_run { Access::Read } else { Access::Write }).await?;
+        let ids: Vec<_> = self.items.iter().map(ManifestId::new).collect();
+        // One that is not there is most likely a slip, so nothing goes.
+        for id in &ids {
+            let entry = client.repo.manifests().get(id).await;
+            let entry = entry.with_context(|| format!("unable to delete manifest {id}"))?;
+            if self.dry_run {
+                app.info(format!("would delete {id}, a manifest of type {}", entry.label("type")));
+            }
+        }
+        if self.dry_run {
+            return Ok(Exit::Done);
+        }
+        let writer = client.repo.writer()?;
+        for id in &ids {
+            writer.delete_manifest(id).await?;
+        }
+        app.flush(&writer).await?;
         Ok(Exit::Done)
     }
 }

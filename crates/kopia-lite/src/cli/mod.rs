@@ -5,6 +5,7 @@ mod apply;
 mod argv;
 mod blob;
 mod cache;
+mod completion;
 mod consent;
 mod content;
 #[cfg(test)]
@@ -95,6 +96,8 @@ enum Command {
     /// Look at storage classes: what each holds, costs and takes to thaw.
     #[command(subcommand)]
     StorageClass(storage_class::Command),
+    /// Write a script to stdout that lets a shell complete command lines.
+    Completion(completion::Completion),
     /// Advanced: blobs of the storage.
     #[command(subcommand)]
     Blob(blob::Command),
@@ -149,8 +152,10 @@ impl Command {
             Self::Logs(command) => command.only_reads(),
             Self::Thaw(command) => command.only_reads(),
             Self::Restore(_) => false,
-            Self::List(_) | Self::Show(_) | Self::Blob(_) | Self::Content(_) => true,
-            Self::Index(_) | Self::Manifest(_) => true,
+            Self::Blob(command) => command.only_reads(),
+            Self::Manifest(command) => command.only_reads(),
+            Self::List(_) | Self::Show(_) | Self::Content(_) | Self::Index(_) => true,
+            Self::Completion(_) => true,
             Self::StorageClass(command) => command.only_reads(),
         }
     }
@@ -173,6 +178,7 @@ impl Command {
             Self::Cache(command) => command.run(app).await,
             Self::Maintenance(command) => command.run(app).await,
             Self::Logs(command) => command.run(app).await,
+            Self::Completion(completion) => Ok(completion.run()),
         }
     }
 }

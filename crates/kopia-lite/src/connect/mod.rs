@@ -3,6 +3,7 @@
 pub mod backends;
 pub mod base64;
 pub mod config;
+pub mod given_password;
 pub mod identity;
 pub mod keyring;
 pub mod password;

@@ -1,6 +1,6 @@
 //! Where the password comes from, and where it is kept (docs/format/02-format-blob.md §12).
 //!
-//! Order: flag or `KOPIA_PASSWORD`, then the keyring if it is to be used, then the file beside the
+//! Order: what is given with the command (`given_password`), then the keyring if it is to be used, then the file beside the
 //! connection file, then the terminal. A
 //! new repository asks twice. Without a terminal there is no question but an error that names what
 //! was tried.
@@ -17,7 +17,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::keyring;
+use super::{given_password::SOURCES, keyring};
 use crate::exit::{Exit, Failure};
 
 /// Why the password is asked for.
@@ -40,19 +40,18 @@ pub fn file(config_file: &Path) -> PathBuf {
     name.into()
 }
 
-/// Finds the password for `purpose`.
+/// Finds the password for `purpose`: `given` with the command, or kept, or typed.
 ///
 /// # Errors
 /// No source has one, or the file beside the connection file is not base64.
 pub fn find(
-    given: Option<&SecretString>,
+    given: Option<SecretString>,
     config_file: &Path,
     use_keyring: bool,
     purpose: Purpose,
 ) -> anyhow::Result<SecretString> {
-    let given = given.filter(|_| purpose != Purpose::Change);
-    if let Some(given) = given.filter(|given| !given.expose_secret().trim().is_empty()) {
-        return Ok(given.expose_secret().trim().into());
+    if let Some(given) = given {
+        return Ok(given);
     }
     if purpose == Purpose::Open {
         let kept = if use_keyring { keyring::get(config_file)? } else { None };
@@ -70,7 +69,7 @@ pub fn find(
         };
         let tried = match purpose {
             Purpose::Change => "--new-password, KOPIA_NEW_PASSWORD",
-            _ => "--password, KOPIA_PASSWORD",
+            _ => SOURCES,
         };
         let message =
             format!("no password: tried {tried}{stored}, and there is no terminal to ask on");
@@ -205,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_beats_the_stored_password_and_is_trimmed() {
+    fn a_given_password_beats_the_stored_one() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("c");
         store(&config, false, &"stored".into()).unwrap();
-        let found = find(Some(&" given\n".into()), &config, false, Purpose::Open).unwrap();
+        let found = find(Some("given".into()), &config, false, Purpose::Open).unwrap();
         assert_eq!(found.expose_secret(), "given");
     }
 

@@ -86,15 +86,19 @@ fn call(command: &str) -> Option<Call> {
         "thaw status" => Free("thaw status"),
         "thaw wait" => Free("thaw list"),
         "thaw list" => Free("thaw list"),
+        "completion" => Free("completion bash"),
         "blob list" => Free("blob list"),
         "blob show" => Data("blob show $PACK"),
         "blob stats" => Free("blob stats"),
+        "blob delete" => Free("blob delete xw1 --dangerous-commands=enabled"),
+        "content show" => Data("content show $CONTENT"),
         "content list" => Free("content list -l"),
         "content stats" => Free("content stats"),
         "content verify" => Free("content verify"),
         "index list" => Free("index list"),
         "manifest list" => Free("manifest list"),
         "manifest show" => Free("manifest show $ID"),
+        "manifest delete" => Free("manifest delete $OLD --dangerous-commands=enabled"),
         "maintenance info" => Free("maintenance info"),
         "maintenance set" => Free("maintenance set --owner=me"),
         "maintenance plan" => Free("maintenance plan --full"),
@@ -143,6 +147,7 @@ impl Frozen {
         s3.ok(&format!("policy set {source} --keep-daily=3"));
         logs::write(Arc::new(s3.storage("r/")), &["one", "another"]);
         let id = s3.newest();
+        let contents = s3.ok("content list --non-prefixed");
         let packs = s3.server.objects().keys("r/p");
         packs.iter().for_each(|key| _ = s3.server.objects().set_class(key, "GLACIER"));
         s3.ok(&format!("thaw start {id} --yes"));
@@ -160,6 +165,7 @@ impl Frozen {
             ("$OWN", "--override-hostname=h --override-username=u".to_owned()),
             ("$NEW", s3.text("new-repository")),
             ("$SRC", source),
+            ("$CONTENT", contents.lines().next().unwrap().to_owned()),
             ("$ID", id),
             ("$OLD", old),
             ("$OUT", s3.text("out")),

@@ -102,6 +102,26 @@ fn a_wrong_password_is_exit_12_and_says_where() {
 }
 
 #[test]
+fn the_password_may_be_in_a_file_or_be_printed_by_a_command() {
+    let env = TestEnv::with_repository().with("KOPIA_PASSWORD", "");
+    env.write("password", format!("{PASSWORD}\n"));
+    env.write("wrong", "wrong");
+    env.write("empty", "\n");
+    env.ok("snapshot list --password-file=password");
+    let command = format!("--password-command=echo {PASSWORD}");
+    assert_eq!(env.run(["snapshot", "list", &command]).code, 0);
+    // They go before the password that is kept.
+    env.fails(12, "snapshot list --password-file=wrong");
+    let text = env.fails(12, "snapshot list --password-file=empty");
+    assert!(text.contains("the password file empty holds no password"), "{text}");
+    let text = env.fails(12, "snapshot list --password-command=false");
+    assert!(text.contains("--password-command ended with exit status: 1"), "{text}");
+    let env = env.with("KOPIA_LITE_PASSWORD_FILE", "wrong");
+    env.fails(12, "snapshot list");
+    env.ok(&format!("snapshot list -p {PASSWORD}"));
+}
+
+#[test]
 fn the_password_comes_from_flag_environment_or_file() {
     let env = TestEnv::with_repository().with("KOPIA_PASSWORD", "");
     env.ok("snapshot list");
@@ -109,7 +129,7 @@ fn the_password_comes_from_flag_environment_or_file() {
     let path = env.text("repo");
     let connect = format!("repository connect filesystem --path={path}");
     let text = env.fails(12, &connect);
-    assert!(text.contains("no password: tried --password, KOPIA_PASSWORD, and"), "{text}");
+    assert!(text.contains("no password: tried --password, KOPIA_PASSWORD, --password-file and --password-command, and"), "{text}");
     let run = env.run([
         "repository",
         "connect",

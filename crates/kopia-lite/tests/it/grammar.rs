@@ -180,3 +180,19 @@ fn usage_names_no_flag_that_came_from_a_variable() {
     let wanted = "Usage: kopia-lite repository connect s3 [OPTIONS] --bucket <BUCKET>";
     assert_eq!(usage, Some(wanted), "{text}");
 }
+
+#[test]
+fn every_shell_gets_a_script_that_knows_the_commands() {
+    let env = TestEnv::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = env.ok(&format!("completion {shell}"));
+        for word in ["kopia-lite", "storage-config", "config-file", "keep-daily"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    env.fails(2, "completion tcsh");
+    // Bash itself must understand it.
+    let path = env.write("script", env.ok("completion bash"));
+    let checked = std::process::Command::new("bash").arg("-n").arg(&path).status();
+    assert!(checked.is_ok_and(|status| status.success()), "bash -n");
+}

@@ -17,6 +17,7 @@ mod cold_walk;
 mod connection;
 mod connection_changes;
 mod contents;
+mod dangerous;
 mod denied;
 mod env;
 mod fixtures;
