@@ -242,14 +242,15 @@ impl BlobStorage for MemoryStorage {
             let option = format!("an attribute of {id}");
             return Err(BlobError::InvalidOption { option, reason: reason.clone() });
         }
-        let modified = self.clock.now();
+        let now = self.clock.now();
+        let modified = options.modified.unwrap_or(now);
         let blob = Blob {
             bytes: data.to_bytes().map_err(|error| BlobError::unreadable(id, error))?,
             modified,
             class: options.attributes.class.clone().unwrap_or(StorageClass::STANDARD),
             options: options.clone(),
             thaw: None,
-            lock: retain::lock_of(&options.attributes, modified),
+            lock: retain::lock_of(&options.attributes, now),
         };
         let mut blobs = self.blobs();
         if options.if_absent && blobs.contains_key(id) {

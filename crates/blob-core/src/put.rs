@@ -281,6 +281,15 @@ pub struct PutOptions {
     pub if_absent: bool,
     /// Content type; `None` = the storage's own (Kopia's `application/x-kopia` on S3).
     pub content_type: Option<&'static str>,
+    /// Tell this as the time of the last write instead of the storage's clock; for copies of blobs
+    /// from another storage. [`crate::BlobError::InvalidOption`] where the storage can't, before a
+    /// byte is written.
+    pub modified: Option<Timestamp>,
+}
+
+impl PutOptions {
+    /// Names [`PutOptions::modified`] in a refusal.
+    pub const MODIFIED: &'static str = "time of the last write";
 }
 
 /// What a storage says of a finished put.

@@ -135,6 +135,7 @@ async fn passes_through(layer: &dyn Layer, wrong: &mut Vec<String>) {
             },
             if_absent: true,
             content_type: Some("text/x-suite"),
+            modified: Some(Timestamp::from_secs(1_500_000_000)),
         };
         let put = wrapped.put(&blob("options"), Payload::from(&b"x"[..]), &options).await;
         let seen = counting.calls().into_iter().find_map(|call| call.options);

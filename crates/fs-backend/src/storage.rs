@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -167,8 +168,8 @@ impl BlobStorage for FilesystemStorage {
     async fn put(&self, id: &BlobId, data: Payload, options: &PutOptions) -> Result<PutReceipt> {
         accept(&options.attributes)?;
         let place = if options.if_absent { Place::Free } else { Place::Any };
-        let id = id.clone();
-        self.on_disk(move |folder| folder.write(&id, &data, place)).await
+        let (id, modified) = (id.clone(), options.modified.map(Into::into));
+        self.on_disk(move |folder| folder.write(&id, &data, modified, place)).await
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {
@@ -287,7 +288,7 @@ impl Folder {
         self.check()?;
         let shards = self.missing_shards(op, path)?;
         let payload = Payload::from(shards.to_bytes());
-        let written = self.writer().write(path, &payload, Place::Free);
+        let written = self.writer().write(path, &payload, None, Place::Free);
         let there = written.is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
         let theirs = if there { self.read_shards(op, path)? } else { None };
         Ok(theirs.unwrap_or(shards))
@@ -329,9 +330,15 @@ impl Folder {
         Writer { root: &options.path, options, entropy: &**entropy, durable }
     }
 
-    fn write(&self, id: &BlobId, data: &Payload, place: Place) -> Result<PutReceipt> {
+    fn write(
+        &self,
+        id: &BlobId,
+        data: &Payload,
+        told: Option<SystemTime>,
+        place: Place,
+    ) -> Result<PutReceipt> {
         let path = self.path_of("put", id)?;
-        match self.writer().write(&path, data, place) {
+        match self.writer().write(&path, data, told, place) {
             Ok(meta) => Ok(PutReceipt { modified: Some(modified(&meta)) }),
             Err(error) if place == Place::Free && error.kind() == ErrorKind::AlreadyExists => {
                 Err(BlobError::AlreadyExists { id: id.clone() })

@@ -11,6 +11,7 @@ use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Mutex,
+    time::SystemTime,
 };
 
 use blob_core::{Entropy, Payload};
@@ -41,11 +42,18 @@ pub(crate) struct Writer<'a> {
 pub(crate) type DurableFolders = Mutex<HashSet<PathBuf>>;
 
 impl Writer<'_> {
-    /// Makes the file `path` (below the root) of `data`, whole or not at all. Gives its metadata.
-    pub(crate) fn write(&self, path: &Path, data: &Payload, to: Place) -> io::Result<Metadata> {
+    /// Makes the file `path` (below the root) of `data`, whole or not at all, last changed now or as
+    /// `modified` says. Gives its metadata.
+    pub(crate) fn write(
+        &self,
+        path: &Path,
+        data: &Payload,
+        modified: Option<SystemTime>,
+        to: Place,
+    ) -> io::Result<Metadata> {
         let temporary = self.temporary_name(path);
         let file = self.create(&temporary)?;
-        let written = self.fill(file, data).and_then(|metadata| {
+        let written = self.fill(file, data, modified).and_then(|metadata| {
             move_to(&temporary, path, to)?;
             Ok(metadata)
         });
@@ -116,7 +124,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn fill(&self, mut file: fs::File, data: &Payload) -> io::Result<Metadata> {
+    fn fill(
+        &self,
+        mut file: fs::File,
+        data: &Payload,
+        modified: Option<SystemTime>,
+    ) -> io::Result<Metadata> {
         for piece in data.pieces() {
             disk::append(&mut file, &piece.read()?)?;
         }
@@ -126,6 +139,9 @@ impl Writer<'_> {
             // As with Kopia, a blob of the wrong owner is better than none.
             let (uid, gid) = (u32::try_from(uid).ok(), u32::try_from(gid).ok());
             _ = std::os::unix::fs::fchown(file.file(), uid, gid);
+        }
+        if let Some(modified) = modified {
+            file.file().set_modified(modified)?;
         }
         disk::sync_file(&file)?;
         file.metadata()
@@ -198,13 +214,13 @@ mod tests {
             known.sort();
             known
         };
-        writer.write(&root.join("top"), &Payload::from("x"), Place::Any).unwrap();
+        writer.write(&root.join("top"), &Payload::from("x"), None, Place::Any).unwrap();
         assert!(known().is_empty(), "the root was durable before");
-        writer.write(&root.join("p/abc/f"), &Payload::from("x"), Place::Any).unwrap();
+        writer.write(&root.join("p/abc/f"), &Payload::from("x"), None, Place::Any).unwrap();
         assert_eq!(known(), [PathBuf::from("p"), PathBuf::from("p/abc")]);
         // Whoever finds a folder that another process made does not take it for durable.
         fs::create_dir_all(root.join("q/def")).unwrap();
-        writer.write(&root.join("q/def/f"), &Payload::from("x"), Place::Free).unwrap();
+        writer.write(&root.join("q/def/f"), &Payload::from("x"), None, Place::Free).unwrap();
         assert_eq!(known().len(), 4);
         fs::remove_dir_all(root.join("q")).unwrap();
         writer.create_folder(&root.join("q/def")).unwrap();

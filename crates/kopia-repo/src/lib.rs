@@ -49,6 +49,7 @@ pub mod read_plan;
 mod sessions;
 mod state;
 mod stats;
+pub mod sync;
 mod verify;
 mod writer;
 

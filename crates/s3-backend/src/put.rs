@@ -48,6 +48,11 @@ impl Inner {
             let option = format!("writing {id}");
             return Err(BlobError::InvalidOption { option, reason: reason.clone() });
         }
+        if options.modified.is_some() {
+            let (option, reason) =
+                (PutOptions::MODIFIED.to_owned(), "S3 sets it itself".to_owned());
+            return Err(BlobError::InvalidOption { option, reason });
+        }
         let crc_refused = self.put_learned.crc_refused.load(Ordering::Relaxed);
         let proof = Proof::choose(&options.attributes, crc_refused);
         let Err((answer, error)) = self.put_once(id, &data, options, proof).await else {

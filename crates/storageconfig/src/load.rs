@@ -157,6 +157,7 @@ pub async fn store(
         attributes: PutAttributes::default(),
         if_absent: before.is_none(),
         content_type: Some("application/json"),
+        modified: None,
     };
     match storage.put(&id(), Payload::from(text), &options).await {
         Err(BlobError::AlreadyExists { .. }) => Err(LoadError::Changed),

@@ -14,6 +14,7 @@ mod head;
 mod if_absent;
 mod info;
 mod list;
+mod modified;
 mod not_found;
 mod odd_ids;
 mod overwrite;
@@ -74,6 +75,7 @@ promises! {
     list::a_list_gives_every_blob_once,
     list::a_prefix_is_any_beginning_of_an_id,
     overwrite::a_put_replaces_the_blob_whole,
+    modified::a_time_that_is_told_is_kept_or_refused,
     if_absent::a_put_that_must_be_new_never_replaces,
     if_absent::of_many_puts_that_must_be_new_one_wins,
     delete::a_deleted_blob_is_gone_and_deleting_again_is_fine,

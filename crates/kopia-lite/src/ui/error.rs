@@ -3,7 +3,7 @@
 use blob_core::BlobError;
 use kopia_format::FormatError;
 use kopia_maintenance::MaintenanceError;
-use kopia_repo::RepoError;
+use kopia_repo::{RepoError, sync::SyncError};
 use kopia_snapshot::SnapshotError;
 use serde_json::{Value, json};
 use storageconfig::LoadError;
@@ -25,6 +25,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
                 .or_else(|| cause.downcast_ref::<MaintenanceError>().and_then(of_maintenance))
                 .or_else(|| cause.downcast_ref::<RepoError>().and_then(of_repo))
                 .or_else(|| cause.downcast_ref::<BlobError>().and_then(of_blob))
+                .or_else(|| cause.downcast_ref::<SyncError>().and_then(of_sync))
                 .or_else(|| cause.downcast_ref::<LoadError>().and_then(of_load))
                 .or_else(|| cause.downcast_ref::<FormatError>().and_then(of_format))
         })
@@ -83,6 +84,15 @@ fn of_blob(error: &BlobError) -> Option<Exit> {
         BlobError::NoStorage { .. } => Some(Exit::NotConnected),
         BlobError::AccessDenied { .. } | BlobError::Credentials { .. } => Some(Exit::Denied),
         BlobError::Damaged { .. } => Some(Exit::Damaged),
+        _ => None,
+    }
+}
+
+fn of_sync(error: &SyncError) -> Option<Exit> {
+    match error {
+        SyncError::Blob(error) => of_blob(error),
+        SyncError::Format { .. } => Some(Exit::Damaged),
+        SyncError::NoSource { .. } | SyncError::NoDestination => Some(Exit::NotConnected),
         _ => None,
     }
 }

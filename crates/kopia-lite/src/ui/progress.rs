@@ -14,7 +14,7 @@ use kopia_snapshot::{
     upload::{UploadEvent, UploadSink},
 };
 
-use super::{size, text};
+use super::{size, text, time};
 
 /// Time between plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -83,11 +83,28 @@ impl Progress {
         }
     }
 
+    /// `, 3m20s left` by the speed so far; nothing as long as that says nothing.
+    pub fn left(&self, done: u64, total: u64) -> String {
+        match remaining(self.started.elapsed(), done, total) {
+            Some(left) => format!(", {} left", time::truncated(left)),
+            None => String::new(),
+        }
+    }
+
     /// `bytes` a second since the beginning.
     pub fn rate(&self, bytes: u64) -> String {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         format!("{}/s", size::bytes(bytes.saturating_mul(1000) / millis))
     }
+}
+
+/// The time that the rest takes at the speed so far.
+fn remaining(elapsed: Duration, done: u64, total: u64) -> Option<Duration> {
+    let rest = total.saturating_sub(done);
+    if done == 0 || elapsed < Duration::from_secs(1) {
+        return None;
+    }
+    Duration::try_from_secs_f64(elapsed.as_secs_f64() * rest as f64 / done as f64).ok()
 }
 
 /// The progress of an upload.

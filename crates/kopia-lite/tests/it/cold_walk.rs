@@ -44,6 +44,9 @@ fn call(command: &str) -> Option<Call> {
         "repository set-client" => Free("repository set-client --description=words"),
         "repository set-parameters" => Free("repository set-parameters --max-pack-size-mb=30"),
         "repository change-password" => Free("repository change-password --new-password=new"),
+        "repository sync-to s3" => Data("repository sync-to s3 $FLAGS2"),
+        "repository sync-to filesystem" => Data("repository sync-to filesystem --path=$FOLDER"),
+        "repository sync-to from-config" => Data("repository sync-to from-config --token=$TOKEN2"),
         "repository throttle get" => Free("repository throttle get"),
         "repository throttle set" => Free("repository throttle set --concurrent-reads=9"),
         "repository disconnect" => Free("repository disconnect"),
@@ -157,6 +160,8 @@ impl Frozen {
         s3.write("src/new.bin", noise(10, 40_000));
         s3.ok("cache clear");
         s3.server.requests().clear();
+        let folder = s3.text("new-folder");
+        std::fs::create_dir(&folder).unwrap();
         let words = vec![
             ("$TOKEN2", token(&s3, "other/")),
             ("$TOKEN", token(&s3, "r/")),
@@ -164,6 +169,7 @@ impl Frozen {
             ("$FLAGS", s3.flags()),
             ("$OWN", "--override-hostname=h --override-username=u".to_owned()),
             ("$NEW", s3.text("new-repository")),
+            ("$FOLDER", folder),
             ("$SRC", source),
             ("$CONTENT", contents.lines().next().unwrap().to_owned()),
             ("$ID", id),

@@ -40,6 +40,7 @@ mod secrets;
 mod snapshot;
 mod storage_class;
 mod storage_config;
+mod sync_to;
 mod thaw;
 mod thaw_batch;
 mod thaw_faults;

@@ -53,7 +53,12 @@ async fn every_attribute_reaches_the_server() {
         acl: Some("bucket-owner-full-control".into()),
         refusal: None,
     };
-    let options = PutOptions { attributes, content_type: Some("text/plain"), if_absent: true };
+    let options = PutOptions {
+        attributes,
+        content_type: Some("text/plain"),
+        if_absent: true,
+        modified: None,
+    };
     storage.put(&id("p1"), Payload::from(&b"bytes"[..]), &options).await.unwrap();
     let sent = last_put(&server, "p1");
     let expected = [

@@ -49,7 +49,12 @@ async fn put_rich(storage: &S3Storage) {
         legal_hold: Some(true),
         ..PutAttributes::default()
     };
-    let options = PutOptions { attributes, content_type: Some("text/plain"), if_absent: false };
+    let options = PutOptions {
+        attributes,
+        content_type: Some("text/plain"),
+        if_absent: false,
+        modified: None,
+    };
     let bytes: Vec<u8> = (0..LARGE).map(|n| b'a' + n as u8).collect();
     storage.put(&id("p1"), Payload::from(bytes), &options).await.unwrap();
 }

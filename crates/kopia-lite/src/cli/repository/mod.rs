@@ -8,6 +8,7 @@ mod from_config;
 mod set_client;
 mod set_parameters;
 pub(super) mod status;
+mod sync_to;
 mod throttle;
 
 use clap::Subcommand;
@@ -38,6 +39,8 @@ pub enum Command {
     SetParameters(set_parameters::SetParameters),
     /// Change the password of the repository.
     ChangePassword(change_password::ChangePassword),
+    /// Copy the repository's blobs to another storage.
+    SyncTo(sync_to::SyncTo),
     /// How much this client asks of the storage.
     #[command(subcommand)]
     Throttle(throttle::Throttle),
@@ -59,6 +62,7 @@ impl Command {
             Self::SetClient(set) => set.run(app),
             Self::SetParameters(set) => set.run(app).await,
             Self::ChangePassword(change) => change.run(app).await,
+            Self::SyncTo(sync) => sync.run(app).await,
             Self::Throttle(throttle) => throttle.run(app),
         }
     }
