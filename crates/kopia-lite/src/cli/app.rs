@@ -55,7 +55,10 @@ impl App {
     pub fn new(globals: Globals) -> Self {
         let zone = Zone::named(&globals.timezone);
         let app = Self {
-            config_file: paths::config_file(&globals.config_file),
+            config_file: match &globals.profile {
+                Some(file) => paths::config_folder().join(file),
+                None => paths::config_file(&globals.config_file),
+            },
             zone: zone.clone().unwrap_or_else(Zone::local),
             stop: CancellationToken::new(),
             signal: Arc::default(),

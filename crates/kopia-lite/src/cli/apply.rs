@@ -33,7 +33,11 @@ use crate::{
         config,
     },
     exit::{Exit, Failure},
-    ui::{json::JsonFlags, progress::Progress, size, text},
+    ui::{
+        json::JsonFlags,
+        progress::{Progress, Step},
+        size, text,
+    },
 };
 
 /// Move blobs that are there to the class that the file names, by copies on the server.
@@ -183,12 +187,15 @@ impl Apply {
         };
         let to = fs_err::OpenOptions::new().create(true).append(true).open(&file)?;
         let mut journal = Journal::resume(to, &before)?;
-        let progress = Progress::new(app.globals.progress);
+        let progress = Progress::new(app.globals.progress(), "apply");
         let (mut done, mut bytes) = (0_usize, 0_u64);
         let tell = |one: &cold_storage::reclass::Move| {
             (done, bytes) = (done + 1, bytes + one.bytes);
             let of = plan.moves.len();
-            progress.show(|| format!("Moved {done} of {of} blobs ({})", size::bytes(bytes)));
+            progress.show(|| {
+                let line = format!("Moved {done} of {of} blobs ({})", size::bytes(bytes));
+                Step::of(done as u64, of as u64, line)
+            });
         };
         let (storage, stop) = (&*stack.full, app.stop.cancelled());
         let report = run(plan, storage, policy, &mut journal, self.parallel, stop, tell).await;

@@ -111,6 +111,10 @@ pub fn normalise(command: &Command, args: impl IntoIterator<Item = OsString>) ->
             if !plain && (arg == "--help-long" || arg == "--help-full") {
                 return "--help".into();
             }
+            // Kopia's manual page is a flag.
+            if !plain && arg == "--help-man" {
+                return "man".into();
+            }
             match negated {
                 Some(name) if booleans.contains(name) && !all.contains(&format!("no-{name}")) => {
                     format!("--{name}=false").into()

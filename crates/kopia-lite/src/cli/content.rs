@@ -18,7 +18,12 @@ use serde_json::{Value, json};
 use super::{App, app::Access, blob::refuse_cold, repository::flags::duration};
 use crate::{
     exit::{Exit, Failure},
-    ui::{histogram::Histogram, json::JsonFlags, progress::Progress, size, text},
+    ui::{
+        histogram::Histogram,
+        json::JsonFlags,
+        progress::{Progress, Step},
+        size, text,
+    },
 };
 
 /// The verbs of `content`.
@@ -352,7 +357,7 @@ impl Verify {
             filter: self.range.filter(deleted),
             read_percent: if self.full { 100.0 } else { self.download_percent },
         };
-        let progress = Progress::new(app.globals.progress);
+        let progress = Progress::new(app.globals.progress(), "verify-contents");
         let mut packs = PacksHit::default();
         let verified = client.repo.verify_contents(&options, |event| match event {
             VerifyEvent::Problem { error, .. } => {
@@ -360,7 +365,9 @@ impl Verify {
                 progress.say(&error.to_string());
             }
             VerifyEvent::Progress(report) => {
-                progress.show(|| format!("Verified {} contents", report.contents));
+                let contents = Some(report.contents);
+                let line = format!("Verified {} contents", report.contents);
+                progress.show(|| Step { line, files: contents, ..Step::default() });
             }
             VerifyEvent::Listed { packs, bytes } => {
                 app.info(format!("Listed {packs} packs ({}).", size::bytes(bytes)));

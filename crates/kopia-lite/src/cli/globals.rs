@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, Args, Command, ValueEnum, builder::ValueParser};
 use tracing::level_filters::LevelFilter;
 
-use crate::{compose::ExtraKeys, connect::given_password::GivenPassword, ui::size};
+use crate::{
+    compose::ExtraKeys,
+    connect::given_password::GivenPassword,
+    ui::{progress, size},
+};
 
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -15,6 +19,15 @@ pub enum LogLevel {
     Info,
     Warning,
     Error,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)] // a word on each would be a list in the help of every command
+pub enum Color {
+    Auto,
+    Always,
+    Never,
 }
 
 impl From<LogLevel> for LevelFilter {
@@ -37,10 +50,16 @@ pub struct Globals {
         long,
         global = true,
         value_name = "NAME|PATH",
+        hide_short_help = true,
         default_value = "repository.config",
         env = "KOPIA_CONFIG_PATH"
     )]
     pub config_file: PathBuf,
+
+    /// Connection file NAME.config in Kopia's config folder; goes before --config-file.
+    #[arg(short = 'P', long, global = true, value_name = "NAME", hide_short_help = true,
+        value_parser = profile)]
+    pub profile: Option<PathBuf>,
 
     /// Where the password is.
     #[command(flatten)]
@@ -52,16 +71,33 @@ pub struct Globals {
         global = true,
         default_value_t = true,
         action = clap::ArgAction::Set,
+        hide_short_help = true,
         env = "KOPIA_PERSIST_CREDENTIALS_ON_CONNECT"
     )]
     pub persist_credentials: bool,
 
     /// Show progress; plain lines where stderr is not a terminal.
-    #[arg(long, global = true, default_value_t = true, action = clap::ArgAction::Set)]
-    pub progress: bool,
+    #[arg(long = "progress", hide_short_help = true, global = true, default_value_t = true,
+        action = clap::ArgAction::Set)]
+    pub show_progress: bool,
+
+    /// Show progress as JSON objects on stderr, a line each.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub json_progress: bool,
+
+    /// When to use colours; without it the terminal decides, NO_COLOR and CLICOLOR_FORCE.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_short_help = true
+    )]
+    pub color: Color,
 
     /// Least severity of what is said on stderr.
-    #[arg(long, global = true, value_enum, default_value = "info")]
+    #[arg(long, global = true, value_enum, default_value = "info", hide_short_help = true)]
     pub log_level: LogLevel,
 
     /// Time zone of times shown: local, utc, original or a name.
@@ -94,12 +130,33 @@ pub struct Globals {
 
     /// Working memory for what is on its way, such as 256MiB; 64MiB at least.
     #[arg(long, global = true, value_name = "BYTES", default_value = "128MiB",
-        value_parser = memory_limit)]
+        value_parser = memory_limit, hide_short_help = true)]
     pub memory_limit: u64,
 
     /// What counts of the keys of .storageconfig that Kopia does not have.
     #[arg(long, global = true, value_enum, default_value = "obey", hide = true)]
     pub storage_config_extra_keys: ExtraKeys,
+}
+
+impl Globals {
+    /// How progress is shown.
+    pub fn progress(&self) -> progress::Mode {
+        match (self.show_progress, self.json_progress) {
+            (false, _) => progress::Mode::Silent,
+            (true, false) => progress::Mode::Line,
+            (true, true) => progress::Mode::Json,
+        }
+    }
+}
+
+/// The connection file of a profile.
+fn profile(name: &str) -> Result<PathBuf, String> {
+    let file = format!("{name}.config");
+    let is_name = !name.is_empty() && std::path::Path::new(&file).components().count() == 1;
+    match is_name && !name.contains('/') {
+        true => Ok(file.into()),
+        false => Err("a profile is a name, such as work for work.config".to_owned()),
+    }
 }
 
 /// Making the key of the password takes as much.

@@ -11,11 +11,13 @@ mod content;
 #[cfg(test)]
 mod fixtures;
 mod globals;
+mod help;
 mod index;
 mod lifecycle;
 mod list;
 mod logs;
 mod maintenance;
+mod man;
 mod manifest;
 mod policy;
 pub(crate) mod prices;
@@ -28,7 +30,7 @@ mod storage_config;
 pub(crate) mod thaw;
 mod times;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -48,16 +50,9 @@ use crate::{
 const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), " build: kopia-lite from: ", env!("CARGO_PKG_REPOSITORY"));
 
-const AFTER_HELP: &str = "\
-Exit codes:
-  0 done    1 failed    2 wrong usage    3 finished, but something is missing
-  4 archived blobs are needed, nothing was written    5 a thaw is still running
-  6 stopped by a limit: cost, time, no consent    10 not connected, or no repository there
-  11 locked    12 wrong password    13 access denied    20 damage found    130, 143 interrupted";
-
 /// Backs up to and restores from Kopia repositories, on S3 and on filesystems.
 #[derive(Debug, Parser)]
-#[command(name = "kopia-lite", version = VERSION, after_help = AFTER_HELP)]
+#[command(name = "kopia-lite", version = VERSION)]
 #[command(subcommand_required = true)]
 #[command(infer_long_args = false, disable_help_subcommand = false)]
 struct Cli {
@@ -98,25 +93,27 @@ enum Command {
     StorageClass(storage_class::Command),
     /// Write a script to stdout that lets a shell complete command lines.
     Completion(completion::Completion),
-    /// Advanced: blobs of the storage.
+    /// Write manual pages.
+    Man(man::Man),
+    /// Blobs of the storage.
     #[command(subcommand)]
     Blob(blob::Command),
-    /// Advanced: contents of the repository.
+    /// Contents of the repository.
     #[command(subcommand, visible_alias = "contents")]
     Content(content::Command),
-    /// Advanced: index blobs.
+    /// Index blobs.
     #[command(subcommand)]
     Index(index::Command),
-    /// Advanced: manifests.
+    /// Manifests.
     #[command(subcommand)]
     Manifest(manifest::Command),
-    /// Advanced: maintenance of the repository: whose task it is, when it is due.
+    /// Maintenance of the repository: whose task it is, when it is due.
     #[command(subcommand, visible_alias = "gc")]
     Maintenance(maintenance::Command),
-    /// Advanced: logs that clients left in the repository.
+    /// Logs that clients left in the repository.
     #[command(subcommand, visible_alias = "log")]
     Logs(logs::Command),
-    /// Advanced: the local cache.
+    /// The local cache.
     #[command(subcommand)]
     Cache(cache::Command),
 }
@@ -155,7 +152,7 @@ impl Command {
             Self::Blob(command) => command.only_reads(),
             Self::Manifest(command) => command.only_reads(),
             Self::List(_) | Self::Show(_) | Self::Content(_) | Self::Index(_) => true,
-            Self::Completion(_) => true,
+            Self::Completion(_) | Self::Man(_) => true,
             Self::StorageClass(command) => command.only_reads(),
         }
     }
@@ -179,17 +176,30 @@ impl Command {
             Self::Maintenance(command) => command.run(app).await,
             Self::Logs(command) => command.run(app).await,
             Self::Completion(completion) => Ok(completion.run()),
+            Self::Man(man) => man.run(),
         }
     }
 }
 
 /// The command tree, as parsed and as documented.
 pub fn definition() -> clap::Command {
-    argv::with_optional_values(globals::with_silent_flags(Cli::command()))
+    help::arranged(argv::with_optional_values(globals::with_silent_flags(Cli::command())))
 }
 
-/// Runs the program with `args`, the first of which is its name.
+/// Runs the program with `args`, the first of which is its name. A link named `kopia` ends as Kopia
+/// does, which knows 0 and 1.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args: Vec<_> = args.into_iter().collect();
+    let is_kopia =
+        args.first().is_some_and(|name| Path::new(name).file_stem() == Some("kopia".as_ref()));
+    match run_as_named(args) {
+        Exit::Done => Exit::Done,
+        _ if is_kopia => Exit::Failed,
+        other => other,
+    }
+}
+
+fn run_as_named(args: Vec<OsString>) -> Exit {
     let args = argv::normalise(&definition(), args);
     let wants_json = args.iter().any(|arg| arg == "--json");
     let parsed = definition()
@@ -212,7 +222,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         .enable_all()
         .build()
         .expect("the system gives threads and timers");
-    ui::text::colours(cli.globals.force_color, cli.globals.disable_color);
+    colours(&cli.globals);
     ui::log::begin(cli.globals.log_level.into());
     let app = App::new(cli.globals);
     let result = runtime.block_on(async {
@@ -237,9 +247,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
+fn colours(globals: &Globals) {
+    let forbid = globals.disable_color || globals.color == globals::Color::Never;
+    text::colours(globals.force_color || globals.color == globals::Color::Always, forbid);
+}
+
 /// The usage line of the command that `args` name.
 fn usage(args: &[OsString]) -> StyledStr {
-    let mut root = definition();
+    let name = args.first().and_then(|name| Path::new(name).file_name()?.to_str());
+    let mut root = definition().bin_name(name.unwrap_or("kopia-lite").to_owned());
     root.build();
     let mut command = &mut root;
     for word in args.iter().skip(1) {

@@ -128,7 +128,7 @@ impl Restore {
         }
         self.announce(app, &root, &target, archive);
         let started = std::time::Instant::now();
-        let progress = Arc::new(RestoreProgress::new(app.globals.progress));
+        let progress = Arc::new(RestoreProgress::new(app.globals.progress()));
         let sink = progress.clone();
         let mut bill = None;
         let done = match archive {

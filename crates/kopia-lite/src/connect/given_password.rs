@@ -13,15 +13,34 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, Args)]
 pub struct GivenPassword {
     /// Repository password.
-    #[arg(short, long, global = true, env = "KOPIA_PASSWORD", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "KOPIA_PASSWORD",
+        hide_env_values = true
+    )]
     password: Option<SecretString>,
 
     /// File that holds the repository password.
-    #[arg(long, global = true, value_name = "PATH", env = "KOPIA_LITE_PASSWORD_FILE")]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "PATH",
+        env = "KOPIA_LITE_PASSWORD_FILE"
+    )]
     password_file: Option<PathBuf>,
 
     /// Command that prints the repository password; run by sh.
-    #[arg(long, global = true, value_name = "COMMAND", env = "KOPIA_LITE_PASSWORD_COMMAND")]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "COMMAND",
+        env = "KOPIA_LITE_PASSWORD_COMMAND"
+    )]
     password_command: Option<String>,
 }
 

@@ -20,7 +20,7 @@ use crate::{
     cli::App,
     compose::Client,
     exit::{Exit, Failure},
-    ui::progress::Progress,
+    ui::progress::{self, Progress},
 };
 
 /// Where the journals of a connection lie.
@@ -130,16 +130,19 @@ impl Thawing<'_> {
             at_once: self.at_once,
             clock: Arc::new(SystemClock),
         };
-        let progress = Progress::new(self.app.globals.progress);
-        let mut asked = 0;
+        let shown = Progress::new(self.app.globals.progress(), "thaw");
+        let mut asked = 0_u64;
         let storage = &self.client.unretried;
         let ran = thaw::run(plan, storage, &options, &self.app.stop, |one| {
             asked += 1;
-            progress.show(|| format!("{asked} of {total} packs were asked for"));
+            shown.show(|| {
+                let line = format!("{asked} of {total} packs were asked for");
+                progress::Step::of(asked, total as u64, line)
+            });
             journal.note(&one)
         });
         let ran = ran.await;
-        progress.finish();
+        shown.finish();
         match ran {
             Ok(run) => (run, None),
             Err(error) => {

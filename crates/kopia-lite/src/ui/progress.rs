@@ -1,4 +1,5 @@
-//! Progress on stderr: one line rewritten on a terminal, a plain line every half minute otherwise.
+//! Progress on stderr: one line rewritten on a terminal, a plain line every half minute otherwise, or
+//! JSON objects, a line each.
 
 use std::{
     sync::{
@@ -13,6 +14,8 @@ use kopia_snapshot::{
     restore::{RestoreEvent, RestoreSink},
     upload::{UploadEvent, UploadSink},
 };
+use serde::Serialize;
+use serde_json::json;
 
 use super::{size, text, time};
 
@@ -20,52 +23,149 @@ use super::{size, text, time};
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 /// Time between rewritten lines, as in Kopia.
 const LINE_INTERVAL: Duration = Duration::from_millis(300);
+/// Time between JSON objects: four a second.
+const JSON_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A line of progress.
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Not at all.
+    Silent,
+    /// A line for people.
+    Line,
+    /// An object for programs.
+    Json,
+}
+
+/// Where long work is. Counts that are not known are left out.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// For people.
+    #[serde(skip)]
+    pub line: String,
+    /// Files, blobs or contents that are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// How many there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files_total: Option<u64>,
+    /// Bytes that are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// How many there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_total: Option<u64>,
+    /// Errors so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<u64>,
+}
+
+impl Step {
+    /// So many things of so many.
+    pub fn of(done: u64, total: u64, line: String) -> Self {
+        Self { line, files: Some(done), files_total: Some(total), ..Self::default() }
+    }
+
+    /// What is done and how much there is, in bytes where they are known. Never more than all of it.
+    fn done(&self) -> Option<(u64, u64)> {
+        let (done, total) = match self.bytes_total.filter(|total| *total > 0) {
+            Some(total) => (self.bytes?, total),
+            None => (self.files?, self.files_total.filter(|total| *total > 0)?),
+        };
+        Some((done.min(total), total))
+    }
+}
+
+/// The progress of one piece of work.
 #[derive(Debug)]
 pub struct Progress {
+    stage: &'static str,
+    mode: Mode,
     bar: Option<ProgressBar>,
-    plain: bool,
-    last: Mutex<Instant>,
+    last: Mutex<Option<Instant>>,
     started: Instant,
 }
 
+const WITHOUT_BAR: &str = " {spinner} {msg}";
+const WITH_BAR: &str = " {spinner} [{bar:20}] {percent:>3} %  {msg}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates are right").progress_chars("=> ")
+}
+
 impl Progress {
-    /// Progress as the flag and the terminal ask for it.
-    pub fn new(wanted: bool) -> Self {
-        let terminal = text::stderr_is_terminal();
-        let bar = (wanted && terminal).then(|| {
+    /// Progress of `stage`, a word for programs, as `mode` and the terminal ask for it.
+    pub fn new(mode: Mode, stage: &'static str) -> Self {
+        let bar = (mode == Mode::Line && text::stderr_is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(3));
-            bar.set_style(
-                ProgressStyle::with_template(" {spinner} {msg}").expect("the template is right"),
-            );
+            bar.set_style(style(WITHOUT_BAR));
             bar
         });
-        let now = Instant::now();
-        Self { bar, plain: wanted && !terminal, last: Mutex::new(now), started: now }
+        // The first plain line comes after an interval: short work needs none.
+        let last = (mode == Mode::Line && bar.is_none()).then(Instant::now);
+        Self { stage, mode, bar, last: Mutex::new(last), started: Instant::now() }
     }
 
-    /// Shows `line()` if it is time for it.
-    pub fn show(&self, line: impl FnOnce() -> String) {
-        let interval = match (&self.bar, self.plain) {
-            (Some(_), _) => LINE_INTERVAL,
-            (None, true) => PLAIN_INTERVAL,
-            (None, false) => return,
+    /// Shows `step()` if it is time for it.
+    pub fn show(&self, step: impl FnOnce() -> Step) {
+        let interval = match (self.mode, &self.bar) {
+            (Mode::Silent, _) => return,
+            (Mode::Json, _) => JSON_INTERVAL,
+            (Mode::Line, Some(_)) => LINE_INTERVAL,
+            (Mode::Line, None) => PLAIN_INTERVAL,
         };
         {
             let mut last = self.last.lock().expect("no holder of this lock panics");
-            if last.elapsed() < interval {
+            if last.is_some_and(|last| last.elapsed() < interval) {
                 return;
             }
-            *last = Instant::now();
+            *last = Some(Instant::now());
         }
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(line());
-                bar.tick();
+        let step = step();
+        match (self.mode, &self.bar) {
+            (Mode::Json, _) => text::note(self.json(&step)),
+            (_, Some(bar)) => self.draw(bar, &step),
+            (_, None) => text::note(self.with_time_left(&step)),
+        }
+    }
+
+    fn draw(&self, bar: &ProgressBar, step: &Step) {
+        if let Some((done, total)) = step.done() {
+            if bar.length().is_none() {
+                bar.set_style(style(WITH_BAR));
             }
-            None => text::note(line()),
+            bar.set_length(total);
+            bar.set_position(done);
         }
+        bar.set_message(self.with_time_left(step));
+        bar.tick();
+    }
+
+    fn left(&self, step: &Step) -> Option<Duration> {
+        let (done, total) = step.done()?;
+        remaining(self.started.elapsed(), done, total)
+    }
+
+    fn with_time_left(&self, step: &Step) -> String {
+        match self.left(step) {
+            Some(left) => format!("{}, {} left", step.line, time::truncated(left)),
+            None => step.line.clone(),
+        }
+    }
+
+    fn json(&self, step: &Step) -> String {
+        let mut progress = json!({"stage": self.stage});
+        if let (Ok(serde_json::Value::Object(counts)), Some(all)) =
+            (serde_json::to_value(step), progress.as_object_mut())
+        {
+            all.extend(counts);
+            all.insert("elapsedSeconds".to_owned(), self.started.elapsed().as_secs().into());
+            if let Some(left) = self.left(step) {
+                all.insert("remainingSeconds".to_owned(), left.as_secs().into());
+            }
+        }
+        json!({"progress": progress}).to_string()
     }
 
     /// Says something without tearing the line.
@@ -80,14 +180,6 @@ impl Progress {
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
-        }
-    }
-
-    /// `, 3m20s left` by the speed so far; nothing as long as that says nothing.
-    pub fn left(&self, done: u64, total: u64) -> String {
-        match remaining(self.started.elapsed(), done, total) {
-            Some(left) => format!(", {} left", time::truncated(left)),
-            None => String::new(),
         }
     }
 
@@ -120,9 +212,9 @@ pub struct UploadProgress {
 
 impl UploadProgress {
     /// Progress as the flag and the terminal ask for it.
-    pub fn new(wanted: bool) -> Self {
+    pub fn new(mode: Mode) -> Self {
         Self {
-            progress: Progress::new(wanted),
+            progress: Progress::new(mode, "upload"),
             hashed_files: 0.into(),
             hashed_bytes: 0.into(),
             cached_files: 0.into(),
@@ -136,7 +228,7 @@ impl UploadProgress {
         self.progress.finish();
     }
 
-    fn line(&self) -> String {
+    fn step(&self) -> Step {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let bytes = get(&self.hashed_bytes);
         let mut line = format!(
@@ -150,7 +242,13 @@ impl UploadProgress {
         if get(&self.errors) > 0 {
             line.push_str(&format!(", {} errors", get(&self.errors)));
         }
-        line
+        Step {
+            line,
+            files: Some(get(&self.hashed_files) + get(&self.cached_files)),
+            bytes: Some(bytes + get(&self.cached_bytes)),
+            errors: Some(get(&self.errors)),
+            ..Step::default()
+        }
     }
 }
 
@@ -170,7 +268,7 @@ impl UploadSink for UploadProgress {
             }
             _ => {}
         }
-        self.progress.show(|| self.line());
+        self.progress.show(|| self.step());
     }
 }
 
@@ -186,9 +284,9 @@ pub struct RestoreProgress {
 
 impl RestoreProgress {
     /// Progress as the flag and the terminal ask for it.
-    pub fn new(wanted: bool) -> Self {
+    pub fn new(mode: Mode) -> Self {
         Self {
-            progress: Progress::new(wanted),
+            progress: Progress::new(mode, "restore"),
             files: 0.into(),
             bytes: 0.into(),
             files_planned: 0.into(),
@@ -201,18 +299,24 @@ impl RestoreProgress {
         self.progress.finish();
     }
 
-    fn line(&self) -> String {
+    fn step(&self) -> Step {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let (bytes, planned) = (get(&self.bytes), get(&self.bytes_planned));
-        let percent = (bytes * 100).checked_div(planned).unwrap_or(100).min(100);
-        format!(
-            "Restored {} of {} files, {} of {} ({percent} %), {}",
-            get(&self.files),
-            get(&self.files_planned),
+        let (files, files_planned) = (get(&self.files), get(&self.files_planned));
+        let line = format!(
+            "Restored {files} of {files_planned} files, {} of {}, {}",
             size::bytes(bytes),
             size::bytes(planned),
             self.progress.rate(bytes),
-        )
+        );
+        Step {
+            line,
+            files: Some(files),
+            files_total: Some(files_planned),
+            bytes: Some(bytes),
+            bytes_total: Some(planned),
+            errors: None,
+        }
     }
 }
 
@@ -227,6 +331,6 @@ impl RestoreSink for RestoreProgress {
             RestoreEvent::File { .. } => _ = self.files.fetch_add(1, Relaxed),
             _ => {}
         }
-        self.progress.show(|| self.line());
+        self.progress.show(|| self.step());
     }
 }

@@ -89,6 +89,8 @@ fn call(command: &str) -> Option<Call> {
         "thaw status" => Free("thaw status"),
         "thaw wait" => Free("thaw list"),
         "thaw list" => Free("thaw list"),
+        "man" => Free("man"),
+        "repository list" => Free("repository list"),
         "completion" => Free("completion bash"),
         "blob list" => Free("blob list"),
         "blob show" => Data("blob show $PACK"),
@@ -116,7 +118,7 @@ fn call(command: &str) -> Option<Call> {
 }
 
 /// Every command that does something, by its words.
-fn commands() -> Vec<String> {
+pub fn commands() -> Vec<String> {
     fn walk(command: &clap::Command, words: &str, all: &mut Vec<String>) {
         let below: Vec<_> =
             command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();

@@ -103,10 +103,11 @@ fn help_names_both_twins_and_the_exit_codes() {
     assert!(text.contains("--[no-]human-readable"), "{text}");
     assert!(!text.contains("[=<"), "{text}");
     let text = env.ok("--help");
-    for wanted in ["Exit codes:", "12 wrong password", "--config-file", "Advanced: index blobs"] {
+    for wanted in ["Exit codes:", "12 wrong password", "--config-file", "Advanced:"] {
         assert!(text.contains(wanted), "no {wanted} in {text}");
     }
-    assert_eq!(env.ok(""), text, "no command at all is help, as in Kopia");
+    assert!(env.ok("-h").len() * 2 < env.ok("snapshot list --help").len() + text.len());
+    assert_eq!(env.ok(""), env.ok("-h"), "no command at all is help, as in Kopia");
 }
 
 #[test]

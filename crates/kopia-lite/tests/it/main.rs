@@ -31,6 +31,7 @@ mod logs;
 mod maintenance;
 mod maintenance_run;
 mod memory;
+mod modern;
 mod policy;
 mod ransom;
 mod repository;

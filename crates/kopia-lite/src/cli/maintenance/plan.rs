@@ -18,7 +18,11 @@ use super::{
 use crate::{
     exit::Exit,
     jobs::maintenance::Snapshots,
-    ui::{json::JsonFlags, progress::Progress, text},
+    ui::{
+        json::JsonFlags,
+        progress::{Progress, Step},
+        text,
+    },
 };
 
 /// Say what maintenance would do now, what it costs, and why. Writes nothing.
@@ -57,10 +61,11 @@ pub(super) async fn print(
     let client = app.open(Access::Read).await?;
     let (table, transfer) = (shown_as.prices.table()?, shown_as.prices.transfer());
     let options = cycle.options(app, &client.repo, &table).await?;
-    let (reach, progress) = (Snapshots(&client.repo), Progress::new(app.globals.progress));
+    let (reach, progress) =
+        (Snapshots(&client.repo), Progress::new(app.globals.progress(), "plan"));
     let events = |event: &Event<'_>| {
         if let Event::Progress { what, done, total, .. } = event {
-            progress.show(|| format!("{done} of {total} {what}"));
+            progress.show(|| Step::of(*done, *total, format!("{done} of {total} {what}")));
         }
     };
     let log = RepositoryLog::nowhere();

@@ -15,7 +15,10 @@ use crate::{
     compose::Client,
     exit::{Exit, Failure},
     jobs::maintenance::Snapshots,
-    ui::{progress::Progress, size},
+    ui::{
+        progress::{Progress, Step},
+        size,
+    },
 };
 
 /// Do maintenance: what was deleted long ago, and whatever nobody needs, goes.
@@ -119,7 +122,8 @@ pub(super) async fn run(
     options: &Options,
     which: Which,
 ) -> kopia_maintenance::Result<Report> {
-    let (reach, progress) = (Snapshots(&client.repo), Progress::new(app.globals.progress));
+    let (reach, progress) =
+        (Snapshots(&client.repo), Progress::new(app.globals.progress(), "maintenance"));
     let events = |event: &Event<'_>| hear(app, &progress, event);
     let log = app.repository_log(&client.repo, "maintenance");
     let maintenance = Maintenance::new(&client.repo, options, &reach, &events, &log, &app.stop);
@@ -141,7 +145,8 @@ fn hear(app: &App, progress: &Progress, event: &Event<'_>) {
             }
         }
         Event::Progress { task, what, done, total } => {
-            progress.show(|| format!("{task}: {done} of {total} {what}"));
+            let line = || format!("{task}: {done} of {total} {what}");
+            progress.show(|| Step::of(*done, *total, line()));
         }
         Event::Kept(_, why) | Event::Warned(_, why) => app.warn(why),
         Event::Failed(task, error) => app.warn(format!("{task} failed: {error}")),

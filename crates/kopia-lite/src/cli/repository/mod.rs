@@ -5,6 +5,7 @@ mod connect;
 mod create;
 pub mod flags;
 mod from_config;
+mod list;
 mod set_client;
 mod set_parameters;
 pub(super) mod status;
@@ -41,6 +42,9 @@ pub enum Command {
     ChangePassword(change_password::ChangePassword),
     /// Copy the repository's blobs to another storage.
     SyncTo(sync_to::SyncTo),
+    /// List the connections of this user: profiles.
+    #[command(visible_alias = "ls")]
+    List(list::List),
     /// How much this client asks of the storage.
     #[command(subcommand)]
     Throttle(throttle::Throttle),
@@ -49,7 +53,7 @@ pub enum Command {
 impl Command {
     /// May the verb be cut anywhere? Connecting writes last, and all at once.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Status(_))
+        matches!(self, Self::Connect(_) | Self::Status(_) | Self::List(_))
     }
 
     /// Runs the verb.
@@ -63,6 +67,7 @@ impl Command {
             Self::SetParameters(set) => set.run(app).await,
             Self::ChangePassword(change) => change.run(app).await,
             Self::SyncTo(sync) => sync.run(app).await,
+            Self::List(list) => list.run(app),
             Self::Throttle(throttle) => throttle.run(app),
         }
     }

@@ -23,7 +23,11 @@ use crate::{
     compose::{ClientBuilder, ClientOptions, storage_limits},
     connect::backends,
     exit::{Exit, Failure},
-    ui::{json::JsonFlags, progress::Progress, size},
+    ui::{
+        json::JsonFlags,
+        progress::{Progress, Step},
+        size,
+    },
 };
 
 /// Copy the repository's blobs to another storage.
@@ -137,7 +141,7 @@ impl SyncTo {
         [source, destination]: [&DynStorage; 2],
         options: &SyncOptions,
     ) -> anyhow::Result<SyncPlan> {
-        let progress = Progress::new(app.globals.progress);
+        let progress = Progress::new(app.globals.progress(), "list");
         let tell = |what, found: kopia_repo::sync::Counted| {
             progress.show(|| {
                 let place = match what {
@@ -145,7 +149,10 @@ impl SyncTo {
                     Listed::Destination => "destination",
                 };
                 let bytes = size::bytes(found.bytes);
-                format!("  Found {} BLOBs in the {place} repository ({bytes})", found.count)
+                let line =
+                    format!("  Found {} BLOBs in the {place} repository ({bytes})", found.count);
+                let (files, bytes) = (Some(found.count), Some(found.bytes));
+                Step { line, files, bytes, ..Step::default() }
             });
         };
         let plan = app
@@ -197,7 +204,7 @@ async fn carry_out(
     storages: [&DynStorage; 2],
     options: &SyncOptions,
 ) -> anyhow::Result<(u64, u64)> {
-    let progress = Progress::new(app.globals.progress);
+    let progress = Progress::new(app.globals.progress(), "copy");
     let (total, all) = (bytes_of(&plan.copies), plan.copies.len());
     let [copied, bytes, deleted] = [const { AtomicU64::new(0) }; 3];
     let tell = |event: SyncEvent<'_>| match event {
@@ -205,9 +212,16 @@ async fn carry_out(
             let count = copied.fetch_add(1, Relaxed) + 1;
             let done = bytes.fetch_add(blob.size, Relaxed) + blob.size;
             progress.show(|| {
-                let (rate, left) = (progress.rate(done), progress.left(done, total));
-                let (done, total) = (size::bytes(done), size::bytes(total));
-                format!("  Copied {count} of {all} blobs ({done} of {total}), {rate}{left}")
+                let (rate, shown) = (progress.rate(done), size::bytes(done));
+                let of = size::bytes(total);
+                Step {
+                    line: format!("  Copied {count} of {all} blobs ({shown} of {of}), {rate}"),
+                    files: Some(count),
+                    files_total: Some(all as u64),
+                    bytes: Some(done),
+                    bytes_total: Some(total),
+                    errors: None,
+                }
             });
         }
         SyncEvent::Deleted(_) => _ = deleted.fetch_add(1, Relaxed),

@@ -170,7 +170,7 @@ impl Create {
             super::actions::check(app, writer.repository(), &source).await?;
         }
         app.info(format!("Snapshotting {source} ..."));
-        let progress = Arc::new(UploadProgress::new(app.globals.progress));
+        let progress = Arc::new(UploadProgress::new(app.globals.progress()));
         request.sink = progress.clone();
         let created = create::create(writer, request).await;
         progress.finish();

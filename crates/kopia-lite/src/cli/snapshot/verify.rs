@@ -19,7 +19,11 @@ use serde_json::{Value, json};
 use crate::{
     cli::{App, app::Access, snapshot},
     exit::Exit,
-    ui::{json::JsonFlags, progress::Progress, size, text},
+    ui::{
+        json::JsonFlags,
+        progress::{Progress, Step},
+        size, text,
+    },
 };
 
 /// How deep packs are checked.
@@ -85,8 +89,8 @@ impl Verify {
             parallel: self.parallel,
             ..VerifyOptions::default()
         };
-        let progress = Progress::new(app.globals.progress);
-        let tell = |stats: &VerifyStats| progress.show(|| line("Processed", stats));
+        let progress = Progress::new(app.globals.progress(), "verify");
+        let tell = |stats: &VerifyStats| progress.show(|| step(stats));
         let report = verify(&client.repo, &roots, &options, &tell, &app.stop).await?;
         progress.finish();
         self.print(app, &report);
@@ -201,6 +205,15 @@ fn line(what: &str, stats: &VerifyStats) -> String {
         stats.read_file_count,
         size::bytes(stats.read_bytes)
     )
+}
+
+fn step(stats: &VerifyStats) -> Step {
+    Step {
+        line: line("Processed", stats),
+        files: Some(stats.processed_object_count),
+        bytes: Some(stats.processed_bytes),
+        ..Step::default()
+    }
 }
 
 fn root_of(app: &App, manifest: &SnapshotManifest) -> Option<(String, DirEntry)> {

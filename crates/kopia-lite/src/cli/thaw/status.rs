@@ -163,7 +163,7 @@ impl Wait {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let noted = noted(app, self.id.as_deref())?;
         let client = app.open(Access::Read).await?;
-        let shown = progress::Progress::new(app.globals.progress);
+        let shown = progress::Progress::new(app.globals.progress(), "thaw");
         let started = std::time::Instant::now();
         let mut looks = 0;
         let (seen, exit) = loop {
@@ -174,11 +174,10 @@ impl Wait {
             }
             let progress = &seen.blobs;
             shown.show(|| {
-                format!(
-                    "{} packs are readable, {} are thawing",
-                    progress.readable(),
-                    progress.thawing()
-                )
+                let (readable, thawing) = (progress.readable(), progress.thawing());
+                let line = format!("{readable} packs are readable, {thawing} are thawing");
+                let packs = Some(readable);
+                progress::Step { line, files: packs, ..progress::Step::default() }
             });
             let left = noted.expected_end().saturating_sub(SystemClock.now().secs());
             let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));

@@ -1,0 +1,170 @@
+//! Help: the commands in groups, and examples with each.
+//!
+//! `-h` is short: what the command does and its own flags. `--help` adds the flags of all commands,
+//! examples and exit codes.
+
+use clap::Command;
+
+/// The commands by what they are for, in the order of a user's days.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Back up and restore", &["snapshot", "restore", "list", "show"]),
+    ("Repositories and policies", &["repository", "policy"]),
+    ("Storage classes and archived packs", &["storage-config", "storage-class", "thaw"]),
+    ("Advanced", &["maintenance", "blob", "content", "index", "manifest", "logs", "cache"]),
+    ("Shell", &["completion", "man", "help"]),
+];
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done    1 failed    2 wrong usage    3 finished, but something is missing
+  4 archived blobs are needed, nothing was written    5 a thaw is still running
+  6 stopped by a limit: cost, time, no consent    10 not connected, or no repository there
+  11 locked    12 wrong password    13 access denied    20 damage found    130, 143 interrupted";
+
+/// Command lines for the help of the command that each begins with, without the program's name.
+const EXAMPLES: &[&str] = &[
+    "repository create s3 --bucket=my-backups --prefix=laptop/",
+    "repository create filesystem --path=/mnt/disk/repository",
+    "repository connect s3 --bucket=my-backups --prefix=laptop/",
+    "repository connect s3 --bucket=my-backups --prefix=laptop/ --point-in-time=2026-01-02T03:04:05Z",
+    "repository connect filesystem --path=/mnt/disk/repository",
+    "repository connect from-config --token-stdin",
+    "repository status --reconnect-token",
+    "repository set-parameters --max-pack-size-mb=40",
+    "repository throttle set --upload-bytes-per-second=10000000",
+    "repository throttle set --upload-bytes-per-second=unlimited",
+    "repository sync-to filesystem --path=/mnt/disk/copy --delete",
+    "repository sync-to s3 --bucket=second --must-exist",
+    "repository list",
+    "snapshot create ~/Documents --tags=job:nightly",
+    "snapshot create --all --json",
+    "snapshot list --all",
+    "snapshot list ~/Documents --storage-stats",
+    "snapshot restore ~/Documents@latest /tmp/back",
+    "snapshot delete 4657c1b0a1b3ea1c3a9e9ba9e8d3a2f1 --delete",
+    "snapshot expire --all --delete",
+    "snapshot verify --verify-files-percent=10",
+    "snapshot pin 4657c1b0a1b3ea1c3a9e9ba9e8d3a2f1 --add=keep",
+    "restore ~/Documents@latest /tmp/back",
+    "restore ~/Documents@latest~1 before.tar.gz",
+    "restore ~/Documents/letter.odt --snapshot-time=yesterday",
+    "restore ~/Documents@latest /tmp/back --thaw=bulk --max-cost=5",
+    "list -lr ~/Documents@latest",
+    "show ~/Documents@latest/letter.odt",
+    "policy show ~/Documents",
+    "policy set --global --keep-daily=14 --compression=zstd",
+    "policy set ~/Documents --add-ignore=*.tmp --keep-latest=inherit",
+    "storage-config set --add p=GLACIER_IR",
+    "storage-config explain",
+    "storage-config apply --dry-run",
+    "storage-config lifecycle install --to DEEP_ARCHIVE",
+    "storage-class show DEEP_ARCHIVE",
+    "thaw plan ~/Documents@latest",
+    "thaw start ~/Documents@latest --tier=bulk --days=7 --max-cost=5",
+    "thaw wait --timeout=48h",
+    "blob list --prefix=p --json",
+    "blob stats --by=kind,class",
+    "content verify --full",
+    "maintenance plan --full",
+    "maintenance run --full",
+    "maintenance set --owner=me",
+    "logs show --latest=1",
+    "cache clear",
+    "completion bash",
+];
+
+/// The whole program's `command` with its help in groups, and examples everywhere.
+pub fn arranged(command: Command) -> Command {
+    let name = command.get_name().to_owned();
+    let groups = groups(&command);
+    let command = command.mut_subcommands(|sub| with_examples(&name, "", sub));
+    command
+        .help_template(format!(
+            "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
+        ))
+        .after_help("Flags and examples of a command: kopia-lite COMMAND --help")
+        .after_long_help(EXIT_CODES)
+}
+
+fn groups(command: &Command) -> String {
+    let width = GROUPS.iter().flat_map(|(_, names)| *names).map(|name| name.len()).max();
+    let width = width.unwrap_or_default();
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        text += &format!("{title}:\n");
+        for name in names {
+            let about = match command.find_subcommand(name) {
+                Some(sub) => {
+                    let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+                    let aliases: Vec<_> = sub.get_visible_aliases().collect();
+                    match aliases[..] {
+                        [] => about,
+                        _ => format!("{about} [{}]", aliases.join(", ")),
+                    }
+                }
+                None if *name == "help" => "Print the help of a command".to_owned(),
+                None => continue,
+            };
+            text += &format!("  {name:width$}  {about}\n");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A command and those below it with the examples that begin with its words.
+fn with_examples(program: &str, above: &str, command: Command) -> Command {
+    let words = format!("{above}{} ", command.get_name());
+    let own = EXAMPLES.iter().filter(|line| line.starts_with(&words) || **line == words.trim());
+    let own: Vec<_> = own.map(|line| format!("  {program} {line}")).collect();
+    let command = match own.is_empty() {
+        true => command,
+        false => command.after_long_help(format!("Examples:\n{}", own.join("\n"))),
+    };
+    command.mut_subcommands(|sub| with_examples(program, &words, sub))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::definition;
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let definition = definition();
+        for sub in definition.get_subcommands() {
+            let times = GROUPS.iter().filter(|(_, names)| names.contains(&sub.get_name())).count();
+            assert_eq!(times, 1, "{}", sub.get_name());
+        }
+        for name in GROUPS.iter().flat_map(|(_, names)| *names) {
+            assert!(*name == "help" || definition.find_subcommand(name).is_some(), "no {name}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        for line in EXAMPLES {
+            let args = ["kopia-lite"].into_iter().chain(line.split_whitespace());
+            let parsed = definition().try_get_matches_from(args);
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn every_command_that_does_something_for_people_has_an_example() {
+        fn leaves(command: &Command, words: String, all: &mut Vec<String>) {
+            for sub in command.get_subcommands() {
+                leaves(sub, format!("{words}{} ", sub.get_name()), all);
+            }
+            if command.get_subcommands().next().is_none() {
+                all.push(words);
+            }
+        }
+        let mut all = Vec::new();
+        leaves(&definition(), String::new(), &mut all);
+        let has =
+            |words: &&String| EXAMPLES.iter().any(|line| format!("{line} ").starts_with(*words));
+        let without = all.iter().filter(|words| !has(words)).count();
+        assert!(without * 2 < all.len(), "{without} of {} have none", all.len());
+    }
+}
