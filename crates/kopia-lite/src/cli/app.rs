@@ -48,6 +48,10 @@ pub struct App {
     signal: Arc<AtomicU8>,
     /// What was opened last.
     opened: Mutex<Option<Client>>,
+    /// Is what is said printed as JSON in the end?
+    says_json: bool,
+    /// What was said so far of what was done.
+    said: Mutex<Vec<String>>,
 }
 
 impl App {
@@ -63,6 +67,8 @@ impl App {
             stop: CancellationToken::new(),
             signal: Arc::default(),
             opened: Mutex::default(),
+            says_json: false,
+            said: Mutex::default(),
             globals,
         };
         if zone.is_none() {
@@ -138,9 +144,30 @@ impl App {
 
     /// Says something on stderr, unless `--log-level` asks for less.
     pub fn info(&self, message: impl std::fmt::Display) {
+        let message = message.to_string();
         if self.globals.log_level <= LogLevel::Info {
-            text::note(message);
+            text::note(&message);
         }
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+    }
+
+    /// The same with what is said as JSON on stdout in the end.
+    #[must_use]
+    pub fn saying_json(self, says_json: bool) -> Self {
+        Self { says_json, ..self }
+    }
+
+    /// Writes a line of the result to stdout, unless that takes JSON alone.
+    pub fn line(&self, line: impl std::fmt::Display) {
+        match self.says_json {
+            true => self.info(line),
+            false => text::line(line),
+        }
+    }
+
+    /// What was said so far of what was done, warnings left out.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Warns on stderr, unless `--log-level` asks for less.

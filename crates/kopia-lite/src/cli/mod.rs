@@ -23,6 +23,7 @@ mod policy;
 pub(crate) mod prices;
 pub(crate) mod repository;
 mod restore;
+mod said;
 mod show;
 mod snapshot;
 mod storage_class;
@@ -183,7 +184,8 @@ impl Command {
 
 /// The command tree, as parsed and as documented.
 pub fn definition() -> clap::Command {
-    help::arranged(argv::with_optional_values(globals::with_silent_flags(Cli::command())))
+    let command = said::with_json(globals::with_silent_flags(Cli::command()));
+    help::arranged(argv::with_optional_values(command))
 }
 
 /// Runs the program with `args`, the first of which is its name. A link named `kopia` ends as Kopia
@@ -204,9 +206,9 @@ fn run_as_named(args: Vec<OsString>) -> Exit {
     let wants_json = args.iter().any(|arg| arg == "--json");
     let parsed = definition()
         .try_get_matches_from(&args)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, said::asked(&matches))));
+    let (cli, asked) = match parsed {
+        Ok(parsed) => parsed,
         Err(_) if args.len() <= 1 => {
             // No command at all asks for help, as in Kopia.
             text::line(argv::shown(&definition().render_help().to_string()).trim_end());
@@ -224,7 +226,7 @@ fn run_as_named(args: Vec<OsString>) -> Exit {
         .expect("the system gives threads and timers");
     colours(&cli.globals);
     ui::log::begin(cli.globals.log_level.into());
-    let app = App::new(cli.globals);
+    let app = App::new(cli.globals).saying_json(asked.is_some());
     let result = runtime.block_on(async {
         app.watch_signals();
         let writes = cli.command.is_followed_by_maintenance();
@@ -237,6 +239,9 @@ fn run_as_named(args: Vec<OsString>) -> Exit {
     });
     // Threads that still read a terminal or a slow disk must not keep the process.
     runtime.shutdown_background();
+    if let (Ok(_), Some(asked)) = (&result, asked) {
+        text::line(asked.result(&app.said()));
+    }
     match result {
         Ok(exit) => app.interrupted().unwrap_or(exit),
         Err(error) => {

@@ -256,7 +256,7 @@ impl Set {
             return Ok(Exit::Done);
         }
         if self.dry_run {
-            print_difference(before.as_deref().unwrap_or_default(), &after);
+            print_difference(before.as_deref().unwrap_or_default(), &after, |line| app.line(line));
             return Ok(Exit::Done);
         }
         storageconfig::store(&*storage, after, before.as_deref()).await?;
@@ -307,17 +307,17 @@ fn needs_bucket(arg: clap::Arg) -> clap::Arg {
 }
 
 /// Prints the lines that go and the lines that come.
-pub(super) fn print_difference(before: &[u8], after: &[u8]) {
+pub(super) fn print_difference(before: &[u8], after: &[u8], print: impl Fn(String)) {
     let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
     let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
     let same_start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let rest = old.len().min(new.len()) - same_start;
     let tails = old.iter().rev().zip(new.iter().rev()).take(rest);
     let same_end = tails.take_while(|(a, b)| a == b).count();
-    new[..same_start].iter().for_each(|line| text::line(format!("  {line}")));
-    old[same_start..old.len() - same_end].iter().for_each(|line| text::line(format!("- {line}")));
-    new[same_start..new.len() - same_end].iter().for_each(|line| text::line(format!("+ {line}")));
-    new[new.len() - same_end..].iter().for_each(|line| text::line(format!("  {line}")));
+    new[..same_start].iter().for_each(|line| print(format!("  {line}")));
+    old[same_start..old.len() - same_end].iter().for_each(|line| print(format!("- {line}")));
+    new[same_start..new.len() - same_end].iter().for_each(|line| print(format!("+ {line}")));
+    new[new.len() - same_end..].iter().for_each(|line| print(format!("  {line}")));
 }
 
 /// Say which entry decides about a blob, and why.

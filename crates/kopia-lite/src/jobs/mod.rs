@@ -7,3 +7,4 @@ pub mod maintenance;
 
 pub mod thaw;
 pub mod thaw_restore;
+pub mod validate_provider;

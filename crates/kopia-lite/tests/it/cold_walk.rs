@@ -89,6 +89,11 @@ fn call(command: &str) -> Option<Call> {
         "thaw status" => Free("thaw status"),
         "thaw wait" => Free("thaw list"),
         "thaw list" => Free("thaw list"),
+        "repository check" => Free("repository check"),
+        "repository permissions" => Free("repository permissions"),
+        "repository validate-provider" => {
+            Free("repository validate-provider --concurrency-test-duration=1s")
+        }
         "man" => Free("man"),
         "repository list" => Free("repository list"),
         "completion" => Free("completion bash"),

@@ -135,3 +135,39 @@ fn help_is_short_by_h_and_long_with_examples() {
         assert!(said.contains(&format!("'{nearest}'")), "{line}: {said}");
     }
 }
+
+#[test]
+fn every_command_without_bytes_for_its_result_has_json() {
+    let mut without = Vec::new();
+    for words in crate::cold_walk::commands() {
+        let mut command = kopia_lite::cli::definition();
+        command.build();
+        let mut at = &command;
+        for word in words.split(' ') {
+            at = at.find_subcommand(word).unwrap();
+        }
+        if !at.get_arguments().any(|arg| arg.get_long() == Some("json")) {
+            without.push(words);
+        }
+    }
+    let bytes = ["show", "completion", "blob show", "content show", "logs show"];
+    assert!(without.iter().all(|words| bytes.contains(&words.as_str())), "{without:?}");
+    let env = TestEnv::with_repository();
+    let done = env.json("repository set-client --description=words -n --json");
+    let said = ["Setting description to words"];
+    assert_eq!(
+        done,
+        serde_json::json!({"command": "repository set-client", "dryRun": true, "said": said})
+    );
+    let path = env.text("other");
+    let done = env.json(&format!(
+        "repository create filesystem --path={path} --json --config-file={}",
+        env.text("other.config")
+    ));
+    assert_eq!(done["said"][0], "Initializing repository with:", "{done}");
+    let source = env.plant();
+    env.ok(&format!("snapshot create {source}"));
+    let id = env.newest();
+    let done = env.json(&format!("snapshot delete {id} --delete --json"));
+    assert!(done["said"][0].as_str().unwrap().contains(&id), "{done}");
+}

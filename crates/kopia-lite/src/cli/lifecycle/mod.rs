@@ -1,6 +1,6 @@
 //! `storage-config lifecycle`: show, diff, install. What rules mean is `cold_storage::lifecycle`'s.
 
-mod bucket;
+pub(super) mod bucket;
 mod install;
 mod proposal;
 mod show;

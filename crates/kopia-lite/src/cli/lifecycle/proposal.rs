@@ -7,6 +7,7 @@ use super::{bucket::Bucket, show::line};
 use crate::{
     cli::storage_config::print_difference,
     exit::{Exit, Failure},
+    ui::text,
 };
 
 /// What would change, and what there is to say about it.
@@ -74,7 +75,7 @@ impl Proposal {
             before.push_str(&pretty(change.before.as_ref())?);
             after.push_str(&pretty(change.after.as_ref())?);
         }
-        print_difference(before.as_bytes(), after.as_bytes());
+        print_difference(before.as_bytes(), after.as_bytes(), text::line);
         Ok(())
     }
 }

@@ -11,7 +11,13 @@ use kopia_maintenance::{
 
 use kopia_repo::Cache;
 
-use super::{super::App, run, who};
+use super::{
+    super::{
+        App,
+        repository::check::{INDEX_BLOBS_MANY, many_indexes},
+    },
+    run, who,
+};
 use crate::{
     compose::Client,
     exit::Exit,
@@ -26,6 +32,10 @@ use crate::{
 pub async fn afterwards(app: &App, writes: bool) -> anyhow::Result<Exit> {
     let Some(client) = app.opened() else { return Ok(Exit::Done) };
     let (repo, now) = (&client.repo, app.now());
+    let index_blobs = repo.index_as_read().blobs().count();
+    if index_blobs >= INDEX_BLOBS_MANY {
+        app.warn(many_indexes(index_blobs));
+    }
     let place = |cache: &Cache| KeptSchedule::new(&cache.folder(), &repo.storage().info().name);
     let kept = repo.cache().map(place);
     let mut known = kept.as_ref().and_then(|kept| kept.read(now));
@@ -66,7 +76,7 @@ async fn run_if_due(app: &App, client: &Client) -> anyhow::Result<()> {
 }
 
 /// Since when nothing was maintained, whose task that is, and how to take it over.
-pub(super) fn line(app: &App, overdue: &Overdue, who: &str) -> String {
+pub(in crate::cli) fn line(app: &App, overdue: &Overdue, who: &str) -> String {
     let kind = if overdue.is_full { "full" } else { "quick" };
     let since = app.zone.format(overdue.since);
     let flag = if overdue.is_full { " --full" } else { "" };

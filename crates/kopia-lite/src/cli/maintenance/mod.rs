@@ -10,6 +10,7 @@ mod set;
 mod shown;
 
 pub use afterwards::afterwards;
+pub(super) use afterwards::line as overdue_line;
 use clap::Subcommand;
 
 use super::App;

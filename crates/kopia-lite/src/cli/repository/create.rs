@@ -25,7 +25,7 @@ use crate::{
     compose::{Client, ClientBuilder, ClientOptions},
     connect::{backends, password},
     exit::{Exit, Failure},
-    ui::{error::exit_of, text},
+    ui::error::exit_of,
 };
 
 /// Create a repository.
@@ -298,7 +298,7 @@ async fn populate(app: &App, client: &Client) -> anyhow::Result<()> {
         MaintenanceParameters { owner: owner.clone(), ..MaintenanceParameters::default() };
     writer.replace_manifest(&[("type", "maintenance")], &parameters).await?;
     app.flush(&writer).await?;
-    text::line(policy::summary_of_new(&policy));
+    app.line(policy::summary_of_new(&policy));
     app.info("\nTo find more information about default policy run 'kopia-lite policy get'.");
     app.info("To change the policy use 'kopia-lite policy set' command.");
     let every = |interval: Duration| duration_text(interval.as_nanos() as i64);

@@ -1,16 +1,19 @@
 //! `repository`: create, connect, and what can be changed of a connection or of a repository.
 
 mod change_password;
+pub(super) mod check;
 mod connect;
 mod create;
 pub mod flags;
 mod from_config;
 mod list;
+mod permissions;
 mod set_client;
 mod set_parameters;
 pub(super) mod status;
 mod sync_to;
 mod throttle;
+mod validate_provider;
 
 use clap::Subcommand;
 use kopia_format::{blobcfg::BlobConfig, time::duration_text};
@@ -45,6 +48,12 @@ pub enum Command {
     /// List the connections of this user: profiles.
     #[command(visible_alias = "ls")]
     List(list::List),
+    /// Look whether everything is as it should be; writes nothing.
+    Check(check::Check),
+    /// Print the least S3 policy that a key needs.
+    Permissions(permissions::Permissions),
+    /// See whether the storage does what clients rely on.
+    ValidateProvider(validate_provider::ValidateProvider),
     /// How much this client asks of the storage.
     #[command(subcommand)]
     Throttle(throttle::Throttle),
@@ -53,7 +62,14 @@ pub enum Command {
 impl Command {
     /// May the verb be cut anywhere? Connecting writes last, and all at once.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Status(_) | Self::List(_))
+        matches!(
+            self,
+            Self::Connect(_)
+                | Self::Status(_)
+                | Self::List(_)
+                | Self::Check(_)
+                | Self::Permissions(_)
+        )
     }
 
     /// Runs the verb.
@@ -68,6 +84,9 @@ impl Command {
             Self::ChangePassword(change) => change.run(app).await,
             Self::SyncTo(sync) => sync.run(app).await,
             Self::List(list) => list.run(app),
+            Self::Check(check) => check.run(app).await,
+            Self::Permissions(permissions) => permissions.run(app),
+            Self::ValidateProvider(validate) => validate.run(app).await,
             Self::Throttle(throttle) => throttle.run(app),
         }
     }
