@@ -40,6 +40,7 @@ use clap::{
 };
 
 pub use app::App;
+pub use argv::normalise;
 pub use globals::{Globals, LogLevel};
 
 use crate::{

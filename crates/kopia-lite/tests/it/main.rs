@@ -20,6 +20,7 @@ mod connection_changes;
 mod contents;
 mod dangerous;
 mod denied;
+mod docs;
 mod env;
 mod fixtures;
 mod full_disk;
