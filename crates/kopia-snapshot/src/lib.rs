@@ -14,6 +14,7 @@
 
 pub mod create;
 pub mod error;
+pub mod history;
 pub mod live;
 pub mod manifests;
 pub mod policies;

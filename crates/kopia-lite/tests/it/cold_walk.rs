@@ -55,6 +55,8 @@ fn call(command: &str) -> Option<Call> {
         "snapshot expire" => Free("snapshot expire --all --delete"),
         "snapshot verify" => Free("snapshot verify"),
         "snapshot pin" => Free("snapshot pin $ID --add=keep"),
+        "snapshot copy-history" => Free("snapshot copy-history u@h u@h2"),
+        "snapshot move-history" => Free("snapshot move-history u@h u@h2"),
         "restore" => Data("restore $ID $OUT"),
         "list" => Free("list -lr $ID"),
         "show" => Data("show $ID/a.txt"),

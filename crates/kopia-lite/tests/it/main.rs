@@ -23,6 +23,7 @@ mod env;
 mod fixtures;
 mod full_disk;
 mod grammar;
+mod history;
 mod interrupt;
 mod keyring;
 mod kill;

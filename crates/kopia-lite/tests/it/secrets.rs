@@ -101,6 +101,8 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
         format!("snapshot restore {id} out1"),
         format!("snapshot pin {id} --add=x"),
         format!("snapshot delete {id}"),
+        "snapshot copy-history @h @h2".into(),
+        "snapshot move-history @h2 @h3".into(),
         "snapshot expire --all".into(),
         format!("restore {id} out2"),
         format!("list -l {root}"),

@@ -1,9 +1,10 @@
-//! `snapshot`: create, list, restore, delete, expire, verify, pin.
+//! `snapshot`: create, list, restore, delete, expire, verify, pin, copy-history, move-history.
 
 mod actions;
 mod create;
 mod delete;
 mod expire;
+mod history;
 pub(super) mod list;
 mod pin;
 mod storage_stats;
@@ -45,6 +46,12 @@ pub enum Command {
     Verify(verify::Verify),
     /// Keep snapshots from expiring, or let them expire again.
     Pin(pin::Pin),
+    /// Give snapshots of another user, host or path a second name.
+    #[command(after_help = history::help("copy"))]
+    CopyHistory(history::History),
+    /// Make snapshots of another user, host or path those of this one.
+    #[command(after_help = history::help("move"))]
+    MoveHistory(history::History),
 }
 
 impl Command {
@@ -55,7 +62,11 @@ impl Command {
 
     /// Does it write snapshots?
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Delete(_) | Self::Expire(_) | Self::Pin(_))
+        match self {
+            Self::Create(_) | Self::Delete(_) | Self::Expire(_) | Self::Pin(_) => true,
+            Self::CopyHistory(_) | Self::MoveHistory(_) => true,
+            Self::List(_) | Self::Restore(_) | Self::Verify(_) => false,
+        }
     }
 
     /// Runs the verb.
@@ -68,6 +79,8 @@ impl Command {
             Self::Expire(expire) => expire.run(app).await,
             Self::Verify(verify) => verify.run(app).await,
             Self::Pin(pin) => pin.run(app).await,
+            Self::CopyHistory(history) => history.run(app, false).await,
+            Self::MoveHistory(history) => history.run(app, true).await,
         }
     }
 }
