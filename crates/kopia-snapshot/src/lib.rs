@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod create;
+pub mod diff;
 pub mod error;
 pub mod history;
 pub mod live;

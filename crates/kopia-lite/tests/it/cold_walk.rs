@@ -60,6 +60,7 @@ fn call(command: &str) -> Option<Call> {
         "restore" => Data("restore $ID $OUT"),
         "list" => Free("list -lr $ID"),
         "show" => Data("show $ID/a.txt"),
+        "diff" => Free("diff $OLD $ID"),
         "policy show" => Free("policy show --global"),
         "policy list" => Free("policy list"),
         "policy set" => Free("policy set --global --keep-daily=14"),
@@ -214,6 +215,7 @@ fn reading_what_is_cold_is_refused_without_a_read_wherever_it_is_asked_for() {
         ("restore $ID $OUT.zip", 4),
         ("restore $ID $OUT --dry-run", 4),
         ("show $ID/sub/b.bin", 4),
+        ("diff $OLD $ID --files", 4),
     ] {
         let run = frozen.s3.line(&frozen.line(line));
         assert_eq!(run.code, code, "{line}: {run:#?}");

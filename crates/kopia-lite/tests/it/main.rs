@@ -19,6 +19,7 @@ mod connection_changes;
 mod contents;
 mod dangerous;
 mod denied;
+mod diff;
 mod env;
 mod fixtures;
 mod full_disk;

@@ -10,7 +10,7 @@ mod file;
 mod folder;
 mod open;
 mod previous;
-mod rules;
+pub(crate) mod rules;
 mod run;
 mod small;
 mod survey;
