@@ -15,6 +15,8 @@
 pub mod create;
 pub mod diff;
 pub mod error;
+pub mod find;
+pub mod glob;
 pub mod history;
 pub mod live;
 pub mod manifests;

@@ -9,6 +9,7 @@ mod completion;
 mod consent;
 mod content;
 mod diff;
+mod find;
 #[cfg(test)]
 mod fixtures;
 mod globals;
@@ -88,6 +89,8 @@ enum Command {
     /// Say what differs between two folders of snapshots, or a snapshot and the live folder.
     #[command(visible_alias = "compare")]
     Diff(diff::Diff),
+    /// Find files and folders in snapshots by their names.
+    Find(find::Find),
     /// Say what is backed up, how, and for how long it is kept.
     #[command(subcommand, visible_alias = "policies")]
     Policy(policy::Command),
@@ -159,7 +162,7 @@ impl Command {
             Self::Blob(command) => command.only_reads(),
             Self::Manifest(command) => command.only_reads(),
             Self::List(_) | Self::Show(_) | Self::Content(_) | Self::Index(_) => true,
-            Self::Diff(_) => true,
+            Self::Diff(_) | Self::Find(_) => true,
             Self::Completion(_) => true,
             Self::StorageClass(command) => command.only_reads(),
         }
@@ -173,6 +176,7 @@ impl Command {
             Self::List(command) => command.run(app).await,
             Self::Show(command) => command.run(app).await,
             Self::Diff(command) => command.run(app).await,
+            Self::Find(command) => command.run(app).await,
             Self::Policy(command) => command.run(app).await,
             Self::StorageConfig(command) => command.run(app).await,
             Self::Thaw(command) => command.run(app).await,

@@ -61,6 +61,7 @@ fn call(command: &str) -> Option<Call> {
         "list" => Free("list -lr $ID"),
         "show" => Data("show $ID/a.txt"),
         "diff" => Free("diff $OLD $ID"),
+        "find" => Free("find -l *.bin"),
         "policy show" => Free("policy show --global"),
         "policy list" => Free("policy list"),
         "policy set" => Free("policy set --global --keep-daily=14"),

@@ -108,6 +108,7 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
         format!("list -l {root}"),
         format!("show {root}"),
         format!("diff {id} --metadata"),
+        "find -l *".into(),
         "policy show --global".into(),
         "policy list".into(),
         "policy set --global --keep-latest=5".into(),
