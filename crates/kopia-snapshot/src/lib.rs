@@ -15,6 +15,7 @@
 pub mod create;
 pub mod diff;
 pub mod error;
+pub mod estimate;
 pub mod find;
 pub mod glob;
 pub mod history;

@@ -55,6 +55,7 @@ fn call(command: &str) -> Option<Call> {
         "snapshot expire" => Free("snapshot expire --all --delete"),
         "snapshot verify" => Free("snapshot verify"),
         "snapshot pin" => Free("snapshot pin $ID --add=keep"),
+        "snapshot estimate" => Free("snapshot estimate $SRC"),
         "snapshot copy-history" => Free("snapshot copy-history u@h u@h2"),
         "snapshot move-history" => Free("snapshot move-history u@h u@h2"),
         "restore" => Data("restore $ID $OUT"),

@@ -21,6 +21,7 @@ mod dangerous;
 mod denied;
 mod diff;
 mod env;
+mod estimate;
 mod find;
 mod fixtures;
 mod full_disk;

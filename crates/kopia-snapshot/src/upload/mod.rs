@@ -11,7 +11,7 @@ mod folder;
 mod open;
 mod previous;
 pub(crate) mod rules;
-mod run;
+pub(crate) mod run;
 mod small;
 mod survey;
 

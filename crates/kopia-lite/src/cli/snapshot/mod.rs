@@ -1,8 +1,10 @@
-//! `snapshot`: create, list, restore, delete, expire, verify, pin, copy-history, move-history.
+//! `snapshot`: create, list, restore, delete, expire, verify, pin, estimate,
+//! copy-history, move-history.
 
 mod actions;
 mod create;
 mod delete;
+mod estimate;
 mod expire;
 mod history;
 pub(super) mod list;
@@ -46,6 +48,8 @@ pub enum Command {
     Verify(verify::Verify),
     /// Keep snapshots from expiring, or let them expire again.
     Pin(pin::Pin),
+    /// Say how much a snapshot of a folder would hold, and what it would leave out.
+    Estimate(estimate::Estimate),
     /// Give snapshots of another user, host or path a second name.
     #[command(after_help = history::help("copy"))]
     CopyHistory(history::History),
@@ -57,7 +61,7 @@ pub enum Command {
 impl Command {
     /// May the verb be cut anywhere? A verification could be, but has a report to give.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::List(_))
+        matches!(self, Self::List(_) | Self::Estimate(_))
     }
 
     /// Does it write snapshots?
@@ -65,7 +69,7 @@ impl Command {
         match self {
             Self::Create(_) | Self::Delete(_) | Self::Expire(_) | Self::Pin(_) => true,
             Self::CopyHistory(_) | Self::MoveHistory(_) => true,
-            Self::List(_) | Self::Restore(_) | Self::Verify(_) => false,
+            Self::List(_) | Self::Restore(_) | Self::Verify(_) | Self::Estimate(_) => false,
         }
     }
 
@@ -79,6 +83,7 @@ impl Command {
             Self::Expire(expire) => expire.run(app).await,
             Self::Verify(verify) => verify.run(app).await,
             Self::Pin(pin) => pin.run(app).await,
+            Self::Estimate(estimate) => estimate.run(app).await,
             Self::CopyHistory(history) => history.run(app, false).await,
             Self::MoveHistory(history) => history.run(app, true).await,
         }
