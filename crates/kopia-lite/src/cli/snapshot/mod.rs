@@ -23,7 +23,7 @@ use kopia_format::{
 use kopia_repo::Repository;
 use kopia_snapshot::{
     SnapshotError, manifests,
-    roots::{Lookup, Pick, Root},
+    roots::{self, Lookup, Pick, Root},
 };
 
 use super::{App, restore::Restore};
@@ -161,18 +161,27 @@ pub async fn find_by_ids(
     Ok(all)
 }
 
-/// The snapshots that `id` names: one by its manifest ID, or all with this root object.
+/// The snapshots that `id` names: one by its manifest ID, or all with this root object, as in Kopia.
+/// Eight digits that begin just one such ID will do.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or the digits begin several.
 pub async fn find_by_id(repo: &Repository, id: &str) -> anyhow::Result<Vec<SnapshotManifest>> {
     if let Some(manifest) = manifests::get(repo, &ManifestId::new(id)).await? {
         return Ok(vec![manifest]);
     }
-    let object: ObjectId =
-        id.parse().with_context(|| format!("{id:?} is neither a snapshot nor an object"))?;
-    let found = manifests::with_root(repo, &object).await?;
+    let object = id.parse::<ObjectId>();
+    let mut found = match &object {
+        Ok(object) => manifests::with_root(repo, object).await?,
+        Err(_) => Vec::new(),
+    };
     if found.is_empty() {
+        found = roots::abbreviated(repo, id).await?;
+    }
+    if found.is_empty() {
+        if !roots::is_abbreviation(id) {
+            object.with_context(|| format!("{id:?} is neither a snapshot nor an object"))?;
+        }
         return Err(Failure::new(Exit::Failed, format!("no snapshots matched {id}")).into());
     }
     Ok(found)
@@ -211,5 +220,5 @@ pub async fn find_root(
 /// at it?
 pub fn is_id(source: &str) -> bool {
     let first = source.split('/').next().unwrap_or_default();
-    !first.is_empty() && first.parse::<ObjectId>().is_ok()
+    !first.is_empty() && (first.parse::<ObjectId>().is_ok() || roots::is_abbreviation(first))
 }
