@@ -25,6 +25,7 @@ pub mod policies;
 pub mod policy;
 pub mod restore;
 pub mod retention;
+pub mod rewrite;
 pub mod roots;
 pub mod source;
 pub mod tree;

@@ -55,6 +55,8 @@ fn call(command: &str) -> Option<Call> {
         "snapshot expire" => Free("snapshot expire --all --delete"),
         "snapshot verify" => Free("snapshot verify"),
         "snapshot pin" => Free("snapshot pin $ID --add=keep"),
+        "snapshot fix invalid-files" => Free("snapshot fix invalid-files --commit"),
+        "snapshot fix remove-files" => Free("snapshot fix remove-files --filename=a.txt --commit"),
         "snapshot estimate" => Free("snapshot estimate $SRC"),
         "snapshot copy-history" => Free("snapshot copy-history u@h u@h2"),
         "snapshot move-history" => Free("snapshot move-history u@h u@h2"),

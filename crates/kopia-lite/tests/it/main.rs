@@ -23,6 +23,7 @@ mod diff;
 mod env;
 mod estimate;
 mod find;
+mod fix;
 mod fixtures;
 mod full_disk;
 mod grammar;

@@ -103,6 +103,8 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
         format!("snapshot delete {id}"),
         "snapshot copy-history @h @h2".into(),
         "snapshot estimate src --show-files".into(),
+        "snapshot fix invalid-files --verify-files-percent=100".into(),
+        "snapshot fix remove-files --filename=x".into(),
         "snapshot move-history @h2 @h3".into(),
         "snapshot expire --all".into(),
         format!("restore {id} out2"),

@@ -1,11 +1,12 @@
 //! `snapshot`: create, list, restore, delete, expire, verify, pin, estimate,
-//! copy-history, move-history.
+//! copy-history, move-history, fix.
 
 mod actions;
 mod create;
 mod delete;
 mod estimate;
 mod expire;
+mod fix;
 mod history;
 pub(super) mod list;
 mod pin;
@@ -48,6 +49,9 @@ pub enum Command {
     Verify(verify::Verify),
     /// Keep snapshots from expiring, or let them expire again.
     Pin(pin::Pin),
+    /// Take files out of snapshots: those that are lost, or those that are named.
+    #[command(subcommand)]
+    Fix(fix::Command),
     /// Say how much a snapshot of a folder would hold, and what it would leave out.
     Estimate(estimate::Estimate),
     /// Give snapshots of another user, host or path a second name.
@@ -68,7 +72,7 @@ impl Command {
     pub fn writes(&self) -> bool {
         match self {
             Self::Create(_) | Self::Delete(_) | Self::Expire(_) | Self::Pin(_) => true,
-            Self::CopyHistory(_) | Self::MoveHistory(_) => true,
+            Self::CopyHistory(_) | Self::MoveHistory(_) | Self::Fix(_) => true,
             Self::List(_) | Self::Restore(_) | Self::Verify(_) | Self::Estimate(_) => false,
         }
     }
@@ -84,6 +88,7 @@ impl Command {
             Self::Verify(verify) => verify.run(app).await,
             Self::Pin(pin) => pin.run(app).await,
             Self::Estimate(estimate) => estimate.run(app).await,
+            Self::Fix(command) => command.run(app).await,
             Self::CopyHistory(history) => history.run(app, false).await,
             Self::MoveHistory(history) => history.run(app, true).await,
         }
