@@ -13,13 +13,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod create;
+pub mod diff;
 pub mod error;
+pub mod estimate;
+pub mod find;
+pub mod glob;
+pub mod history;
 pub mod live;
 pub mod manifests;
 pub mod policies;
 pub mod policy;
 pub mod restore;
 pub mod retention;
+pub mod rewrite;
 pub mod roots;
 pub mod source;
 pub mod tree;

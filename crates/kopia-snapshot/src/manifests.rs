@@ -24,9 +24,22 @@ fn parse(entry: &ManifestEntry) -> Result<SnapshotManifest> {
 /// [`SnapshotError::Manifest`] for one that can't be understood: a list that leaves one out is
 /// a lie.
 pub async fn find(repo: &Repository, labels: &[(&str, &str)]) -> Result<Vec<SnapshotManifest>> {
+    let mut found = find_as_saved(repo, labels).await?;
+    found.sort_by_key(|manifest| manifest.start_time);
+    Ok(found)
+}
+
+/// As [`find`], in the order in which their manifests were saved.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_as_saved(
+    repo: &Repository,
+    labels: &[(&str, &str)],
+) -> Result<Vec<SnapshotManifest>> {
     let mut all = vec![(TYPE_LABEL, MANIFEST_TYPE)];
     all.extend_from_slice(labels);
-    parse_all(&repo.manifests().find(&all).await?)
+    repo.manifests().find(&all).await?.iter().map(parse).collect()
 }
 
 fn parse_all(entries: &[ManifestEntry]) -> Result<Vec<SnapshotManifest>> {

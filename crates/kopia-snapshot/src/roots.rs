@@ -105,7 +105,7 @@ impl Lookup<'_> {
                 return Ok(Some(Root { entry, manifest: None, path: path.to_owned() }));
             }
         }
-        match abbreviated(repo, id).await? {
+        match abbreviated(repo, id).await?.pop() {
             Some(manifest) => below(repo, manifest, path).await.map(Some),
             None => Ok(None),
         }
@@ -227,32 +227,93 @@ async fn length_of(repo: &Repository, object: &ObjectId) -> Result<u64> {
     }
 }
 
-/// The one snapshot whose manifest or root ID begins with `digits`.
-async fn abbreviated(repo: &Repository, digits: &str) -> Result<Option<SnapshotManifest>> {
-    if digits.len() < ABBREVIATION_MIN {
-        return Ok(None);
+/// Could `text` be the first digits of an ID, with or without the letter of an object before them?
+#[must_use]
+pub fn is_abbreviation(text: &str) -> bool {
+    let digits = text.strip_prefix('I').unwrap_or(text);
+    let digits = digits.strip_prefix(|c: char| ('g'..='z').contains(&c)).unwrap_or(digits);
+    digits.len() >= ABBREVIATION_MIN && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The snapshots whose manifest ID or root object begins with `digits`, of which eight are needed:
+/// one by its manifest ID, or all that have this root, oldest first. None if there is none.
+///
+/// # Errors
+/// [`SnapshotError::Invalid`] when these digits begin several IDs, which it lists; what reading
+/// manifests may give.
+pub async fn abbreviated(repo: &Repository, digits: &str) -> Result<Vec<SnapshotManifest>> {
+    if !is_abbreviation(digits) {
+        return Ok(Vec::new());
     }
-    let root = |m: &SnapshotManifest| m.root_object().map(|o| o.to_string());
-    let mut all = manifests::find(repo, &[]).await?;
-    all.retain(|m| {
-        m.id.as_str().starts_with(digits) || root(m).is_some_and(|root| root.starts_with(digits))
-    });
-    let mut roots: Vec<_> = all.iter().map(root).collect();
-    roots.sort();
-    roots.dedup();
-    if roots.len() > 1 {
-        let ids: Vec<_> = all.iter().map(|m| m.id.as_str()).collect();
-        return Err(SnapshotError::Invalid(format!(
-            "{digits} is ambiguous: it begins {}",
-            ids.join(", ")
-        )));
+    begun_by(digits, manifests::find(repo, &[]).await?)
+}
+
+/// Those of `all` that `digits` name.
+fn begun_by(digits: &str, all: Vec<SnapshotManifest>) -> Result<Vec<SnapshotManifest>> {
+    let root = |m: &SnapshotManifest| {
+        let root = m.root_object().map(|root| root.to_string());
+        root.filter(|root| root.starts_with(digits))
+    };
+    let mut candidates: Vec<String> = Vec::new();
+    for manifest in &all {
+        if manifest.id.as_str().starts_with(digits) {
+            candidates.push(format!("snapshot {} of {}", manifest.id, manifest.source));
+        }
+        candidates.extend(root(manifest).map(|root| format!("root {root}")));
     }
-    Ok(all.pop())
+    candidates.sort();
+    candidates.dedup();
+    if candidates.len() > 1 {
+        let all = candidates.join(", ");
+        return Err(SnapshotError::Invalid(format!("{digits} is ambiguous: it begins {all}")));
+    }
+    let fits = |m: &SnapshotManifest| m.id.as_str().starts_with(digits) || root(m).is_some();
+    Ok(all.into_iter().filter(fits).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_digits_may_stand_for_an_id() {
+        for text in ["00112233", "k0011223344", "Ix00112233", "001122334"] {
+            assert!(is_abbreviation(text), "{text}");
+        }
+        for text in ["0011223", "k0011223", "0011223g", "kk00112233", "", "k"] {
+            assert!(!is_abbreviation(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_that_begin_several_ids_are_ambiguous() {
+        let snapshot = |id: &str, root: &str| SnapshotManifest {
+            id: ManifestId::new(id),
+            source: Source::new("h", "u", "/s"),
+            root_entry: Some(made_up_entry(root.parse().unwrap())),
+            ..SnapshotManifest::default()
+        };
+        let (one, two) = ("k11111111aaaaaaaaaaaaaaaaaaaaaaaa", "k11111111bbbbbbbbbbbbbbbbbbbbbbbb");
+        let all = vec![
+            snapshot("22222222aaaaaaaa", one),
+            snapshot("22222222bbbbbbbb", one),
+            snapshot("33333333aaaaaaaa", two),
+        ];
+        let ids = |digits: &str| -> Vec<String> {
+            let found = begun_by(digits, all.clone()).unwrap();
+            found.iter().map(|it| it.id.to_string()).collect()
+        };
+        assert_eq!(ids("33333333"), ["33333333aaaaaaaa"]);
+        assert_eq!(ids("22222222b"), ["22222222bbbbbbbb"]);
+        assert_eq!(ids("k11111111a"), ["22222222aaaaaaaa", "22222222bbbbbbbb"], "one root of two");
+        assert!(ids("44444444").is_empty());
+        let error = |digits: &str| begun_by(digits, all.clone()).unwrap_err().to_string();
+        let wanted = "22222222 is ambiguous: it begins snapshot 22222222aaaaaaaa of u@h:/s, \
+                      snapshot 22222222bbbbbbbb of u@h:/s";
+        assert_eq!(error("22222222"), wanted);
+        let wanted = format!("k11111111 is ambiguous: it begins root {one}, root {two}");
+        assert_eq!(error("k11111111"), wanted);
+    }
 
     #[test]
     fn latest_counts_backwards() {

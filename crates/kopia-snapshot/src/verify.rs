@@ -154,17 +154,18 @@ pub async fn verify(
 }
 
 /// A pack, and how deep it was checked.
-struct Seen {
-    size: u64,
+pub(crate) struct Seen {
+    pub size: u64,
     /// Is it archived, and in which class?
-    is_cold: bool,
+    pub is_cold: bool,
     class: Option<StorageClass>,
     has_checksum: bool,
     is_used: bool,
     is_read: bool,
 }
 
-async fn list_packs(repo: &Repository) -> Result<HashMap<String, Seen>> {
+/// Every pack of the storage, by its name.
+pub(crate) async fn list_packs(repo: &Repository) -> Result<HashMap<String, Seen>> {
     let mut packs = HashMap::new();
     for prefix in ["p", "q"] {
         let mut listing = repo.storage().list(prefix);

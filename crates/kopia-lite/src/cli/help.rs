@@ -7,7 +7,7 @@ use clap::Command;
 
 /// The commands by what they are for, in the order of a user's days.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Back up and restore", &["snapshot", "restore", "list", "show"]),
+    ("Back up and restore", &["snapshot", "restore", "list", "show", "diff", "find"]),
     ("Repositories and policies", &["repository", "policy"]),
     ("Storage classes and archived packs", &["storage-config", "storage-class", "thaw"]),
     ("Advanced", &["maintenance", "blob", "content", "index", "manifest", "logs", "cache"]),

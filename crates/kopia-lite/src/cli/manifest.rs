@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use kopia_format::{ManifestId, manifest::ManifestEntry};
 use kopia_repo::Repository;
+use kopia_snapshot::roots;
 use serde_json::{Value, json};
 
 use super::{App, app::Access};
@@ -102,10 +103,26 @@ pub(super) fn as_json(entry: &ManifestEntry) -> Value {
     })
 }
 
+/// The manifest with this ID, or the one whose ID begins with these digits.
+async fn named(repo: &Repository, id: &str) -> anyhow::Result<ManifestEntry> {
+    let missing = match repo.manifests().get(&ManifestId::new(id)).await {
+        Err(error) if error.is_not_found() && roots::is_abbreviation(id) => error,
+        found => return Ok(found?),
+    };
+    let mut all = repo.manifests().all().await?;
+    all.retain(|entry| entry.id.as_str().starts_with(id));
+    if all.len() > 1 {
+        let name = |it: &ManifestEntry| format!("{} of type {}", it.id, it.label("type"));
+        let names: Vec<_> = all.iter().map(name).collect();
+        bail!("{id} is ambiguous: it begins {}", names.join(", "));
+    }
+    Ok(all.pop().ok_or(missing)?)
+}
+
 /// Show manifests.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// Manifest IDs.
+    /// Manifest IDs, or their first digits, eight at least.
     #[arg(required = true)]
     items: Vec<String>,
     #[command(flatten)]
@@ -119,7 +136,7 @@ impl Show {
             if number > 0 && !self.json.json {
                 text::line("");
             }
-            let entry = client.repo.manifests().get(&ManifestId::new(item)).await;
+            let entry = named(&client.repo, item).await;
             let entry = entry.with_context(|| format!("error getting metadata for {item:?}"))?;
             let payload: Value = serde_json::from_str(entry.data.get())?;
             if self.json.json {

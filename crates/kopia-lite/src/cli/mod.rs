@@ -8,6 +8,8 @@ mod cache;
 mod completion;
 mod consent;
 mod content;
+mod diff;
+mod find;
 #[cfg(test)]
 mod fixtures;
 mod globals;
@@ -81,6 +83,11 @@ enum Command {
     /// Write the bytes of a file of a snapshot to stdout.
     #[command(visible_alias = "cat")]
     Show(show::Show),
+    /// Say what differs between two folders of snapshots, or a snapshot and the live folder.
+    #[command(visible_alias = "compare")]
+    Diff(diff::Diff),
+    /// Find files and folders in snapshots by their names.
+    Find(find::Find),
     /// Say what is backed up, how, and for how long it is kept.
     #[command(subcommand, visible_alias = "policies")]
     Policy(policy::Command),
@@ -154,6 +161,7 @@ impl Command {
             Self::Blob(command) => command.only_reads(),
             Self::Manifest(command) => command.only_reads(),
             Self::List(_) | Self::Show(_) | Self::Content(_) | Self::Index(_) => true,
+            Self::Diff(_) | Self::Find(_) => true,
             Self::Completion(_) | Self::Man(_) => true,
             Self::StorageClass(command) => command.only_reads(),
         }
@@ -166,6 +174,8 @@ impl Command {
             Self::Restore(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Show(command) => command.run(app).await,
+            Self::Diff(command) => command.run(app).await,
+            Self::Find(command) => command.run(app).await,
             Self::Policy(command) => command.run(app).await,
             Self::StorageConfig(command) => command.run(app).await,
             Self::Thaw(command) => command.run(app).await,

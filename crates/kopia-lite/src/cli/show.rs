@@ -32,7 +32,7 @@ impl Show {
 }
 
 /// Refuses an object that needs archived packs, before one of them is asked for its bytes.
-async fn refuse_cold(repo: &Repository, object: &ObjectId) -> anyhow::Result<()> {
+pub(super) async fn refuse_cold(repo: &Repository, object: &ObjectId) -> anyhow::Result<()> {
     if repo.storage().archive().is_none() {
         return Ok(());
     }

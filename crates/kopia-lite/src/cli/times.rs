@@ -57,17 +57,27 @@ pub fn pick(text: &str, now: &ZonedDateTime) -> anyhow::Result<Pick> {
 }
 
 fn end_of(text: &str, now: &ZonedDateTime) -> anyhow::Result<GoTime> {
+    Ok(bounds(text, now)?.1)
+}
+
+/// When what `text` names begins and ends: a day, a month, a second; with the words and spans of
+/// `--snapshot-time`.
+///
+/// # Errors
+/// The text is no time.
+pub fn bounds(text: &str, now: &ZonedDateTime) -> anyhow::Result<(GoTime, GoTime)> {
     let today = now.start_of_day()?;
-    let zoned = match text {
-        "yesterday" => today,
-        "last-month" => today.first_of_month()?,
-        "last-year" => today.first_of_year()?,
+    let before = |end: ZonedDateTime, span: Span| anyhow::Ok((end.checked_sub(span)?, end));
+    let (start, end) = match text {
+        "yesterday" => before(today, 1.day())?,
+        "last-month" => before(today.first_of_month()?, 1.month())?,
+        "last-year" => before(today.first_of_year()?, 1.year())?,
         _ => match text.strip_suffix("-ago").and_then(ago) {
-            Some(back) => today.checked_sub(back)?.checked_add(1.day())?,
+            Some(back) => before(today.checked_sub(back)?.checked_add(1.day())?, 1.day())?,
             None => parse(text, now.time_zone())?,
         },
     };
-    go_time(&zoned)
+    Ok((go_time(&start)?, go_time(&end)?))
 }
 
 /// `1y-2m-3d` as a span: years, months and days, each at most once and in this order.
@@ -96,8 +106,8 @@ fn ago(text: &str) -> Option<Span> {
     Some(span)
 }
 
-/// The end of what `text` names, in one of the forms above.
-fn parse(text: &str, zone: &TimeZone) -> anyhow::Result<ZonedDateTime> {
+/// The begin and the end of what `text` names, in one of the forms above.
+fn parse(text: &str, zone: &TimeZone) -> anyhow::Result<(ZonedDateTime, ZonedDateTime)> {
     let (whole, fraction) = take_fraction(text);
     for (form, has_zone, precision) in forms() {
         let start = match has_zone {
@@ -105,7 +115,9 @@ fn parse(text: &str, zone: &TimeZone) -> anyhow::Result<ZonedDateTime> {
             false => without_zone(form, &whole, zone),
         };
         if let Some(start) = start {
-            return Ok(start.checked_add(fraction)?.checked_add(precision)?);
+            let start = start.checked_add(fraction)?;
+            let end = start.checked_add(precision)?;
+            return Ok((start, end));
         }
     }
     bail!("{text:?} is no time: say latest, oldest, yesterday, 3d-ago, 2026-11-24 or more exactly")
@@ -191,6 +203,20 @@ pub fn exact(text: &str, local: &TimeZone) -> anyhow::Result<GoTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_has_a_begin_and_an_end() {
+        let now: ZonedDateTime = "2026-11-24T13:05:31[UTC]".parse().unwrap();
+        for (text, begin, end) in [
+            ("2026-11", "2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"),
+            ("yesterday", "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"),
+            ("3d-ago", "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"),
+            ("2026-11-24 12:00:00.5 UTC", "2026-11-24T12:00:00.5Z", "2026-11-24T12:00:01.5Z"),
+        ] {
+            let (first, last) = bounds(text, &now).unwrap();
+            assert_eq!([first.to_string(), last.to_string()], [begin, end], "{text}");
+        }
+    }
 
     fn end(text: &str) -> String {
         let now: ZonedDateTime = "2026-11-24T13:05:31[UTC]".parse().unwrap();

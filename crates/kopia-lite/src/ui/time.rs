@@ -33,6 +33,17 @@ impl Zone {
         self.strftime(time, "%Y-%m-%d %H:%M:%S.%3f %Z")
     }
 
+    /// A time as Go prints one by itself: `2006-01-02 15:04:05.999999999 -0700 MST`, with no more
+    /// digits than there are.
+    pub fn format_go(&self, time: GoTime) -> String {
+        let fraction = match time.subsec_nanos() {
+            0 => String::new(),
+            nanos => format!(".{}", format!("{nanos:09}").trim_end_matches('0')),
+        };
+        let whole = self.strftime(time, "%Y-%m-%d %H:%M:%S");
+        format!("{whole}{fraction} {}", self.strftime(time, "%z %Z"))
+    }
+
     /// How far the zone's time is ahead of UTC at `time`, in seconds.
     pub fn offset_secs(&self, time: GoTime) -> i32 {
         let instant = Timestamp::from_nanosecond(i128::from(time.unix_nanos()));
@@ -86,6 +97,8 @@ mod tests {
         assert_eq!(utc.format_precise(time), "2026-11-24 13:05:31.439 UTC");
         let kolkata = Zone::named("Asia/Kolkata").unwrap();
         assert_eq!(kolkata.format(time), "2026-11-24 18:35:31 IST");
+        assert_eq!(utc.format_go(time), "2026-11-24 13:05:31.439476757 +0000 UTC");
+        assert_eq!(utc.format_go(GoTime::from_secs(0)), "1970-01-01 00:00:00 +0000 UTC");
         assert_eq!([utc, kolkata].map(|zone| zone.offset_secs(time)), [0, 19_800]);
     }
 

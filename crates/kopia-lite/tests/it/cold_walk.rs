@@ -58,9 +58,16 @@ fn call(command: &str) -> Option<Call> {
         "snapshot expire" => Free("snapshot expire --all --delete"),
         "snapshot verify" => Free("snapshot verify"),
         "snapshot pin" => Free("snapshot pin $ID --add=keep"),
+        "snapshot fix invalid-files" => Free("snapshot fix invalid-files --commit"),
+        "snapshot fix remove-files" => Free("snapshot fix remove-files --filename=a.txt --commit"),
+        "snapshot estimate" => Free("snapshot estimate $SRC"),
+        "snapshot copy-history" => Free("snapshot copy-history u@h u@h2"),
+        "snapshot move-history" => Free("snapshot move-history u@h u@h2"),
         "restore" => Data("restore $ID $OUT"),
         "list" => Free("list -lr $ID"),
         "show" => Data("show $ID/a.txt"),
+        "diff" => Free("diff $OLD $ID"),
+        "find" => Free("find -l *.bin"),
         "policy show" => Free("policy show --global"),
         "policy list" => Free("policy list"),
         "policy set" => Free("policy set --global --keep-daily=14"),
@@ -225,6 +232,7 @@ fn reading_what_is_cold_is_refused_without_a_read_wherever_it_is_asked_for() {
         ("restore $ID $OUT.zip", 4),
         ("restore $ID $OUT --dry-run", 4),
         ("show $ID/sub/b.bin", 4),
+        ("diff $OLD $ID --files", 4),
     ] {
         let run = frozen.s3.line(&frozen.line(line));
         assert_eq!(run.code, code, "{line}: {run:#?}");

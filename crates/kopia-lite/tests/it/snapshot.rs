@@ -368,3 +368,51 @@ fn a_source_that_can_not_be_named_costs_no_other() {
     assert!(run.code == 1 && run.stderr.contains("not UTF-8"), "{run:?}");
     assert_eq!(env.json("snapshot list --show-identical --json").as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn eight_digits_of_an_id_name_a_snapshot_where_they_name_just_one() {
+    let env = TestEnv::with_repository();
+    let source = env.plant();
+    env.ok(&format!("snapshot create {source}"));
+    env.write("src/more", "more");
+    env.ok(&format!("snapshot create {source} {source}/sub"));
+    let all = env.json("snapshot list --json");
+    let id = |at: usize| all[at]["id"].as_str().unwrap().to_owned();
+    let root = |at: usize| all[at]["rootEntry"]["obj"].as_str().unwrap().to_owned();
+    let (short, short_root) = (&id(0)[..9], &root(1)[..10]);
+    env.ok(&format!("list {short}"));
+    env.ok(&format!("list {short_root}"));
+    env.ok(&format!("snapshot verify {short}"));
+    assert!(env.ok(&format!("manifest show {short}")).starts_with(&format!("// id: {}\n", id(0))));
+    let said = env.says(&format!("snapshot delete {short}"));
+    assert!(said.starts_with(&format!("Would delete snapshot {} of", id(0))), "{said}");
+    let said = env.says(&format!("snapshot delete {short_root}"));
+    assert!(said.starts_with(&format!("Would delete snapshot {} of", id(1))), "{said}");
+    let said = env.says(&format!("snapshot pin {short_root} --add=x"));
+    assert!(said.starts_with("Updating snapshot at "), "{said}");
+    for line in ["snapshot delete", "snapshot pin --add=x", "snapshot verify", "manifest show"] {
+        let few = env.fails(1, &format!("{line} {}", &id(0)[..7]));
+        assert!(!few.contains(&id(0)), "seven digits are too few: {few}");
+        assert_eq!(env.line(&format!("{line} 0000000000")).code, 1);
+    }
+    let text = env.fails(1, "snapshot delete 000000000");
+    assert!(text.contains("no snapshots matched 000000000"), "{text}");
+    assert!(env.fails(1, "list 000000000").contains("there is no snapshot or object 000000000"));
+}
+
+#[test]
+fn a_root_of_several_snapshots_names_them_all_as_in_kopia() {
+    let env = TestEnv::with_repository();
+    let source = env.plant();
+    env.ok(&format!("snapshot create {source}"));
+    env.ok(&format!("snapshot create {source}"));
+    let all = env.json(&format!("snapshot list {source} --json"));
+    let root = all[0]["rootEntry"]["obj"].as_str().unwrap();
+    for id in [root, &root[..12]] {
+        let said = env.says(&format!("snapshot delete {id}"));
+        assert_eq!(said.matches("Would delete snapshot").count(), 2, "{said}");
+    }
+    let said = env.says(&format!("snapshot delete {root} --delete --no-auto-maintenance"));
+    assert_eq!(said.matches("Deleting snapshot").count(), 2, "{said}");
+    assert_eq!(env.ok(&format!("snapshot list {source} --json")), "[\n]");
+}

@@ -10,8 +10,8 @@ mod file;
 mod folder;
 mod open;
 mod previous;
-mod rules;
-mod run;
+pub(crate) mod rules;
+pub(crate) mod run;
 mod small;
 mod survey;
 

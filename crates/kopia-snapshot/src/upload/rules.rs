@@ -45,6 +45,8 @@ pub(crate) struct Excluded {
     pub path: String,
     pub size: u64,
     pub folder: bool,
+    /// How many of the folder's entries were kept before it.
+    pub kept_before: usize,
 }
 
 /// A folder that was listed under its rules.
@@ -133,7 +135,7 @@ impl FolderRules {
         let may_hold = |name: &str| listed.as_ref().map_or(true, |names| names.may_hold(name));
         if may_hold(CACHE_DIR_TAG) && self.is_cache_folder(path) {
             let path = relative.to_owned();
-            excluded.push(Excluded { path, size: 0, folder: true });
+            excluded.push(Excluded { path, size: 0, folder: true, kept_before: 0 });
             return Ok(Opened { rules: self, entries: Vec::new(), excluded });
         }
         let below = if relative == "." { String::new() } else { format!("/{relative}") };
@@ -150,7 +152,14 @@ impl FolderRules {
             .enter(below.as_bytes(), defined.as_deref(), &files)
             .map_err(|error| error.to_string())?;
         let mut entries = listed?.stat()?;
-        entries.retain(|listed| self.keeps(listed, &below, device, &mut excluded));
+        let mut kept = 0;
+        entries.retain(|listed| {
+            let left_out = excluded.len();
+            let keeps = self.keeps(listed, &below, device, &mut excluded);
+            excluded[left_out..].iter_mut().for_each(|it| it.kept_before = kept);
+            kept += usize::from(keeps);
+            keeps
+        });
         Ok(Opened { rules: self, entries, excluded })
     }
 
@@ -171,7 +180,7 @@ impl FolderRules {
         let decision = self.ignore.decide(&candidate);
         for _ in 0..decision.times_excluded {
             let path = path.trim_start_matches('/').to_owned();
-            excluded.push(Excluded { path, size, folder: is_dir });
+            excluded.push(Excluded { path, size, folder: is_dir, kept_before: 0 });
         }
         decision.verdict == Verdict::Include
     }

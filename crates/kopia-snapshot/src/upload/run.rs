@@ -132,7 +132,7 @@ impl Run {
     /// Counts what the rules leave out of a folder.
     pub fn count_excluded(&self, all: &[Excluded]) {
         let counters = &self.counters;
-        for Excluded { path, size, folder } in all {
+        for Excluded { path, size, folder, .. } in all {
             let (size, folder) = (*size, *folder);
             if folder {
                 counters.excluded_folders.fetch_add(1, Relaxed);

@@ -1,9 +1,13 @@
-//! `snapshot`: create, list, restore, delete, expire, verify, pin.
+//! `snapshot`: create, list, restore, delete, expire, verify, pin, estimate,
+//! copy-history, move-history, fix.
 
 mod actions;
 mod create;
 mod delete;
+mod estimate;
 mod expire;
+mod fix;
+mod history;
 pub(super) mod list;
 mod pin;
 mod storage_stats;
@@ -20,7 +24,7 @@ use kopia_format::{
 use kopia_repo::Repository;
 use kopia_snapshot::{
     SnapshotError, manifests,
-    roots::{Lookup, Pick, Root},
+    roots::{self, Lookup, Pick, Root},
 };
 
 use super::{App, restore::Restore};
@@ -45,17 +49,32 @@ pub enum Command {
     Verify(verify::Verify),
     /// Keep snapshots from expiring, or let them expire again.
     Pin(pin::Pin),
+    /// Take files out of snapshots: those that are lost, or those that are named.
+    #[command(subcommand)]
+    Fix(fix::Command),
+    /// Say how much a snapshot of a folder would hold, and what it would leave out.
+    Estimate(estimate::Estimate),
+    /// Give snapshots of another user, host or path a second name.
+    #[command(after_help = history::help("copy"))]
+    CopyHistory(history::History),
+    /// Make snapshots of another user, host or path those of this one.
+    #[command(after_help = history::help("move"))]
+    MoveHistory(history::History),
 }
 
 impl Command {
     /// May the verb be cut anywhere? A verification could be, but has a report to give.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::List(_))
+        matches!(self, Self::List(_) | Self::Estimate(_))
     }
 
     /// Does it write snapshots?
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Delete(_) | Self::Expire(_) | Self::Pin(_))
+        match self {
+            Self::Create(_) | Self::Delete(_) | Self::Expire(_) | Self::Pin(_) => true,
+            Self::CopyHistory(_) | Self::MoveHistory(_) | Self::Fix(_) => true,
+            Self::List(_) | Self::Restore(_) | Self::Verify(_) | Self::Estimate(_) => false,
+        }
     }
 
     /// Runs the verb.
@@ -68,6 +87,10 @@ impl Command {
             Self::Expire(expire) => expire.run(app).await,
             Self::Verify(verify) => verify.run(app).await,
             Self::Pin(pin) => pin.run(app).await,
+            Self::Estimate(estimate) => estimate.run(app).await,
+            Self::Fix(command) => command.run(app).await,
+            Self::CopyHistory(history) => history.run(app, false).await,
+            Self::MoveHistory(history) => history.run(app, true).await,
         }
     }
 }
@@ -143,18 +166,27 @@ pub async fn find_by_ids(
     Ok(all)
 }
 
-/// The snapshots that `id` names: one by its manifest ID, or all with this root object.
+/// The snapshots that `id` names: one by its manifest ID, or all with this root object, as in Kopia.
+/// Eight digits that begin just one such ID will do.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or the digits begin several.
 pub async fn find_by_id(repo: &Repository, id: &str) -> anyhow::Result<Vec<SnapshotManifest>> {
     if let Some(manifest) = manifests::get(repo, &ManifestId::new(id)).await? {
         return Ok(vec![manifest]);
     }
-    let object: ObjectId =
-        id.parse().with_context(|| format!("{id:?} is neither a snapshot nor an object"))?;
-    let found = manifests::with_root(repo, &object).await?;
+    let object = id.parse::<ObjectId>();
+    let mut found = match &object {
+        Ok(object) => manifests::with_root(repo, object).await?,
+        Err(_) => Vec::new(),
+    };
     if found.is_empty() {
+        found = roots::abbreviated(repo, id).await?;
+    }
+    if found.is_empty() {
+        if !roots::is_abbreviation(id) {
+            object.with_context(|| format!("{id:?} is neither a snapshot nor an object"))?;
+        }
         return Err(Failure::new(Exit::Failed, format!("no snapshots matched {id}")).into());
     }
     Ok(found)
@@ -193,5 +225,5 @@ pub async fn find_root(
 /// at it?
 pub fn is_id(source: &str) -> bool {
     let first = source.split('/').next().unwrap_or_default();
-    !first.is_empty() && first.parse::<ObjectId>().is_ok()
+    !first.is_empty() && (first.parse::<ObjectId>().is_ok() || roots::is_abbreviation(first))
 }
