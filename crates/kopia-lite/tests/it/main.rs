@@ -32,6 +32,7 @@ mod maintenance;
 mod maintenance_run;
 mod memory;
 mod policy;
+mod policy_exchange;
 mod ransom;
 mod repository;
 mod restore;

@@ -40,7 +40,7 @@ fn show_says_where_each_value_comes_from() {
     );
     assert_eq!(json["retention"]["keepLatest"], 7);
     assert_eq!(json["compression"]["compressorName"], "zstd");
-    assert!(env.fails(1, "policy show").contains("must pass either --global or a list"));
+    assert!(env.fails(1, "policy show").contains("must pass either '--global' or a list"));
 }
 
 #[test]

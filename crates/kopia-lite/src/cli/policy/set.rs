@@ -186,7 +186,7 @@ impl Set {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Write).await?;
         let writer = client.repo.writer()?;
-        for target in self.targets.resolve(&client.repo)? {
+        for target in self.targets.resolve(&client.repo).await? {
             let mut policy = policies::defined(&client.repo, &target).await?.unwrap_or_default();
             app.info(format!("Setting policy for {target}"));
             let mut changes = Changes { app, count: 0 };
