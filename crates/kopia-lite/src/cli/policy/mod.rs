@@ -5,6 +5,8 @@ mod edit;
 mod export;
 mod import;
 mod set;
+mod set_actions;
+mod set_logging;
 mod show;
 mod table;
 
