@@ -1,6 +1,5 @@
 //! `snapshot`: create, list, restore, delete, expire, verify, pin.
 
-mod actions;
 mod create;
 mod delete;
 mod expire;
