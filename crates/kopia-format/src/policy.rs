@@ -6,6 +6,7 @@
 //! Merging lives with the uploader. Facts: `docs/format/07-upload-restore.md` §4.
 
 mod cron;
+mod exchange;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -60,15 +60,33 @@ pub async fn tree(repo: &Repository, source: &Source) -> Result<PolicyTree> {
     Ok(PolicyTree::for_source(source, &all(repo).await?))
 }
 
+/// The target of the policy whose manifest has this ID, if `id` is the ID of one.
+///
+/// # Errors
+/// What the repository says.
+pub async fn target_of_id(repo: &Repository, id: &str) -> Result<Option<Source>> {
+    let found = repo.manifests().find(&[(TYPE_LABEL, MANIFEST_TYPE)]).await?;
+    let found = found.iter().find(|entry| entry.id.to_string() == id);
+    Ok(found.map(|entry| Source::from_labels(&entry.labels)))
+}
+
+/// May the policy be saved for `target`?
+///
+/// # Errors
+/// [`SnapshotError::Policy`] when Kopia would refuse it.
+pub fn check(target: &Source, policy: &Policy) -> Result<()> {
+    policy.check(target).map_err(|source| SnapshotError::Policy {
+        target: target.to_string(),
+        reason: source.to_string(),
+    })
+}
+
 /// Saves the policy of `target` in place of the one it had. Visible to others after a flush.
 ///
 /// # Errors
 /// [`SnapshotError::Policy`] when Kopia would refuse the policy, and what the repository says.
 pub async fn save(writer: &RepositoryWriter, target: &Source, policy: &Policy) -> Result<()> {
-    policy.check(target).map_err(|source| SnapshotError::Policy {
-        target: target.to_string(),
-        reason: source.to_string(),
-    })?;
+    check(target, policy)?;
     let labels = target.policy_labels();
     let labels: Vec<_> = labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     writer.replace_manifest(&labels, policy).await?;

@@ -266,6 +266,7 @@ impl UploadSink for UploadProgress {
                 let word = if ignored { "Ignored error" } else { "Error" };
                 self.progress.say(&format!("{word} when processing \"{path}\": {error}"));
             }
+            UploadEvent::Action { message, .. } => self.progress.say(message),
             _ => {}
         }
         self.progress.show(|| self.step());

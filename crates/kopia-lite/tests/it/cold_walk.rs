@@ -71,6 +71,9 @@ fn call(command: &str) -> Option<Call> {
         "policy show" => Free("policy show --global"),
         "policy list" => Free("policy list"),
         "policy set" => Free("policy set --global --keep-daily=14"),
+        "policy edit" => Free("policy edit --global"),
+        "policy export" => Free("policy export"),
+        "policy import" => Free("policy import --from-file=policies.json"),
         "policy delete" => Free("policy delete $SRC"),
         "storage-config show" => Free("storage-config show"),
         "storage-config check" => Free("storage-config check"),
@@ -162,6 +165,7 @@ impl Frozen {
         s3.write("src/late.bin", noise(9, 40_000));
         s3.ok(&format!("snapshot create {source}"));
         s3.ok(&format!("policy set {source} --keep-daily=3"));
+        s3.ok("policy export --to-file=policies.json");
         logs::write(Arc::new(s3.storage("r/")), &["one", "another"]);
         let id = s3.newest();
         let contents = s3.ok("content list --non-prefixed");

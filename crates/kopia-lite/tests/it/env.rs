@@ -80,6 +80,7 @@ impl TestEnv {
             .env("KOPIA_PASSWORD", PASSWORD)
             .env("AWS_EC2_METADATA_DISABLED", "true") // nobody waits for it off EC2
             .env("TZ", "UTC")
+            .env("EDITOR", "true") // changes nothing
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null());

@@ -4,6 +4,7 @@
 //! server inside this process. What a test expects of texts and JSON was printed by Kopia 0.23.1.
 #![allow(clippy::unwrap_used)]
 
+mod actions;
 mod apply;
 mod bad_blobs;
 mod bad_storage;
@@ -40,6 +41,7 @@ mod maintenance_run;
 mod memory;
 mod modern;
 mod policy;
+mod policy_exchange;
 mod ransom;
 mod repository;
 mod restore;

@@ -40,7 +40,7 @@ fn show_says_where_each_value_comes_from() {
     );
     assert_eq!(json["retention"]["keepLatest"], 7);
     assert_eq!(json["compression"]["compressorName"], "zstd");
-    assert!(env.fails(1, "policy show").contains("must pass either --global or a list"));
+    assert!(env.fails(1, "policy show").contains("must pass either '--global' or a list"));
 }
 
 #[test]
@@ -148,4 +148,123 @@ fn delete_forgets_a_policy() {
     assert_eq!(env.says("policy delete u@h"), "Removing policy on \"u@h\"...\n");
     assert!(env.says("policy delete u@h").contains("There is no policy for u@h."));
     assert!(env.ok("policy show u@h").contains("  Annual snapshots:                        8 "));
+}
+
+#[test]
+fn actions_are_set_said_shown_and_removed() {
+    let env = TestEnv::with_repository();
+    let script = env.write("act.sh", "#!/bin/sh\necho hi\n\nexit 0\n");
+    let script = script.display();
+    let set = |words: &[&str]| {
+        let run = env.run([&["policy", "set", "/p", "--no-auto-maintenance"], words].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (0, ""), "{run:#?}");
+        run.stderr
+    };
+    // What Kopia 0.23.1 says.
+    assert_eq!(
+        set(&["--before-folder-action=/bin/true", r#"--after-folder-action=x "a b" c"#]),
+        "Setting policy for u@h:/p\n \
+         - setting before-folder (essential) action command to \"/bin/true\" and timeout 5m0s\n \
+         - setting after-folder (essential) action command to \"x\" with arguments \"a b\" \"c\" and \
+         timeout 5m0s\n"
+    );
+    assert_eq!(
+        set(&[
+            &format!("--before-snapshot-root-action={script}"),
+            "--persist-action-script",
+            "--action-command-mode=async",
+            "--action-command-timeout=90s",
+        ]),
+        format!(
+            "Setting policy for u@h:/p\n \
+             - setting before-snapshot-root (async) action script from file {script} (26 bytes) with \
+             timeout 1m30s\n"
+        )
+    );
+    let shown = env.ok("policy show /p");
+    assert!(
+        shown.contains(
+            "Run command before snapshot root:              (defined for this target)\n  \
+               Embedded script (stored in repository):\n    \
+                 #!/bin/sh\n    echo hi\n    \n    exit 0\n  \
+               Mode:                                async\n  \
+               Timeout:                             1m30s\n\n\
+             Run command before this folder:                (non-inheritable)\n  \
+               Command:\n    /bin/true \n"
+        ),
+        "{shown}"
+    );
+    let actions = env.json("policy show /p --json")["actions"].to_string();
+    assert_eq!(
+        actions,
+        "{\"beforeFolder\":{\"path\":\"/bin/true\",\"timeout\":300,\"mode\":\"essential\"},\
+         \"afterFolder\":{\"path\":\"x\",\"args\":[\"a b\",\"c\"],\"timeout\":300,\
+         \"mode\":\"essential\"},\
+         \"beforeSnapshotRoot\":{\"script\":\"#!/bin/sh\\necho hi\\n\\nexit 0\\n\",\"timeout\":90,\
+         \"mode\":\"async\"}}"
+    );
+    assert_eq!(
+        set(&["--before-folder-action=", "--after-folder-action=none"]),
+        "Setting policy for u@h:/p\n - removing before-folder action\n \
+         - removing after-folder action\n"
+    );
+    let long = env.write("long.sh", "x".repeat(32_001));
+    for (flag, wanted) in [
+        (
+            format!("--before-folder-action={}", long.display()),
+            "too long: 32001, max allowed 32000",
+        ),
+        ("--before-folder-action=/no/script".into(), "unable to read script file /no/script"),
+    ] {
+        let said = env.fails(1, &format!("policy set /p --persist-action-script {flag}"));
+        assert!(said.contains("invalid before-folder-action: ") && said.contains(wanted), "{said}");
+    }
+    let said = env.fails(1, "policy set /p --before-folder-action=a\"b");
+    assert!(said.contains("error parsing before-folder command: bare \""), "{said}");
+    env.fails(2, "policy set /p --action-command-mode=sometimes");
+}
+
+#[test]
+fn log_details_and_shadow_copies_are_set() {
+    let env = TestEnv::with_repository();
+    assert_eq!(
+        env.says(
+            "policy set /p --log-dir-snapshotted=3 --log-dir-ignored=0 --log-entry-snapshotted=10 \
+             --log-entry-ignored=1 --log-entry-cache-hit=2 --log-entry-cache-miss=inherit \
+             --enable-volume-shadow-copy=when-available --no-auto-maintenance"
+        ),
+        "Setting policy for u@h:/p\n \
+         - setting \"enable volume shadow copy\" to when-available.\n \
+         - setting \"directory snapshotted detail\" to 3.\n \
+         - setting \"directory ignored detail\" to 0.\n \
+         - setting \"entry snapshotted detail\" to 10.\n \
+         - setting \"entry ignored detail\" to 1.\n \
+         - setting \"entry cache hit detail\" to 2.\n \
+         - resetting \"entry cache miss detail\" to a default value inherited from parent.\n"
+    );
+    let policy = &env.json("policy export /p")["u@h:/p"];
+    assert_eq!(policy["osSnapshots"]["volumeShadowCopy"]["enable"], 2);
+    assert_eq!(
+        policy["logging"].to_string(),
+        "{\"directories\":{\"snapshotted\":3,\"ignored\":0},\
+         \"entries\":{\"snapshotted\":10,\"ignored\":1,\"cacheHit\":2}}"
+    );
+    for value in ["11", "-1", "x", "default"] {
+        assert!(
+            env.fails(1, &format!("policy set /p --log-entry-ignored={value}"))
+                .ends_with("ERROR entry ignored detail: must be >= 0 and <= 10 or \"inherit\"\n")
+        );
+    }
+    env.ok("policy set /p --enable-volume-shadow-copy=inherit");
+    assert!(env.ok("policy show /p").contains("Volume Shadow Copy:                  never   inh"));
+}
+
+#[test]
+fn a_dry_run_says_the_changes_and_saves_none() {
+    let env = TestEnv::with_repository();
+    let before = env.ok("policy list --json");
+    let said = env.says("policy set /p --keep-latest=3 -n");
+    assert!(said.contains("setting \"number of latest backups to keep\" to 3."), "{said}");
+    assert!(env.fails(1, "policy set /p --max-parallel-snapshots=3 -n").contains("can't save"));
+    assert_eq!(env.ok("policy list --json"), before);
 }

@@ -23,6 +23,8 @@ pub struct PolicyTree {
 struct Node {
     policy: Arc<Policy>,
     defined: bool,
+    /// Here or below are actions for a folder.
+    acts: bool,
     children: HashMap<Vec<u8>, Arc<Node>>,
 }
 
@@ -76,6 +78,12 @@ impl PolicyTree {
         self.node.defined.then_some(&self.node.policy)
     }
 
+    /// Has the policy of this folder, or of one below it, actions to run before or after its folder?
+    #[must_use]
+    pub fn has_folder_actions(&self) -> bool {
+        self.node.acts
+    }
+
     /// What holds for an entry of this folder.
     #[must_use]
     pub fn child(&self, name: &[u8]) -> PolicyTree {
@@ -86,7 +94,9 @@ impl PolicyTree {
             return self.clone();
         }
         let policy = Arc::clone(&self.node.policy);
-        Self { node: Arc::new(Node { policy, defined: false, children: HashMap::new() }) }
+        Self {
+            node: Arc::new(Node { policy, defined: false, acts: false, children: HashMap::new() }),
+        }
     }
 }
 
@@ -101,9 +111,12 @@ impl Growing {
     fn finish(self, above: &Arc<Policy>) -> Arc<Node> {
         let defined = self.policy.is_some();
         let policy = self.policy.unwrap_or_else(|| Arc::clone(above));
-        let children =
+        let children: HashMap<_, _> =
             self.children.into_iter().map(|(name, child)| (name, child.finish(&policy))).collect();
-        Arc::new(Node { policy, defined, children })
+        let actions = &policy.actions;
+        let own = defined && (actions.before_folder.is_some() || actions.after_folder.is_some());
+        let acts = own || children.values().any(|child: &Arc<Node>| child.acts);
+        Arc::new(Node { policy, defined, acts, children })
     }
 }
 

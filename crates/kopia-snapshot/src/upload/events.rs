@@ -58,6 +58,13 @@ pub enum UploadEvent<'a> {
         /// Why.
         error: &'a str,
     },
+    /// An action of a policy failed, or was not run.
+    Action {
+        /// Did it fail?
+        error: bool,
+        /// What happened, in Kopia's words.
+        message: &'a str,
+    },
     /// A checkpoint was saved.
     Checkpointed,
 }

@@ -16,13 +16,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use kopia_format::directory::DirEntry;
+use kopia_format::{directory::DirEntry, policy::Actions};
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, JoinSet},
 };
 
 use super::{
+    actions::{self, Begun},
     events::UploadEvent,
     file::{EntryError, options, upload_file, upload_link},
     open::{OpenFolder, Registry},
@@ -34,7 +35,7 @@ use super::{
 };
 use crate::{
     error::SnapshotError,
-    source::{EntryKind, ListedEntry, LocalEntry},
+    source::{EntryKind, ListedEntry, LocalEntry, go_error},
 };
 
 /// So many unchanged entries are taken over before other tasks get their turn.
@@ -77,12 +78,49 @@ pub(crate) fn upload_folder(
 ) -> Task<Result<DirEntry, EntryError>> {
     // Without the box the future would be of a type that contains itself.
     let filled: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+        let mut folder = folder;
+        let begun = match folder.rules.actions() {
+            Some(actions) => Some(folder.begin(&run, &actions).await?),
+            None => None,
+        };
         let compressor = folder.rules.metadata_compressor();
         let open = OpenFolder::new(folder.entry.clone(), folder.relative.clone(), compressor);
-        let _entered = registry.enter_folder(open.clone());
-        fill(&run, folder, &open, gone_through).await
+        let entered = registry.enter_folder(open.clone());
+        let filled = fill(&run, folder, &open, gone_through).await;
+        drop(entered);
+        if let Some(begun) = begun {
+            begun.end(&run).await;
+        }
+        filled
     });
     Task(tokio::spawn(filled))
+}
+
+impl Folder {
+    /// Runs the action before the folder, and reads the folder that it names instead.
+    async fn begin(&mut self, run: &Run, actions: &Actions) -> Result<Begun, EntryError> {
+        let source = match self.relative.as_str() {
+            "." => run.source.clone(),
+            relative => run.source.join(relative),
+        };
+        let (before, after) = (actions.before_folder.as_ref(), actions.after_folder.as_ref());
+        let begun =
+            actions::begin(run, ("before-folder", "after-folder"), before, after, &source).await?;
+        if let Some(instead) = &begun.instead {
+            let named = std::fs::canonicalize(instead).and_then(|path| {
+                let entry = LocalEntry::at(&path)?;
+                Ok((path, entry))
+            });
+            let (path, entry) = named.map_err(|error| EntryError::Entry(go_error(&error)))?;
+            // Below the root it keeps its name: another would be another folder.
+            let name = match self.relative.as_str() {
+                "." => entry.name.clone(),
+                _ => self.entry.name.clone(),
+            };
+            (self.path, self.entry, self.surveyed) = (path, LocalEntry { name, ..entry }, None);
+        }
+        Ok(begun)
+    }
 }
 
 /// A task that is stopped when nobody waits for it any more.
@@ -199,7 +237,10 @@ impl State {
                         self.share(Work::Small(std::mem::take(small)), helpers).await?;
                     }
                 }
-                Err(listed) => self.share(Work::Entry(listed, surveyed.cloned()), helpers).await?,
+                Err(listed) => {
+                    let surveyed = surveyed.filter(|_| !self.has_actions(&listed)).cloned();
+                    self.share(Work::Entry(listed, surveyed), helpers).await?;
+                }
             }
         }
         Ok(())
@@ -280,6 +321,11 @@ impl State {
         true
     }
 
+    /// Are there actions to run in the folder, or in one below? Then it is gone through whatever it was.
+    fn has_actions(&self, listed: &ListedEntry) -> bool {
+        self.rules.has_actions() && self.rules.child(&listed.name.to_string_lossy()).has_actions()
+    }
+
     /// The next part of the folder's entries, with what a survey of the folders in it has found out.
     async fn survey(
         &self,
@@ -295,6 +341,7 @@ impl State {
         {
             if let Ok(entry) = &listed.entry
                 && entry.kind == EntryKind::Directory
+                && !self.has_actions(&listed)
             {
                 let place = (self.path.as_path(), self.relative.as_str());
                 survey.add(place, &self.rules, &self.previous, entry);

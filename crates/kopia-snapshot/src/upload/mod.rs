@@ -4,6 +4,7 @@
 //! and gives the root entry of a snapshot manifest. It saves no manifest, but for the checkpoints
 //! of a long upload; that is [`crate::create`].
 
+mod actions;
 mod checkpoint;
 mod events;
 mod file;
@@ -17,7 +18,7 @@ mod survey;
 
 use std::{
     future::Future,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -32,6 +33,7 @@ use kopia_repo::RepositoryWriter;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub use actions::Actions;
 pub use events::{Silent, UploadEvent, UploadSink};
 
 use crate::{
@@ -61,6 +63,8 @@ pub struct UploadOptions {
     pub upload_limit: Option<u64>,
     /// Time between checkpoints.
     pub checkpoint_interval: Duration,
+    /// Whether the actions of policies are run.
+    pub actions: Actions,
 }
 
 impl Default for UploadOptions {
@@ -71,6 +75,7 @@ impl Default for UploadOptions {
             fail_fast: false,
             upload_limit: None,
             checkpoint_interval: CHECKPOINT_INTERVAL_MAX,
+            actions: Actions::default(),
         }
     }
 }
@@ -149,13 +154,25 @@ pub async fn upload(request: UploadRequest<'_>, source: UploadSource<'_>) -> Res
         open: Arc::default(),
         checkpoints: 0.into(),
         read_memory: Arc::default(),
+        source: match &source {
+            UploadSource::Local(path) => std::fs::canonicalize(path)
+                .ok()
+                .filter(|_| path.is_symlink())
+                .unwrap_or_else(|| path.to_path_buf()),
+            UploadSource::Stream { .. } => PathBuf::new(),
+        },
+        owed: actions::Owed::default(),
     });
     let rules = FolderRules::root(request.policy.clone())?;
     let root = match source {
         UploadSource::Stream { root, name, pieces } => {
             upload_stream(&run, &request, &rules, (root, name), pieces).await?
         }
-        UploadSource::Local(path) => upload_local(&run, &request, rules, path).await?,
+        UploadSource::Local(path) => {
+            let root = upload_local(&run, &request, rules, path).await;
+            run.owed.settle(&run).await;
+            root?
+        }
     };
     Ok(Uploaded { root, stats: run.stats(), incomplete: run.incomplete().to_owned() })
 }
@@ -184,6 +201,16 @@ async fn upload_local(
                     previous.extend(previous::load(run, ".", &root.object).await);
                 }
             }
+            let actions = &request.policy.effective().actions;
+            let names = ("before-snapshot-root", "after-snapshot-root");
+            let (before, after) =
+                (actions.before_snapshot_root.as_ref(), actions.after_snapshot_root.as_ref());
+            let begun = actions::begin(run, names, before, after, &path).await;
+            let begun = begun.map_err(|error| error.of_root(&path))?;
+            if let Some(instead) = &begun.instead {
+                path = std::fs::canonicalize(instead).map_err(|e| unreadable(go_error(&e)))?;
+                entry = stat(&path)?;
+            }
             let folder = Folder {
                 path: path.clone(),
                 relative: ".".into(),
@@ -193,7 +220,9 @@ async fn upload_local(
                 surveyed: None,
             };
             let upload = upload_folder(run.clone(), folder, run.open.clone(), None);
-            with_checkpoints(run, request, upload).await?.map_err(|error| error.of_root(&path))
+            let root = with_checkpoints(run, request, upload).await?;
+            begun.end(run).await;
+            root.map_err(|error| error.of_root(&path))
         }
         LocalKind::File => {
             let name = entry.name.to_string_lossy().into_owned();

@@ -91,6 +91,18 @@ impl FolderRules {
         Self { policy, ignore: self.ignore.clone(), compressors }
     }
 
+    /// The actions of the policy of exactly this folder.
+    pub fn actions(&self) -> Option<kopia_format::policy::Actions> {
+        let actions = &self.policy.defined()?.actions;
+        let any = actions.before_folder.is_some() || actions.after_folder.is_some();
+        any.then(|| actions.clone())
+    }
+
+    /// Has the policy of this folder, or of one below, actions for its folder?
+    pub fn has_actions(&self) -> bool {
+        self.policy.has_folder_actions()
+    }
+
     pub fn metadata_compressor(&self) -> Option<Compressor> {
         self.compressors.metadata
     }

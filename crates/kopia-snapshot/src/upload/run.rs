@@ -2,6 +2,7 @@
 
 use std::{
     os::unix::ffi::OsStrExt,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     UploadOptions,
+    actions::Owed,
     events::{UploadEvent, UploadSink},
     open::{OpenFolder, Registry},
     previous::{PreviousFolder, same_folder, unchanged},
@@ -64,6 +66,10 @@ pub(crate) struct Run {
     pub checkpoints: AtomicU64,
     /// For reading small files.
     pub read_memory: Arc<ReadMemory>,
+    /// The root as the user knows it; empty for a stream.
+    pub source: PathBuf,
+    /// Actions that are still to be run.
+    pub owed: Owed,
 }
 
 impl Run {

@@ -32,7 +32,8 @@ impl Changes<'_> {
         self.app.info(format!(" - {text}"));
     }
 
-    fn reset(&mut self, what: &str) {
+    /// Says that a value is the parent's again.
+    pub fn reset(&mut self, what: &str) {
         self.said(format!("resetting {what:?} to a default value inherited from parent."));
     }
 

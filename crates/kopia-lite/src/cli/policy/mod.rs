@@ -1,7 +1,12 @@
-//! `policy`: show, list, set, delete.
+//! `policy`: show, list, set, edit, export, import, delete.
 
 mod changes;
+mod edit;
+mod export;
+mod import;
 mod set;
+mod set_actions;
+mod set_logging;
 mod show;
 mod table;
 
@@ -29,6 +34,12 @@ pub enum Command {
     List(List),
     /// Change the policy of a source.
     Set(Box<set::Set>),
+    /// Change policies in an editor.
+    Edit(edit::Edit),
+    /// Write policies as JSON, to a file or to stdout.
+    Export(export::Export),
+    /// Take policies from a file or from stdin.
+    Import(import::Import),
     /// Delete the policy of a source.
     #[command(visible_aliases = ["rm", "remove"])]
     Delete(Delete),
@@ -37,7 +48,7 @@ pub enum Command {
 impl Command {
     /// May the verb be cut anywhere?
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::List(_))
+        matches!(self, Self::Show(_) | Self::List(_) | Self::Export(_))
     }
 
     /// Runs the verb.
@@ -46,6 +57,9 @@ impl Command {
             Self::Show(show) => show.run(app).await,
             Self::List(list) => list.run(app).await,
             Self::Set(set) => set.run(app).await,
+            Self::Edit(edit) => edit.run(app).await,
+            Self::Export(export) => export.run(app).await,
+            Self::Import(import) => import.run(app).await,
             Self::Delete(delete) => delete.run(app).await,
         }
     }
@@ -59,7 +73,7 @@ pub fn summary_of_new(policy: &Policy) -> String {
 /// Whose policy.
 #[derive(Debug, Clone, Args)]
 pub struct Targets {
-    /// A path, user@host:path, user@host or @host.
+    /// A path, user@host:path, user@host, @host, or the ID of a policy.
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// The policy of the whole repository.
@@ -68,18 +82,30 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// Was any target named?
+    fn are_given(&self) -> bool {
+        self.global || !self.targets.is_empty()
+    }
+
     /// The targets that were named.
     ///
     /// # Errors
     /// None was, or one of them is no target.
-    fn resolve(&self, repo: &Repository) -> anyhow::Result<Vec<Source>> {
+    async fn resolve(&self, repo: &Repository) -> anyhow::Result<Vec<Source>> {
         if self.global != self.targets.is_empty() {
-            bail!("must pass either --global or a list of path targets");
+            bail!("must pass either '--global' or a list of path targets");
         }
         if self.global {
             return Ok(vec![Source::global()]);
         }
-        self.targets.iter().map(|text| snapshot::parse_source(repo, text)).collect()
+        let mut found = Vec::new();
+        for text in &self.targets {
+            found.push(match policies::target_of_id(repo, text).await? {
+                Some(target) => target,
+                None => snapshot::parse_source(repo, text)?,
+            });
+        }
+        Ok(found)
     }
 }
 
@@ -127,7 +153,7 @@ pub struct Delete {
 impl Delete {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(if self.dry_run { Access::Read } else { Access::Write }).await?;
-        let targets = self.targets.resolve(&client.repo)?;
+        let targets = self.targets.resolve(&client.repo).await?;
         if self.dry_run {
             for target in targets {
                 app.info(match policies::defined(&client.repo, &target).await? {

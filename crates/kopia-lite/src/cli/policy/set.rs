@@ -13,6 +13,8 @@ use kopia_snapshot::policies;
 use super::{
     Targets,
     changes::{Changes, given, is_inherit},
+    set_actions::ActionFlags,
+    set_logging::{LoggingFlags, OsSnapshotFlags},
 };
 use crate::{
     cli::{App, app::Access, repository::flags::duration},
@@ -42,7 +44,16 @@ pub struct Set {
     #[command(flatten)]
     schedule: ScheduleFlags,
     #[command(flatten)]
+    actions: ActionFlags,
+    #[command(flatten)]
+    os_snapshots: OsSnapshotFlags,
+    #[command(flatten)]
+    logging: LoggingFlags,
+    #[command(flatten)]
     upload: UploadFlags,
+    /// Say and check the changes, but save none.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -184,9 +195,9 @@ struct UploadFlags {
 
 impl Set {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let client = app.open(Access::Write).await?;
-        let writer = client.repo.writer()?;
-        for target in self.targets.resolve(&client.repo)? {
+        let client = app.open(if self.dry_run { Access::Read } else { Access::Write }).await?;
+        let mut changed = Vec::new();
+        for target in self.targets.resolve(&client.repo).await? {
             let mut policy = policies::defined(&client.repo, &target).await?.unwrap_or_default();
             app.info(format!("Setting policy for {target}"));
             let mut changes = Changes { app, count: 0 };
@@ -194,7 +205,16 @@ impl Set {
             if changes.count == 0 {
                 bail!("no changes specified");
             }
-            policies::save(&writer, &target, &policy)
+            policies::check(&target, &policy)
+                .with_context(|| format!("can't save policy for {target}"))?;
+            changed.push((target, policy));
+        }
+        if self.dry_run {
+            return Ok(Exit::Done);
+        }
+        let writer = client.repo.writer()?;
+        for (target, policy) in &changed {
+            policies::save(&writer, target, policy)
                 .await
                 .with_context(|| format!("can't save policy for {target}"))?;
         }
@@ -214,6 +234,9 @@ impl Set {
             changes.name("splitter algorithm override", &mut policy.splitter.algorithm, name);
         }
         self.schedule.apply(policy, changes)?;
+        self.actions.apply(policy, changes)?;
+        self.os_snapshots.apply(policy, changes);
+        self.logging.apply(policy, changes)?;
         self.upload.apply(policy, changes)?;
         if let Some(inherit) = self.inherit.last() {
             changes.count += 1;
@@ -358,14 +381,14 @@ impl ScheduleFlags {
                 (!schedule.cron.is_empty(), "cron snapshot times"),
             ] {
                 if is_set {
-                    changes.said(format!("resetting {what} to default"));
+                    changes.said(format!("resetting {what} to default\n"));
                 }
             }
             schedule.interval_seconds = 0;
             schedule.time_of_day.clear();
             schedule.cron.clear();
             schedule.manual = true;
-            changes.said("setting manual snapshot field to true".to_owned());
+            changes.said("setting manual snapshot field to true\n".to_owned());
             return Ok(());
         }
         if let Some(interval) = self.snapshot_interval {
@@ -400,7 +423,7 @@ impl ScheduleFlags {
         // Kopia resets it with every change of the policy that doesn't say `--manual`.
         if schedule.manual && (scheduled || manual == Some(false)) {
             schedule.manual = false;
-            changes.said("resetting manual snapshot field to false".to_owned());
+            changes.said("resetting manual snapshot field to false\n".to_owned());
         }
         Ok(())
     }

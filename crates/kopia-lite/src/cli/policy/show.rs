@@ -22,7 +22,7 @@ pub struct Show {
 impl Show {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Read).await?;
-        for target in self.targets.resolve(&client.repo)? {
+        for target in self.targets.resolve(&client.repo).await? {
             let effective = policies::effective(&client.repo, &target).await?;
             if self.json.json {
                 self.json.print(&effective.policy);

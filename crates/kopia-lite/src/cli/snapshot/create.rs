@@ -17,7 +17,7 @@ use kopia_repo::RepositoryWriter;
 use kopia_snapshot::{
     create::{self, CreateRequest, Created, DESCRIPTION_BYTES_MAX, Input},
     manifests, policies,
-    upload::{CHECKPOINT_INTERVAL_MAX, UploadOptions},
+    upload::{Actions, CHECKPOINT_INTERVAL_MAX, UploadOptions},
 };
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
@@ -84,7 +84,10 @@ pub struct Create {
     /// Taken for Kopia's sake: kopia-lite sends no reports.
     #[arg(long, hide = true, default_value_t = true, action = clap::ArgAction::Set)]
     send_snapshot_report: bool,
-    /// Do without the actions of policies, which kopia-lite does not run.
+    /// Run the actions of policies, even if the connection does not allow it.
+    #[arg(long, hide = true)]
+    force_enable_actions: bool,
+    /// Run no actions of policies.
     #[arg(long, hide = true)]
     force_disable_actions: bool,
     #[command(flatten)]
@@ -105,7 +108,8 @@ impl Create {
         if self.all && !self.sources.is_empty() {
             bail!("cannot use --all when a source path argument is specified");
         }
-        let (tags, options) = (snapshot::parse_tags(&self.tags)?, self.options()?);
+        let tags = snapshot::parse_tags(&self.tags)?;
+        let options = self.options(app.connection()?.enable_actions)?;
         let client = app.open(Access::Write).await?;
         let writer = client.repo.writer()?;
         let sources =
@@ -166,9 +170,6 @@ impl Create {
         mut request: CreateRequest,
     ) -> anyhow::Result<Created> {
         let source = request.source.clone();
-        if !self.force_disable_actions {
-            super::actions::check(app, writer.repository(), &source).await?;
-        }
         app.info(format!("Snapshotting {source} ..."));
         let progress = Arc::new(UploadProgress::new(app.globals.progress()));
         request.sink = progress.clone();
@@ -227,7 +228,7 @@ impl Create {
         Ok(())
     }
 
-    fn options(&self) -> anyhow::Result<UploadOptions> {
+    fn options(&self, enable_actions: bool) -> anyhow::Result<UploadOptions> {
         let interval = self.checkpoint_interval.unwrap_or(CHECKPOINT_INTERVAL_MAX);
         if interval > CHECKPOINT_INTERVAL_MAX || interval.is_zero() {
             bail!("--checkpoint-interval must be more than nothing and at most 45m");
@@ -238,6 +239,11 @@ impl Create {
             fail_fast: self.fail_fast,
             upload_limit: (self.upload_limit_mb > 0).then_some(self.upload_limit_mb << 20),
             checkpoint_interval: interval,
+            actions: Actions {
+                enabled: (enable_actions || self.force_enable_actions)
+                    && !self.force_disable_actions,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
         })
     }
 

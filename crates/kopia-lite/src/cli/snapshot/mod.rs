@@ -1,7 +1,6 @@
 //! `snapshot`: create, list, restore, delete, expire, verify, pin, estimate,
 //! copy-history, move-history, fix.
 
-mod actions;
 mod create;
 mod delete;
 mod estimate;
