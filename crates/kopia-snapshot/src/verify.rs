@@ -30,6 +30,10 @@ use crate::{
     walk::Directories,
 };
 
+mod subset;
+
+pub use subset::{Part, Subset};
+
 /// Files that are looked at in one go, for each degree of parallelism: their lists of pieces are
 /// read together.
 const FILE_BATCH: usize = 512;
@@ -41,6 +45,8 @@ const READ_BATCH: usize = 128 << 10;
 pub struct VerifyOptions {
     /// How many of a hundred files are read in full.
     pub files_percent: f64,
+    /// Which files are read in full instead of so many of a hundred.
+    pub subset: Option<Subset>,
     /// End after so many problems; 0 = never.
     pub errors_max: usize,
     /// How many hundreds of files are looked at together; threads that read in full.
@@ -52,7 +58,13 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { files_percent: 0.0, errors_max: 0, parallel: 8, read_batch: READ_BATCH }
+        Self {
+            files_percent: 0.0,
+            subset: None,
+            errors_max: 0,
+            parallel: 8,
+            read_batch: READ_BATCH,
+        }
     }
 }
 
@@ -109,6 +121,8 @@ pub struct PackDepths {
 /// What a verification found.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyReport {
+    /// Which part of all files was read in full, where a subset was asked for.
+    pub part: Option<Part>,
     /// How deep the packs were checked.
     pub packs: PackDepths,
     /// How much was looked at.
@@ -129,15 +143,19 @@ pub async fn verify(
     progress: &(dyn Fn(&VerifyStats) + Send + Sync),
     stop: &CancellationToken,
 ) -> Result<VerifyReport> {
+    let packs = list_packs(repo).await?;
+    let data = packs.iter().filter(|(name, _)| name.starts_with('p'));
+    let stored = data.map(|(_, pack)| pack.size).sum();
+    let part = options.subset.map(|subset| subset.part(stored));
     let mut run = Run {
         repo,
         index: repo.index().await?,
-        packs: list_packs(repo).await?,
+        packs,
         options,
         progress,
         seen: HashSet::new(),
         to_read: HashMap::new(),
-        report: VerifyReport::default(),
+        report: VerifyReport { part, ..VerifyReport::default() },
     };
     for (_, root) in roots {
         if let Some(summary) = &root.summary {
@@ -273,7 +291,7 @@ impl Run<'_> {
         match found {
             Ok(directory) => {
                 if let Some(contents) = contents
-                    && self.is_drawn()
+                    && self.is_drawn(&object)
                 {
                     self.read_later(&path, object, &contents);
                 }
@@ -305,7 +323,7 @@ impl Run<'_> {
             let contents = self.check(&path, entry.object, &lists).await;
             self.report.stats.processed_bytes += entry.size;
             if let Some(contents) = contents
-                && self.is_drawn()
+                && self.is_drawn(&entry.object)
             {
                 if !self.is_archived(&contents) {
                     self.report.stats.read_file_count += 1;
@@ -413,8 +431,11 @@ impl Run<'_> {
     }
 
     /// Draws whether a file or folder is read in full.
-    fn is_drawn(&self) -> bool {
+    fn is_drawn(&self, object: &ObjectId) -> bool {
         use std::hash::{BuildHasher, Hasher, RandomState};
+        if let Some(part) = self.report.part {
+            return part.holds(object);
+        }
         let percent = self.options.files_percent;
         if percent <= 0.0 || percent >= 100.0 {
             return percent >= 100.0;

@@ -7,6 +7,7 @@
 //! more courses both maintain one repository by turns, for days (`upkeep/`).
 //! With `--endpoint` it is about archived packs alone, on a server that is not ours.
 
+mod beside;
 mod cold;
 mod course;
 mod forest;
@@ -65,6 +66,12 @@ pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
         if !flags.keep {
             let _ = std::fs::remove_dir_all(&folder);
         }
+    }
+    if beside::NAME.contains(&only) {
+        let (start, folder) = (Instant::now(), scratch.path().join("beside"));
+        let (_, wrong) = beside::run(&kopia, &ours, &folder)
+            .unwrap_or_else(|error| (0, vec![format!("{error:#}")]));
+        table.row(beside::NAME, &Counts::default(), start.elapsed().as_secs_f64(), &wrong);
     }
     for life in upkeep::LIVES.iter().filter(|life| life.name.contains(&only)) {
         let age = programs::build_example(sh, "kopia-lite", "age", is_built)?;

@@ -56,3 +56,4 @@ mod thaw;
 mod thaw_batch;
 mod thaw_faults;
 mod thaw_stages;
+mod verify_subset;

@@ -352,9 +352,12 @@ fn verify_counts_and_finds_damage() {
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(keys(&json), ["stats", "errorCount", "errorStrings"]);
     assert_eq!(json["errorCount"], 3);
-    let run = env.line("snapshot verify --json --max-errors=1");
-    let json: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(json["errorCount"], 1);
+    // Kopia's 0 ends at the first, too.
+    for (most, found) in [(0, 1), (1, 1), (2, 2), (9, 3)] {
+        let run = env.line(&format!("snapshot verify --json --max-errors={most}"));
+        let json: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!((run.code, &json["errorCount"]), (20, &found.into()), "--max-errors={most}");
+    }
 }
 
 #[test]

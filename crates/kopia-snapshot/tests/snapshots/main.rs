@@ -10,6 +10,7 @@ mod live;
 mod restore;
 mod retention;
 mod reupload;
+mod rewrite;
 mod roots;
 mod support;
 mod survey;

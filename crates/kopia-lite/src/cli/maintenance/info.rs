@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use kopia_format::{
-    maintenance::{Cycle, MaintenanceRun},
+    maintenance::{Cycle, MaintenanceRun, RunStatistics},
     time::{GoTime, duration_text},
 };
 use kopia_maintenance::{ColdPolicy, Status};
@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use super::{
     super::{App, app::Access},
-    afterwards, who,
+    afterwards,
+    statistics::sentence,
+    who,
 };
 use crate::{
     exit::Exit,
@@ -96,16 +98,20 @@ fn run_line(app: &App, run: &MaintenanceRun) -> String {
         true => "SUCCESS".to_owned(),
         false => format!("ERROR: {}", run.error),
     };
-    let numbers: Vec<String> = run
-        .statistics
-        .iter()
-        .filter_map(|statistics| statistics.data.as_ref()?.as_object())
-        .flat_map(|data| data.iter().filter(|(_, value)| !is_nothing(value)))
-        .map(|(name, value)| format!("{name} {}", plain(value)))
-        .collect();
-    let numbers =
-        if numbers.is_empty() { String::new() } else { format!(": {}", numbers.join(", ")) };
-    format!("{} ({took}) {outcome}{numbers}", app.zone.format(run.start))
+    let said: Vec<String> = run.statistics.iter().filter_map(counted).collect();
+    let said = if said.is_empty() { String::new() } else { format!(": {}", said.join(", ")) };
+    format!("{} ({took}) {outcome}{said}", app.zone.format(run.start))
+}
+
+/// What a run counted: in Kopia's words where they are its numbers, else by their names.
+fn counted(statistics: &RunStatistics) -> Option<String> {
+    if let Some(sentence) = sentence(statistics) {
+        return Some(sentence);
+    }
+    let data = statistics.data.as_ref()?.as_object()?;
+    let numbers = data.iter().filter(|(_, value)| !is_nothing(value));
+    let numbers: Vec<_> = numbers.map(|(name, value)| format!("{name} {}", plain(value))).collect();
+    (!numbers.is_empty()).then(|| numbers.join(", "))
 }
 
 fn is_nothing(value: &Value) -> bool {

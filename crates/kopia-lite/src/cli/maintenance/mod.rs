@@ -8,6 +8,7 @@ mod plan;
 mod run;
 mod set;
 mod shown;
+mod statistics;
 
 pub use afterwards::afterwards;
 pub(super) use afterwards::line as overdue_line;

@@ -22,6 +22,7 @@ use super::App;
 use crate::{
     connect::{config, keyring, password, paths},
     exit::{Exit, Failure},
+    jobs::kept_place,
     ui::text,
 };
 
@@ -132,7 +133,7 @@ fn disconnect(app: &App) -> anyhow::Result<Exit> {
         keyring::forget(file)?;
     }
     password::forget(file)?;
-    for beside in [".mlock", ".update-info.json"] {
+    for beside in [".mlock", ".update-info.json", kept_place::SUFFIX] {
         let mut name = file.as_os_str().to_owned();
         name.push(beside);
         remove(std::path::Path::new(&name), |path| std::fs::remove_file(path))?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use kopia_format::{
     directory::{DirEntry, EntryKind},
@@ -12,13 +13,14 @@ use kopia_snapshot::{
     manifests,
     roots::Pick,
     tree::made_up_entry,
-    verify::{PackDepths, VerifyOptions, VerifyReport, VerifyStats, verify},
+    verify::{PackDepths, Part, Subset, VerifyOptions, VerifyReport, VerifyStats, verify},
 };
 use serde_json::{Value, json};
 
 use crate::{
     cli::{App, app::Access, snapshot},
     exit::Exit,
+    jobs::kept_place::KeptPlace,
     ui::{
         json::JsonFlags,
         progress::{Progress, Step},
@@ -49,6 +51,13 @@ pub struct Verify {
     /// Read so many of a hundred files in full.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     verify_files_percent: f64,
+    /// Read a part of all files in full: the n-th of t (3/10), so many of a hundred (2.5%), or about
+    /// so many bytes of what is stored (500MB).
+    #[arg(long, value_name = "N/T|X%|SIZE", conflicts_with_all = ["verify_files_percent", "depth"])]
+    subset: Option<String>,
+    /// Go on where the last run with this flag ended, so that in time all files are read.
+    #[arg(long, requires = "subset")]
+    remember: bool,
     /// End after so many problems; all are collected unless it is given. 0 = at the first, as in
     /// Kopia.
     #[arg(long, value_name = "N")]
@@ -77,7 +86,12 @@ pub struct Verify {
 
 impl Verify {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let subset = self.subset.as_deref().map(Wanted::parse).transpose()?;
+        if self.remember && matches!(subset, Some(Wanted::Nth(_))) {
+            bail!("--remember goes on from part to part, and N/T names one; say X% or SIZE");
+        }
         let client = app.open(Access::Verify).await?;
+        let kept = self.kept(app, &client.repo);
         let roots = app.unless_stopped(self.roots(app, &client.repo)).await?;
         let options = VerifyOptions {
             files_percent: match self.depth {
@@ -87,12 +101,20 @@ impl Verify {
             // Kopia's 0 stops at the first; the engine's never stops.
             errors_max: self.max_errors.map_or(0, |most| most.max(1)),
             parallel: self.parallel,
+            subset: subset.map(|subset| subset.from(kept.as_ref())),
             ..VerifyOptions::default()
         };
         let progress = Progress::new(app.globals.progress(), "verify");
         let tell = |stats: &VerifyStats| progress.show(|| step(stats));
         let report = verify(&client.repo, &roots, &options, &tell, &app.stop).await?;
         progress.finish();
+        // What was ended early was not read as a whole.
+        let is_whole = options.errors_max == 0 || report.problems.len() < options.errors_max;
+        if let (Some(kept), Some(part), true) = (&kept, report.part, is_whole) {
+            kept.store(part.end()).unwrap_or_else(|error| {
+                app.warn(format!("where the next run goes on was not kept: {error}"));
+            });
+        }
         self.print(app, &report);
         self.miss_checksums(app, &report);
         Ok(match &report.problems[..] {
@@ -100,6 +122,15 @@ impl Verify {
             problems if problems.iter().all(|problem| problem.archived) => Exit::Archived,
             _ => Exit::Damaged,
         })
+    }
+
+    /// Where it is kept which part comes next, for these snapshots.
+    fn kept(&self, app: &App, repo: &Repository) -> Option<KeptPlace> {
+        let mut named: Vec<_> = self.ids.iter().chain(&self.sources).collect();
+        named.extend(self.directory_id.iter().chain(&self.file_id));
+        let what: Vec<_> = named.into_iter().map(String::as_str).collect();
+        let kept = || KeptPlace::new(&app.config_file, &repo.unique_id(), &what.join(" "));
+        self.remember.then(kept)
     }
 
     async fn roots(&self, app: &App, repo: &Repository) -> anyhow::Result<Vec<(String, DirEntry)>> {
@@ -153,6 +184,9 @@ impl Verify {
             if self.says_how_deep(report) {
                 value["packs"] = json!(report.packs);
             }
+            if let Some((from, share)) = report.part.map(Part::shares) {
+                value["subset"] = json!({"from": from, "share": share});
+            }
             if count > 0 {
                 let all = report.problems.iter().map(|p| Value::from(p.message.clone()));
                 value["errorStrings"] = all.collect();
@@ -177,11 +211,51 @@ impl Verify {
             paths.iter().for_each(|path| text::warn(format!("  {path}")));
         }
         app.info(line("Finished processing", &report.stats));
+        if let Some((from, share)) = report.part.map(Part::shares) {
+            let (from, share) = (100.0 * from, 100.0 * share);
+            app.info(format!("Read in full: {share:.1}% of all files, from {from:.1}% on."));
+        }
         if self.says_how_deep(report) {
             app.info(depths(&report.packs));
         }
         if count > 0 {
             text::note(format!("ERROR encountered {count} errors"));
+        }
+    }
+}
+
+/// What `--subset` asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Wanted {
+    Nth(Part),
+    Percent(f64),
+    Bytes(u64),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let bad = || format!("--subset={text}: say N/T as 3/10, X% as 2.5%, or a size as 500MB");
+        if let Some((n, of)) = text.split_once('/') {
+            let part = n.parse().ok().zip(of.parse().ok()).and_then(|(n, of)| Part::nth(n, of));
+            return part.map(Self::Nth).with_context(bad);
+        }
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent = percent.parse::<f64>().ok().filter(|it| *it > 0.0 && *it <= 100.0);
+            return percent.map(Self::Percent).with_context(bad);
+        }
+        let bytes = size::parse(text).ok().and_then(|bytes| u64::try_from(bytes).ok());
+        bytes.filter(|bytes| *bytes > 0).map(Self::Bytes).with_context(bad)
+    }
+
+    /// From where the last run ended, or from anywhere.
+    fn from(self, kept: Option<&KeptPlace>) -> Subset {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        let anywhere = || RandomState::new().build_hasher().finish();
+        let start = kept.and_then(KeptPlace::read).unwrap_or_else(anywhere);
+        match self {
+            Self::Nth(part) => Subset::Part(part),
+            Self::Percent(percent) => Subset::Part(Part::percent(start, percent)),
+            Self::Bytes(bytes) => Subset::Bytes { start, bytes },
         }
     }
 }
