@@ -154,7 +154,8 @@ impl Command {
             Self::Restore(_) => false,
             Self::Blob(command) => command.only_reads(),
             Self::Manifest(command) => command.only_reads(),
-            Self::List(_) | Self::Show(_) | Self::Content(_) | Self::Index(_) => true,
+            Self::Index(command) => command.only_reads(),
+            Self::List(_) | Self::Show(_) | Self::Content(_) => true,
             Self::Completion(_) => true,
             Self::StorageClass(command) => command.only_reads(),
         }

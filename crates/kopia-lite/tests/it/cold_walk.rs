@@ -99,6 +99,9 @@ fn call(command: &str) -> Option<Call> {
         "content stats" => Free("content stats"),
         "content verify" => Free("content verify"),
         "index list" => Free("index list"),
+        "index inspect" => Free("index inspect --all"),
+        "index epoch list" => Free("index epoch list"),
+        "index recover" => Free("index recover --commit --dangerous-commands=enabled"),
         "manifest list" => Free("manifest list"),
         "manifest show" => Free("manifest show $ID"),
         "manifest delete" => Free("manifest delete $OLD --dangerous-commands=enabled"),
@@ -111,6 +114,7 @@ fn call(command: &str) -> Option<Call> {
         "logs cleanup" => Free("logs cleanup --max-count=1"),
         "cache info" => Free("cache info"),
         "cache clear" => Free("cache clear"),
+        "cache set" => Free("cache set --content-cache-size-mb=100"),
         _ => return None,
     })
 }

@@ -24,6 +24,7 @@ mod env;
 mod fixtures;
 mod full_disk;
 mod grammar;
+mod index_recover;
 mod interrupt;
 mod keyring;
 mod kill;
