@@ -46,6 +46,10 @@ fn call(command: &str) -> Option<Call> {
         "repository change-password" => Free("repository change-password --new-password=new"),
         "repository throttle get" => Free("repository throttle get"),
         "repository throttle set" => Free("repository throttle set --concurrent-reads=9"),
+        "repository repair s3" => Free("repository repair s3 $FLAGS --dangerous-commands=enabled"),
+        "repository repair filesystem" => Free(
+            "repository repair filesystem --path=$NEW --recover-format=no --dangerous-commands=enabled",
+        ),
         "repository disconnect" => Free("repository disconnect"),
         "repository status" => Free("repository status"),
         "snapshot create" => Free("snapshot create $SRC"),

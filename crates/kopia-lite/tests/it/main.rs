@@ -36,6 +36,7 @@ mod memory;
 mod policy;
 mod policy_exchange;
 mod ransom;
+mod repair;
 mod repository;
 mod restore;
 mod s3;

@@ -94,6 +94,8 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
         format!("repository change-password --new-password={PASSWORD}"),
         format!("repository connect from-config --file={}", env.config_file().display()),
         "repository create from-config --token=none".into(),
+        format!("repository repair s3 {flags} --dangerous-commands=enabled"),
+        "repository repair filesystem --path=. --dangerous-commands=enabled".into(),
         "snapshot create src --json".into(),
         "snapshot create nowhere".into(),
         "snapshot list --storage-stats".into(),

@@ -5,6 +5,7 @@ mod connect;
 mod create;
 pub mod flags;
 mod from_config;
+mod repair;
 mod set_client;
 mod set_parameters;
 pub(super) mod status;
@@ -41,6 +42,8 @@ pub enum Command {
     /// How much this client asks of the storage.
     #[command(subcommand)]
     Throttle(throttle::Throttle),
+    /// Recover a lost kopia.repository from the packs of an old repository.
+    Repair(repair::Repair),
 }
 
 impl Command {
@@ -60,6 +63,7 @@ impl Command {
             Self::SetParameters(set) => set.run(app).await,
             Self::ChangePassword(change) => change.run(app).await,
             Self::Throttle(throttle) => throttle.run(app),
+            Self::Repair(repair) => repair.run(app).await,
         }
     }
 }
