@@ -203,7 +203,7 @@ fn every_command_is_known_and_none_reads_a_cold_pack() {
             Free(line) => (line, 0),
             Data(line) => (line, 4),
         };
-        if command == "repository connect filesystem" {
+        if ["repository connect filesystem", "repository repair filesystem"].contains(&&*command) {
             frozen.s3.ok(&frozen.line("repository create filesystem --path=$NEW"));
         }
         let run = frozen.s3.line(&frozen.line(line));

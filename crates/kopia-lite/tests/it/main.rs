@@ -44,6 +44,7 @@ mod secrets;
 mod snapshot;
 mod storage_class;
 mod storage_config;
+mod survival;
 mod thaw;
 mod thaw_batch;
 mod thaw_faults;
