@@ -92,6 +92,7 @@ impl<'a> Maintenance<'a> {
     pub async fn plan(&self, mode: Mode) -> Result<MaintenancePlan> {
         let repo = self.with.repo;
         repo.refresh().await?;
+        refuse_lost(repo).await?;
         let status = Status::read(repo).await?;
         let now = repo.env().clock.now();
         let is_due = match (status.due(now), mode) {
@@ -129,6 +130,7 @@ impl<'a> Maintenance<'a> {
     /// # Errors
     /// What reading the index and listing may give.
     pub async fn plan_rewrite(&self) -> Result<TaskPlan> {
+        refuse_lost(self.with.repo).await?;
         let status = Status::read(self.with.repo).await?;
         let now = self.with.repo.env().clock.now();
         let mut cycle = Cycle::begin(self.with, now, status).await?;
@@ -158,6 +160,7 @@ impl<'a> Maintenance<'a> {
         if repo.is_read_only() {
             return Err(RepoError::ReadOnly { op: "maintenance" }.into());
         }
+        refuse_lost(repo).await?;
         let mut status = Status::read(repo).await?;
         let who = self.check_owner(&status)?;
         let mode = match (which, status.due(repo.env().clock.now())) {
@@ -415,5 +418,13 @@ fn assume(cycle: &mut Cycle<'_>, plan: &TaskPlan) {
     }
     if is_noted(plan) {
         cycle.assume_run(plan.task);
+    }
+}
+/// Nothing may be deleted while it is not known what all manifests say: what a snapshot needs that
+/// can't be read looks like garbage.
+async fn refuse_lost(repo: &kopia_repo::Repository) -> Result<()> {
+    match repo.manifests().lost().await?.into_iter().next() {
+        Some(lost) => Err(lost.into()),
+        None => Ok(()),
     }
 }

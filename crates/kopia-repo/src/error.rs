@@ -310,6 +310,21 @@ impl RepoError {
                 message: message.clone(),
             },
             Self::PackMissing { id, pack } => Self::PackMissing { id: *id, pack: pack.clone() },
+            Self::PackTruncated { id, pack, offset, length } => Self::PackTruncated {
+                id: *id,
+                pack: pack.clone(),
+                offset: *offset,
+                length: *length,
+            },
+            Self::ContentDamaged { id, pack, offset, source } => Self::ContentDamaged {
+                id: *id,
+                pack: pack.clone(),
+                offset: *offset,
+                source: source.clone(),
+            },
+            Self::ManifestDamaged { content, source } => {
+                Self::ManifestDamaged { content: *content, source: source.clone() }
+            }
             Self::ContentArchived { id, pack, class, state } => Self::ContentArchived {
                 id: *id,
                 pack: pack.clone(),

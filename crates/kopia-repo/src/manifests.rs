@@ -9,13 +9,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use dataplane::{limits, task};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kopia_format::{
     ContentId, ManifestId,
     compress::Compressor,
@@ -44,8 +47,18 @@ type ManifestMap = BTreeMap<ManifestId, Manifest>;
 /// All committed manifests, as of one state of the index.
 #[derive(Debug, Default)]
 pub(crate) struct ManifestCache {
-    known: Mutex<Option<(u64, Arc<ManifestMap>)>>,
+    known: Mutex<Option<(u64, Arc<Loaded>)>>,
     loading: tokio::sync::Mutex<()>,
+    /// Are manifests that can't be read passed over?
+    passes_over: AtomicBool,
+}
+
+/// What the contents with manifests say.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    live: ManifestMap,
+    /// Why some of the contents can't be read.
+    lost: Vec<RepoError>,
 }
 
 /// The manifests that one writer has put and nobody else sees yet; tombstones too.
@@ -89,6 +102,12 @@ impl Repository {
     pub fn manifests(&self) -> Manifests {
         Manifests(self.clone())
     }
+
+    /// From now on contents with manifests that are lost or damaged are passed over, and
+    /// [`Manifests::lost`] names them. Whoever deletes by what manifests say must look there first.
+    pub fn pass_over_lost_manifests(&self) {
+        self.shared().manifests.passes_over.store(true, Relaxed);
+    }
 }
 
 impl Manifests {
@@ -97,7 +116,7 @@ impl Manifests {
     /// # Errors
     /// [`RepoError::ManifestDamaged`], and what reading contents may give.
     pub async fn find(&self, labels: &[(&str, &str)]) -> Result<Vec<ManifestEntry>> {
-        Ok(sorted(self.load().await?.values(), labels))
+        Ok(sorted(self.load().await?.live.values(), labels))
     }
 
     /// One manifest.
@@ -106,7 +125,7 @@ impl Manifests {
     /// [`RepoError::ManifestNotFound`]; else as [`find`](Self::find).
     pub async fn get(&self, id: &ManifestId) -> Result<ManifestEntry> {
         let all = self.load().await?;
-        let found = all.get(id).map(|entry| ManifestEntry::clone(entry));
+        let found = all.live.get(id).map(|entry| ManifestEntry::clone(entry));
         found.ok_or_else(|| RepoError::ManifestNotFound { id: id.clone() })
     }
 
@@ -118,7 +137,31 @@ impl Manifests {
         self.find(&[]).await
     }
 
-    async fn load(&self) -> Result<Arc<ManifestMap>> {
+    /// Why contents with manifests can't be read; empty if all can. Nobody knows what they hold.
+    ///
+    /// # Errors
+    /// What reading the others may give.
+    pub async fn lost(&self) -> Result<Vec<RepoError>> {
+        Ok(self.load_all().await?.lost.iter().map(RepoError::again).collect())
+    }
+
+    /// The same, as far as it is known: nothing is read.
+    pub fn lost_as_read(&self) -> Vec<RepoError> {
+        let known = self.0.shared().manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = known.as_ref().map(|(_, all)| all.lost.iter().map(RepoError::again).collect());
+        lost.unwrap_or_default()
+    }
+
+    /// All manifests; some are passed over only if that was asked for.
+    async fn load(&self) -> Result<Arc<Loaded>> {
+        let all = self.load_all().await?;
+        match all.lost.first() {
+            Some(lost) if !self.0.shared().manifests.passes_over.load(Relaxed) => Err(lost.again()),
+            _ => Ok(all),
+        }
+    }
+
+    async fn load_all(&self) -> Result<Arc<Loaded>> {
         let view = self.0.index().await?;
         if let Some(all) = self.known(&view) {
             return Ok(all);
@@ -128,34 +171,35 @@ impl Manifests {
         task::owned(async move { manifests.load_in_turn(view).await }).await
     }
 
-    fn known(&self, view: &IndexView) -> Option<Arc<ManifestMap>> {
+    fn known(&self, view: &IndexView) -> Option<Arc<Loaded>> {
         let known = self.0.shared().manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
         let current = known.as_ref().filter(|(generation, _)| *generation == view.generation());
         current.map(|(_, all)| Arc::clone(all))
     }
 
-    async fn load_in_turn(&self, mut view: Arc<IndexView>) -> Result<Arc<ManifestMap>> {
+    async fn load_in_turn(&self, mut view: Arc<IndexView>) -> Result<Arc<Loaded>> {
         let shared = self.0.shared();
         let _turn = shared.manifests.loading.lock().await;
         for attempt in 1.. {
             if let Some(all) = self.known(&view) {
                 return Ok(all);
             }
-            match load(&self.0, &view).await {
-                // Another client merged manifests and dropped the old contents: look again.
-                Err(RepoError::PackMissing { .. }) if attempt < ATTEMPTS => {
-                    shared.refresh_index().await?;
-                    view = shared.index.view();
-                }
-                Err(error) => return Err(error),
-                Ok(all) => {
-                    let all = Arc::new(all);
-                    let mut known =
-                        shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
-                    *known = Some((view.generation(), Arc::clone(&all)));
-                    return Ok(all);
+            let all = load(&self.0, &view).await?;
+            let is_gone = |lost: &RepoError| matches!(lost, RepoError::PackMissing { .. });
+            if attempt < ATTEMPTS && all.lost.iter().any(is_gone) {
+                // Another client may have merged manifests and dropped the old contents: look again,
+                // as long as the index changes by that.
+                shared.refresh_index().await?;
+                let before = view.generation();
+                view = shared.index.view();
+                if view.generation() != before {
+                    continue;
                 }
             }
+            let all = Arc::new(all);
+            let mut known = shared.manifests.known.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = Some((view.generation(), Arc::clone(&all)));
+            return Ok(all);
         }
         unreachable!("the loop ends by returning")
     }
@@ -171,15 +215,32 @@ fn sorted<'a>(
     found
 }
 
-async fn load(repository: &Repository, view: &IndexView) -> Result<ManifestMap> {
+async fn load(repository: &Repository, view: &IndexView) -> Result<Loaded> {
     let contents: Vec<_> = view.iter(&EntryFilter::prefix(PREFIX)).collect();
     // In the order of IDs, so that of equal times every client takes the same one.
     let reads: Vec<_> = contents.iter().map(|entry| read_content(repository, entry)).collect();
-    let read: Vec<ManifestContent> =
-        stream::iter(reads).buffered(limits::MANIFEST_CONTENTS_LOADING).try_collect().await?;
-    let mut merged = MergedManifests::default();
-    read.into_iter().for_each(|content| merged.add(content));
-    Ok(merged.into_live().into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect())
+    let mut read = stream::iter(reads).buffered(limits::MANIFEST_CONTENTS_LOADING);
+    let (mut merged, mut lost) = (MergedManifests::default(), Vec::new());
+    while let Some(content) = read.next().await {
+        match content {
+            Ok(content) => merged.add(content),
+            Err(error) if is_lost(&error) => lost.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let live = merged.into_live().into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect();
+    Ok(Loaded { live, lost })
+}
+
+/// Is it that the bytes are gone or wrong, for whoever asks and whenever?
+fn is_lost(error: &RepoError) -> bool {
+    matches!(
+        error,
+        RepoError::PackMissing { .. }
+            | RepoError::PackTruncated { .. }
+            | RepoError::ContentDamaged { .. }
+            | RepoError::ManifestDamaged { .. }
+    )
 }
 
 async fn read_content(repository: &Repository, entry: &IndexEntry) -> Result<ManifestContent> {
@@ -277,7 +338,7 @@ impl RepositoryWriter {
 
     async fn merged_manifests(&self) -> Result<ManifestMap> {
         let committed = self.repository().manifests().load().await?;
-        let mut all = ManifestMap::clone(&committed);
+        let mut all = committed.live.clone();
         for (id, pending) in self.writing.manifests.lock().iter() {
             if pending.entry.deleted {
                 all.remove(id);
@@ -338,7 +399,11 @@ impl RepositoryWriter {
             return Ok(false);
         }
         let all = load(self.repository(), &view).await?;
-        let entries: Vec<_> = all.values().map(|entry| ManifestEntry::clone(entry)).collect();
+        // What can't be read today may be put back tomorrow.
+        if let Some(lost) = all.lost.into_iter().next() {
+            return Err(lost);
+        }
+        let entries: Vec<_> = all.live.values().map(|entry| ManifestEntry::clone(entry)).collect();
         // A content without entries would be written as Go writes an empty list, which Kopia's
         // reader refuses: nothing of the repository's manifests could be read any more.
         let merged = match entries.is_empty() {

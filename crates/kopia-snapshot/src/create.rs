@@ -127,7 +127,11 @@ pub async fn create(writer: &RepositoryWriter, request: CreateRequest) -> Result
         return Ok(Created { manifest, saved: false, expired: Vec::new() });
     }
     manifest.id = manifests::save(writer, &manifest).await?;
-    let expired = retention::apply(writer, &source).await?;
+    // Where manifests are lost, rules of retention may be among them: nothing expires by what is left.
+    let expired = match repo.manifests().lost().await?.is_empty() {
+        true => retention::apply(writer, &source).await?,
+        false => Vec::new(),
+    };
     Ok(Created { manifest, saved: true, expired })
 }
 

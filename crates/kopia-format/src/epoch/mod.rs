@@ -104,6 +104,12 @@ impl EpochSnapshot {
         self.watermark
     }
 
+    /// When `epoch` began, by the storage's clock; `None` if no marker says so, as of the first.
+    pub fn epoch_start(&self, epoch: u64) -> Option<crate::time::GoTime> {
+        let of_epoch = |blob: &&IndexBlob| names::epoch_number(&blob.id) == Some(epoch);
+        self.markers.iter().find(of_epoch).map(|blob| blob.timestamp)
+    }
+
     /// The range compactions in use: from epoch 0, without a gap.
     pub fn chain(&self) -> &[RangeCheckpoint] {
         &self.chain

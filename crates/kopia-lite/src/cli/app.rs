@@ -22,6 +22,9 @@ use crate::{
     ui::{text, time::Zone},
 };
 
+/// The variable that lets commands write though manifests are lost. Kopia's.
+const IGNORE_LOST: &str = "KOPIA_IGNORE_MALFORMED_MANIFEST_CONTENTS";
+
 /// What a command will do with the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -261,7 +264,31 @@ impl App {
         for finding in client.storage_warnings() {
             self.warn(finding);
         }
+        // Reading goes on with what there is; what writes goes on if that is asked for.
+        if access != Access::Write || std::env::var_os(IGNORE_LOST).is_some_and(|it| !it.is_empty())
+        {
+            client.repo.pass_over_lost_manifests();
+        }
         Ok(client)
+    }
+
+    /// Names the contents with manifests that were passed over; gives whether there are any.
+    pub fn name_lost_manifests(&self) -> bool {
+        let lost = self.opened().map(|client| client.repo.manifests().lost_as_read());
+        let lost = lost.unwrap_or_default();
+        for error in &lost {
+            self.warn(format!(
+                "manifests can't be read, and the snapshots and policies among them are not known: \
+                 {error}"
+            ));
+        }
+        if !lost.is_empty() {
+            self.warn(format!(
+                "Put the blob back from a copy of the bucket. What writes refuses until then, unless \
+                 {IGNORE_LOST}=1 is set; `snapshot create` goes on, and nothing expires."
+            ));
+        }
+        !lost.is_empty()
     }
 
     /// Begins a log in the repository, whose lines have `name` as their `n`. It goes nowhere where

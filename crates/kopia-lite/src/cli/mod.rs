@@ -147,6 +147,16 @@ impl Command {
         }
     }
 
+    /// How the command ends when all went well but for manifests that can't be read.
+    fn lost_manifests_mean(&self) -> Exit {
+        match self {
+            // What these were asked for is whole.
+            Self::Restore(_) | Self::List(_) | Self::Show(_) => Exit::Done,
+            Self::Snapshot(command) => command.lost_manifests_mean(),
+            _ => Exit::Incomplete,
+        }
+    }
+
     fn only_reads(&self) -> bool {
         match self {
             Self::Repository(command) => command.only_reads(),
@@ -160,7 +170,8 @@ impl Command {
             Self::Restore(_) => false,
             Self::Blob(command) => command.only_reads(),
             Self::Manifest(command) => command.only_reads(),
-            Self::List(_) | Self::Show(_) | Self::Content(_) | Self::Index(_) => true,
+            Self::Index(command) => command.only_reads(),
+            Self::List(_) | Self::Show(_) | Self::Content(_) => true,
             Self::Diff(_) | Self::Find(_) => true,
             Self::Completion(_) | Self::Man(_) => true,
             Self::StorageClass(command) => command.only_reads(),
@@ -242,7 +253,16 @@ fn run_as_named(args: Vec<OsString>) -> Exit {
         app.watch_signals();
         let writes = cli.command.is_followed_by_maintenance();
         let tells_itself = matches!(cli.command, Command::Maintenance(_));
-        let exit = cli.command.run(&app).await?;
+        let lost_means = cli.command.lost_manifests_mean();
+        let done = cli.command.run(&app).await;
+        let exit = match (app.name_lost_manifests(), done) {
+            (true, Ok(Exit::Done)) => lost_means,
+            // What is not found may be among what is lost.
+            (true, Err(error)) if ui::error::exit_of(&error) == Exit::Failed => {
+                return Err(error.context(Failure::new(Exit::Damaged, "manifests are lost")));
+            }
+            (_, done) => done?,
+        };
         match exit {
             Exit::Done if !tells_itself => maintenance::afterwards(&app, writes).await,
             _ => Ok(exit),

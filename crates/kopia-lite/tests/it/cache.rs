@@ -257,3 +257,64 @@ fn the_cache_holds_no_byte_of_a_file_and_no_name_in_the_clear() {
         assert!(mode & 0o077 == 0 || path.ends_with("CACHEDIR.TAG"), "{mode:o} {}", path.display());
     }
 }
+
+#[test]
+fn set_changes_the_connection_and_nothing_else() {
+    let env = TestEnv::with_repository();
+    let before = env.config();
+    let flags = "--content-cache-size-mb=100 --content-cache-size-limit-mb=200 \
+                 --metadata-cache-size-mb=50 --metadata-cache-size-limit-mb=60 \
+                 --max-list-cache-duration=45s --metadata-min-sweep-age=2h \
+                 --content-min-sweep-age=3m --index-min-sweep-age=1h30m";
+    // What Kopia 0.23.1 says.
+    let said = "changing content cache size to 100 MB\n\
+                changing content cache size limit to 200 MB\n\
+                changing metadata cache size to 50 MB\n\
+                changing metadata cache size limit to 60 MB\n\
+                changing list cache duration to 45s\n\
+                changing minimum metadata sweep age to 2h0m0s\n\
+                changing minimum content sweep age to 3m0s\n\
+                changing minimum index sweep age to 1h30m0s\n";
+    assert_eq!(env.says(&format!("cache set {flags} -n")), said);
+    assert_eq!(env.config(), before);
+    assert_eq!(env.says(&format!("cache set {flags}")), said);
+    let mut after = env.config();
+    assert_eq!(
+        after["caching"].to_string(),
+        format!(
+            "{{\"cacheDirectory\":{},\"maxCacheSize\":100000000,\
+             \"contentCacheSizeLimitBytes\":200000000,\"maxMetadataCacheSize\":50000000,\
+             \"metadataCacheSizeLimitBytes\":60000000,\"maxListCacheDuration\":45,\
+             \"minMetadataSweepAge\":7200,\"minContentSweepAge\":180,\"minIndexSweepAge\":5400}}",
+            before["caching"]["cacheDirectory"]
+        )
+    );
+    after["caching"] = before["caching"].clone();
+    assert_eq!(after, before);
+    assert_eq!(env.fails(1, "cache set"), "ERROR no changes\n");
+    env.fails(2, "cache set --content-cache-size-mb=-3");
+    let said = env.says("cache set --cache-directory=elsewhere");
+    assert_eq!(said, "setting cache directory to elsewhere\n");
+    assert_eq!(env.ok("cache info --path"), format!("{}\n", env.text("elsewhere")));
+    env.ok("snapshot list");
+    assert!(env.path("elsewhere").is_dir());
+    env.ok("cache set --content-cache-size-mb=0");
+    assert_eq!(env.config()["caching"], serde_json::json!({}));
+    assert_eq!(env.fails(1, "cache info --path"), "ERROR caching not enabled\n");
+    env.ok("snapshot list");
+    env.ok("cache set --content-cache-size-mb=10");
+    assert!(env.ok("cache info --path").contains("/cache/kopia/"));
+}
+
+#[test]
+fn a_dry_run_of_clear_only_says_what_would_go() {
+    let env = TestEnv::with_repository();
+    env.plant();
+    env.ok("snapshot create src");
+    env.ok("snapshot list");
+    let before = crate::env::files(&env.path("cache"));
+    let said = env.says("cache clear -n --partial=indexes");
+    assert!(said.starts_with("Would clear cache directory: ") && said.ends_with("/indexes.\n"));
+    assert!(env.says("cache clear -n").starts_with("Would clear cache directory: "));
+    assert_eq!(crate::env::files(&env.path("cache")), before);
+}

@@ -49,6 +49,10 @@ fn call(command: &str) -> Option<Call> {
         "repository sync-to from-config" => Data("repository sync-to from-config --token=$TOKEN2"),
         "repository throttle get" => Free("repository throttle get"),
         "repository throttle set" => Free("repository throttle set --concurrent-reads=9"),
+        "repository repair s3" => Free("repository repair s3 $FLAGS --dangerous-commands=enabled"),
+        "repository repair filesystem" => Free(
+            "repository repair filesystem --path=$NEW --recover-format=no --dangerous-commands=enabled",
+        ),
         "repository disconnect" => Free("repository disconnect"),
         "repository status" => Free("repository status"),
         "snapshot create" => Free("snapshot create $SRC"),
@@ -116,6 +120,9 @@ fn call(command: &str) -> Option<Call> {
         "content stats" => Free("content stats"),
         "content verify" => Free("content verify"),
         "index list" => Free("index list"),
+        "index inspect" => Free("index inspect --all"),
+        "index epoch list" => Free("index epoch list"),
+        "index recover" => Free("index recover --commit --dangerous-commands=enabled"),
         "manifest list" => Free("manifest list"),
         "manifest show" => Free("manifest show $ID"),
         "manifest delete" => Free("manifest delete $OLD --dangerous-commands=enabled"),
@@ -128,6 +135,7 @@ fn call(command: &str) -> Option<Call> {
         "logs cleanup" => Free("logs cleanup --max-count=1"),
         "cache info" => Free("cache info"),
         "cache clear" => Free("cache clear"),
+        "cache set" => Free("cache set --content-cache-size-mb=100"),
         _ => return None,
     })
 }
@@ -215,7 +223,7 @@ fn every_command_is_known_and_none_reads_a_cold_pack() {
             Free(line) => (line, 0),
             Data(line) => (line, 4),
         };
-        if command == "repository connect filesystem" {
+        if ["repository connect filesystem", "repository repair filesystem"].contains(&&*command) {
             frozen.s3.ok(&frozen.line("repository create filesystem --path=$NEW"));
         }
         let run = frozen.s3.line(&frozen.line(line));

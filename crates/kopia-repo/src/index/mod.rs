@@ -12,6 +12,7 @@ pub(crate) mod legacy;
 pub(crate) mod load;
 pub(crate) mod lookup;
 mod marks;
+mod recover;
 pub(crate) mod refresh;
 pub(crate) mod segments;
 pub(crate) mod upkeep;

@@ -8,6 +8,7 @@ pub mod flags;
 mod from_config;
 mod list;
 mod permissions;
+mod repair;
 mod set_client;
 mod set_parameters;
 pub(super) mod status;
@@ -58,6 +59,8 @@ pub enum Command {
     /// How much this client asks of the storage.
     #[command(subcommand)]
     Throttle(throttle::Throttle),
+    /// Recover a lost kopia.repository from the packs of an old repository.
+    Repair(repair::Repair),
 }
 
 impl Command {
@@ -89,6 +92,7 @@ impl Command {
             Self::Permissions(permissions) => permissions.run(app),
             Self::ValidateProvider(validate) => validate.run(app).await,
             Self::Throttle(throttle) => throttle.run(app),
+            Self::Repair(repair) => repair.run(app).await,
         }
     }
 }

@@ -111,6 +111,8 @@ impl Create {
         let tags = snapshot::parse_tags(&self.tags)?;
         let options = self.options(app.connection()?.enable_actions)?;
         let client = app.open(Access::Write).await?;
+        // A new snapshot takes nothing away, and may be what is needed most.
+        client.repo.pass_over_lost_manifests();
         let writer = client.repo.writer()?;
         let sources =
             if self.all { own_sources(app, &writer).await? } else { self.sources.clone() };

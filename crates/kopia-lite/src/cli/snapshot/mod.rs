@@ -76,6 +76,16 @@ impl Command {
         }
     }
 
+    /// How the verb ends when all went well but for manifests that can't be read.
+    pub fn lost_manifests_mean(&self) -> Exit {
+        match self {
+            // What it was asked for is whole.
+            Self::Restore(_) => Exit::Done,
+            Self::Verify(_) => Exit::Damaged,
+            _ => Exit::Incomplete,
+        }
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {

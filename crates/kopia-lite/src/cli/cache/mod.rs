@@ -1,4 +1,6 @@
-//! `cache`: info, clear.
+//! `cache`: info, clear, set.
+
+mod set;
 
 use std::path::PathBuf;
 
@@ -7,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use kopia_repo::CacheOptions;
 use serde_json::json;
 
-use super::{App, app::Access};
+use crate::cli::{App, app::Access};
 use crate::{
     connect::config,
     exit::Exit,
@@ -21,6 +23,8 @@ pub enum Command {
     Info(Info),
     /// Empty the cache.
     Clear(Clear),
+    /// Change where the cache is and how big it may become.
+    Set(set::Set),
 }
 
 impl Command {
@@ -34,6 +38,7 @@ impl Command {
         match self {
             Self::Info(info) => info.run(app).await,
             Self::Clear(clear) => clear.run(app).await,
+            Self::Set(set) => set.run(app),
         }
     }
 }
@@ -80,6 +85,7 @@ impl Info {
             let path = path(part.kind);
             text::line(format!("{path}: {} files {bytes} (limit {most})", part.files));
         }
+        text::note("To adjust cache sizes use 'kopia-lite cache set'.");
         text::note("To clear the cache use 'kopia-lite cache clear'.");
         Ok(Exit::Done)
     }
@@ -91,6 +97,9 @@ pub struct Clear {
     /// Only this part.
     #[arg(long, value_enum, value_name = "PART")]
     partial: Option<Part>,
+    /// Only say what would be cleared.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 /// The parts of a cache as Kopia calls them.
@@ -126,16 +135,21 @@ impl Clear {
         let client = app.open(Access::Read).await?;
         let Some(cache) = client.repo.cache() else { bail!("caching not enabled") };
         let clearing = |folder: PathBuf| {
-            app.info(format!("Clearing cache directory: {}.", folder.display()));
+            let word = if self.dry_run { "Would clear" } else { "Clearing" };
+            app.info(format!("{word} cache directory: {}.", folder.display()));
         };
         match self.partial.map(Part::kind) {
             None => {
                 clearing(cache.folder());
-                cache.clear().await?;
+                if !self.dry_run {
+                    cache.clear().await?;
+                }
             }
             Some(Some(kind)) => {
                 clearing(cache.folder().join(kind));
-                cache.clear_kind(kind).await?;
+                if !self.dry_run {
+                    cache.clear_kind(kind).await?;
+                }
             }
             Some(None) => app.info("Nothing to clear: kopia-lite keeps no such part."),
         }

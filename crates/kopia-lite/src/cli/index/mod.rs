@@ -1,4 +1,8 @@
-//! `index`: list.
+//! `index`: list, inspect, epoch list, recover.
+
+mod epoch;
+mod inspect;
+mod recover;
 
 use blob_core::BlobMeta;
 use clap::{Args, Subcommand, ValueEnum};
@@ -7,7 +11,7 @@ use kopia_format::time::GoTime;
 use kopia_repo::Repository;
 use serde_json::{Value, json};
 
-use super::{App, app::Access};
+use crate::cli::{App, app::Access};
 use crate::{
     exit::Exit,
     ui::{json::JsonFlags, text},
@@ -19,13 +23,31 @@ pub enum Command {
     /// List the index blobs in use.
     #[command(visible_alias = "ls")]
     List(List),
+    /// Show the entries of index blobs.
+    Inspect(inspect::Inspect),
+    /// Epochs of the index.
+    #[command(subcommand)]
+    Epoch(epoch::Command),
+    /// Recover the index from packs.
+    Recover(recover::Recover),
 }
 
 impl Command {
+    /// May the verb be cut anywhere?
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::Recover(recover) => recover.only_reads(),
+            _ => true,
+        }
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => list.run(app).await,
+            Self::Inspect(inspect) => inspect.run(app).await,
+            Self::Epoch(epoch) => epoch.run(app).await,
+            Self::Recover(recover) => recover.run(app).await,
         }
     }
 }
