@@ -145,7 +145,12 @@ fn with_examples(program: &str, above: &str, command: Command) -> Command {
     let own: Vec<_> = own.map(|line| format!("  {program} {line}")).collect();
     let command = match own.is_empty() {
         true => command,
-        false => command.after_long_help(format!("Examples:\n{}", own.join("\n"))),
+        false => {
+            // What the command says there itself comes first.
+            let said = command.get_after_long_help().or(command.get_after_help());
+            let said = said.map(|said| format!("{said}\n\n")).unwrap_or_default();
+            command.after_long_help(format!("{said}Examples:\n{}", own.join("\n")))
+        }
     };
     command.mut_subcommands(|sub| with_examples(program, &words, sub))
 }
