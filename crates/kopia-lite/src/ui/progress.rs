@@ -2,6 +2,7 @@
 //! JSON objects, a line each.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -208,6 +209,8 @@ pub struct UploadProgress {
     cached_files: AtomicU64,
     cached_bytes: AtomicU64,
     errors: AtomicU64,
+    /// How many entries were left out by the rules of a place.
+    left_out: Mutex<BTreeMap<String, u64>>,
 }
 
 impl UploadProgress {
@@ -220,7 +223,15 @@ impl UploadProgress {
             cached_files: 0.into(),
             cached_bytes: 0.into(),
             errors: 0.into(),
+            left_out: Mutex::default(),
         }
+    }
+
+    /// What rules left out, most first: `12 entries were left out by rules: 11 by .kopiaignore, 1 by
+    /// the policy`; nothing where there was nothing.
+    pub fn left_out(&self) -> Option<String> {
+        let counts = self.left_out.lock().expect("no holder of this lock panics");
+        left_out(&counts)
     }
 
     /// Takes the line away.
@@ -261,6 +272,16 @@ impl UploadSink for UploadProgress {
                 self.cached_files.fetch_add(1, Relaxed);
                 self.cached_bytes.fetch_add(size, Relaxed);
             }
+            UploadEvent::Excluded { by: Some(by), .. } => {
+                let mut counts = self.left_out.lock().expect("no holder of this lock panics");
+                // Every folder may have a file of its own: then some are named, and the sum is true.
+                let is_new = !counts.contains_key(by);
+                let place = if is_new && counts.len() >= PLACES_MAX { "other places" } else { by };
+                match counts.get_mut(place) {
+                    Some(count) => *count += 1,
+                    None => _ = counts.insert(place.to_owned(), 1),
+                }
+            }
             UploadEvent::Failed { path, error, ignored } => {
                 self.errors.fetch_add(1, Relaxed);
                 let word = if ignored { "Ignored error" } else { "Error" };
@@ -271,6 +292,23 @@ impl UploadSink for UploadProgress {
         }
         self.progress.show(|| self.step());
     }
+}
+
+/// So many places with rules are told apart, and so many named.
+const PLACES_MAX: usize = 1000;
+const PLACES_NAMED: usize = 3;
+
+fn left_out(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let all: u64 = counts.values().sum();
+    let mut places: Vec<_> = counts.iter().collect();
+    places.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let (named, more) = places.split_at(places.len().min(PLACES_NAMED));
+    let mut by: Vec<_> = named.iter().map(|(place, count)| format!("{count} by {place}")).collect();
+    if !more.is_empty() {
+        by.push(format!("{} by other places", more.iter().map(|(_, count)| *count).sum::<u64>()));
+    }
+    let entries = if all == 1 { "1 entry was" } else { &format!("{all} entries were") };
+    (all > 0).then(|| format!("{entries} left out by rules: {}", by.join(", ")))
 }
 
 /// The progress of a restore.

@@ -419,3 +419,19 @@ fn a_root_of_several_snapshots_names_them_all_as_in_kopia() {
     assert_eq!(said.matches("Deleting snapshot").count(), 2, "{said}");
     assert_eq!(env.ok(&format!("snapshot list {source} --json")), "[\n]");
 }
+
+#[test]
+fn what_rules_leave_out_is_counted_by_the_place_of_the_rule() {
+    let env = TestEnv::with_repository();
+    let source = env.plant();
+    env.ok(&format!("policy set {source} --add-ignore=*.tmp"));
+    let said = env.says(&format!("snapshot create {source}"));
+    assert!(!said.contains("left out"), "{said}");
+    for name in ["1.tmp", "2.tmp", "sub/x.log", "sub/deep/3.tmp"] {
+        env.write(&format!("src/{name}"), "x");
+    }
+    env.write("src/sub/.kopiaignore", "*.log\n");
+    let said = env.says(&format!("snapshot create {source}"));
+    let line = "4 entries were left out by rules: 3 by the policy, 1 by sub/.kopiaignore\n";
+    assert!(said.contains(line), "{said}");
+}

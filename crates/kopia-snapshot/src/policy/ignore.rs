@@ -104,6 +104,8 @@ pub struct IgnoreContext {
     above: Option<Arc<IgnoreContext>>,
     file_names: Vec<String>,
     rules: Vec<Pattern>,
+    /// Where the rules stand: the number of the first one, and the policy's folder or the file.
+    origins: Vec<(usize, String)>,
     max_file_size: u64,
     one_file_system: bool,
 }
@@ -116,6 +118,7 @@ impl IgnoreContext {
             above: None,
             file_names: Vec::new(),
             rules: Vec::new(),
+            origins: Vec::new(),
             max_file_size: 0,
             one_file_system: false,
         })
@@ -150,6 +153,7 @@ impl IgnoreContext {
             above: Some(Arc::clone(self)),
             file_names: self.ignore_file_names(policy).to_vec(),
             rules: Vec::new(),
+            origins: Vec::new(),
             max_file_size: self.max_file_size,
             one_file_system: self.one_file_system,
         };
@@ -170,6 +174,8 @@ impl IgnoreContext {
         }
         // Not inherited: a policy that says nothing of it says no.
         self.one_file_system = files.one_file_system.unwrap_or(false);
+        let place = if folder.is_empty() { "the policy" } else { "the policy of " };
+        self.origins.push((self.rules.len(), format!("{place}{}", folder.trim_start_matches('/'))));
         for rule in &files.ignore {
             let pattern = Pattern::new(rule.as_bytes(), folder)
                 .map_err(|source| IgnoreError::InPolicy { folder: format!(".{folder}"), source })?;
@@ -179,6 +185,8 @@ impl IgnoreContext {
     }
 
     fn take_file(&mut self, folder: &str, name: &str, bytes: &[u8]) -> Result<(), IgnoreError> {
+        let file = format!("{folder}/{name}");
+        self.origins.push((self.rules.len(), file.trim_start_matches('/').to_owned()));
         for line in rule_lines(bytes) {
             let pattern = Pattern::new(line, folder).map_err(|source| IgnoreError::InFile {
                 file: name.to_owned(),
@@ -208,14 +216,38 @@ impl IgnoreContext {
         Decision { verdict, times_excluded }
     }
 
-    fn ignored(&self, path: &PathChars, is_dir: bool, times: &mut u32) -> bool {
-        // From the outermost context inwards, without recursion: trees may be deep.
+    /// Where the rule stands that leaves an entry of the folder out: `the policy`, `the policy of
+    /// folder`, or the path of an ignore file from the top of the source. `None` where no rule does.
+    #[must_use]
+    pub fn left_out_by(&self, entry: &Candidate<'_>) -> Option<&str> {
+        let path = PathChars::new(entry.path);
+        let mut by = None;
+        for context in self.outside_in() {
+            for (number, rule) in context.rules.iter().enumerate() {
+                if by.is_some() == rule.is_negated() {
+                    let origin = context.origins.iter().rfind(|(first, _)| *first <= number);
+                    by = match rule.ignores(&path, entry.is_dir) {
+                        true => by.or(origin),
+                        false => None,
+                    };
+                }
+            }
+        }
+        by.map(|(_, origin)| origin.as_str())
+    }
+
+    /// The contexts from the outermost inwards, without recursion: trees may be deep.
+    fn outside_in(&self) -> impl Iterator<Item = &Self> {
         let mut chain = vec![self];
         while let Some(above) = chain[chain.len() - 1].above.as_deref() {
             chain.push(above);
         }
+        chain.into_iter().rev()
+    }
+
+    fn ignored(&self, path: &PathChars, is_dir: bool, times: &mut u32) -> bool {
         let mut ignored = false;
-        for context in chain.into_iter().rev() {
+        for context in self.outside_in() {
             for rule in &context.rules {
                 if ignored == rule.is_negated() {
                     ignored = rule.ignores(path, is_dir);

@@ -41,6 +41,9 @@ pub enum UploadEvent<'a> {
         size: u64,
         /// Is it a folder?
         folder: bool,
+        /// Where the rule stands: `the policy`, `the policy of FOLDER`, or an ignore file. `None`
+        /// where that was told before, or it is a cache folder.
+        by: Option<&'a str>,
     },
     /// An entry could not be read.
     Failed {

@@ -47,6 +47,8 @@ pub(crate) struct Excluded {
     pub folder: bool,
     /// How many of the folder's entries were kept before it.
     pub kept_before: usize,
+    /// Where the rule stands, where a rule left it out; once for each entry.
+    pub by: Option<String>,
 }
 
 /// A folder that was listed under its rules.
@@ -147,7 +149,7 @@ impl FolderRules {
         let may_hold = |name: &str| listed.as_ref().map_or(true, |names| names.may_hold(name));
         if may_hold(CACHE_DIR_TAG) && self.is_cache_folder(path) {
             let path = relative.to_owned();
-            excluded.push(Excluded { path, size: 0, folder: true, kept_before: 0 });
+            excluded.push(Excluded { path, size: 0, folder: true, kept_before: 0, by: None });
             return Ok(Opened { rules: self, entries: Vec::new(), excluded });
         }
         let below = if relative == "." { String::new() } else { format!("/{relative}") };
@@ -190,9 +192,13 @@ impl FolderRules {
         let is_dir = listed.listed_kind == EntryKind::Directory;
         let candidate = Candidate { path: path.as_bytes(), is_dir, size, device, folder_device };
         let decision = self.ignore.decide(&candidate);
+        let mut by = match decision.verdict {
+            Verdict::Ignored => self.ignore.left_out_by(&candidate).map(str::to_owned),
+            _ => None,
+        };
         for _ in 0..decision.times_excluded {
-            let path = path.trim_start_matches('/').to_owned();
-            excluded.push(Excluded { path, size, folder: is_dir, kept_before: 0 });
+            let (path, by) = (path.trim_start_matches('/').to_owned(), by.take());
+            excluded.push(Excluded { path, size, folder: is_dir, kept_before: 0, by });
         }
         decision.verdict == Verdict::Include
     }

@@ -138,7 +138,7 @@ impl Run {
     /// Counts what the rules leave out of a folder.
     pub fn count_excluded(&self, all: &[Excluded]) {
         let counters = &self.counters;
-        for Excluded { path, size, folder, .. } in all {
+        for Excluded { path, size, folder, by, .. } in all {
             let (size, folder) = (*size, *folder);
             if folder {
                 counters.excluded_folders.fetch_add(1, Relaxed);
@@ -146,7 +146,7 @@ impl Run {
                 counters.excluded_files.fetch_add(1, Relaxed);
                 counters.excluded_size.fetch_add(size, Relaxed);
             }
-            self.tell(UploadEvent::Excluded { path, size, folder });
+            self.tell(UploadEvent::Excluded { path, size, folder, by: by.as_deref() });
         }
     }
 

@@ -177,6 +177,9 @@ impl Create {
         request.sink = progress.clone();
         let created = create::create(writer, request).await;
         progress.finish();
+        if let Some(left_out) = progress.left_out() {
+            app.info(left_out);
+        }
         let created = created.with_context(|| format!("snapshot of {source}"))?;
         let is_by_hand = !self.stdin_file.is_empty() || !self.override_source.is_empty();
         if created.saved && is_by_hand {

@@ -209,3 +209,34 @@ fn a_line_too_long_ends_the_file() {
     let lines: Vec<_> = rule_lines(text.as_bytes()).map(<[u8]>::len).collect();
     assert_eq!(lines, [1, 1, MAX_LINE - 1, 1]);
 }
+
+#[test]
+fn the_rule_that_leaves_an_entry_out_is_told_by_its_place() {
+    let policy = |rules: &[&str]| {
+        let files = Files {
+            ignore: rules.iter().map(|&rule| rule.to_owned()).collect(),
+            ignore_dot_files: vec![".kopiaignore".to_owned()],
+            ..Files::default()
+        };
+        Policy { files, ..Policy::default() }
+    };
+    let file = |text: &str| [(".kopiaignore".to_owned(), text.as_bytes().to_vec())];
+    let outermost = IgnoreContext::outermost();
+    let top = outermost.enter(b"", Some(&policy(&["*.tmp"])), &file("*.log\n!keep.log\n")).unwrap();
+    let sub = top.enter(b"/sub", Some(&policy(&["x"])), &file("!y.tmp\n*.bin\n")).unwrap();
+    let by = |context: &'static str, path: &str| {
+        let context = if context == "top" { &top } else { &sub };
+        let path = path.as_bytes();
+        let entry = Candidate { path, is_dir: false, size: 1, device: 0, folder_device: 0 };
+        let by = context.left_out_by(&entry).map(str::to_owned);
+        assert_eq!(by.is_some(), context.decide(&entry).verdict == Verdict::Ignored);
+        by
+    };
+    assert_eq!(by("top", "/a.tmp").as_deref(), Some("the policy"));
+    assert_eq!(by("top", "/a.log").as_deref(), Some(".kopiaignore"));
+    assert_eq!(by("top", "/keep.log"), None);
+    assert_eq!(by("sub", "/sub/x").as_deref(), Some("the policy of sub"));
+    assert_eq!(by("sub", "/sub/a.bin").as_deref(), Some("sub/.kopiaignore"));
+    assert_eq!(by("sub", "/sub/a.tmp").as_deref(), Some("the policy"));
+    assert_eq!(by("sub", "/sub/y.tmp"), None);
+}
