@@ -4,8 +4,9 @@ use std::ffi::OsString;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use fs_backend::FilesystemStorage;
+use fs_backend::{FilesystemOptions, FilesystemStorage};
 use kopia_format::local_config::StorageConnection;
+use s3_backend::S3Options;
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -76,6 +77,25 @@ pub(super) fn storage_connection(
 }
 
 impl Named {
+    /// A bucket on S3.
+    ///
+    /// # Errors
+    /// The options are not right.
+    pub fn s3(options: S3Options) -> anyhow::Result<Self> {
+        let connection = storage_connection("s3", &options)?;
+        Ok(Self { backend: backends::s3(options)?, connection, password: None })
+    }
+
+    /// A folder that is there.
+    ///
+    /// # Errors
+    /// It is not there, or access is denied.
+    pub async fn folder(options: FilesystemOptions) -> anyhow::Result<Self> {
+        let connection = storage_connection("filesystem", &options)?;
+        let backend = backends::filesystem(FilesystemStorage::open(options).await?);
+        Ok(Self { backend, connection, password: None })
+    }
+
     /// The password: the token's, or as [`App::password`] finds it.
     ///
     /// # Errors
@@ -96,19 +116,10 @@ impl Connect {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let named = match &self.provider {
             Provider::S3 { flags, point_in_time } => {
-                let options = s3_backend::S3Options {
-                    point_in_time: point_in_time.clone().filter(|time| !time.is_empty()),
-                    ..flags.options()?
-                };
-                let connection = storage_connection("s3", &options)?;
-                Named { backend: backends::s3(options)?, connection, password: None }
+                let point_in_time = point_in_time.clone().filter(|time| !time.is_empty());
+                Named::s3(S3Options { point_in_time, ..flags.options()? })?
             }
-            Provider::Filesystem(flags) => {
-                let options = flags.options()?;
-                let connection = storage_connection("filesystem", &options)?;
-                let storage = FilesystemStorage::open(options).await?;
-                Named { backend: backends::filesystem(storage), connection, password: None }
-            }
+            Provider::Filesystem(flags) => Named::folder(flags.options()?).await?,
             Provider::FromConfig(from) => from.open().await?,
             Provider::Other(words) => return Err(not_built(words)),
         };

@@ -220,11 +220,7 @@ impl Create {
 
     async fn open_storage(&self) -> anyhow::Result<Named> {
         match &self.provider {
-            Provider::S3 { flags, .. } => {
-                let options = flags.options()?;
-                let connection = storage_connection("s3", &options)?;
-                Ok(Named { backend: backends::s3(options)?, connection, password: None })
-            }
+            Provider::S3 { flags, .. } => Named::s3(flags.options()?),
             Provider::Filesystem(flags) => {
                 let options = flags.options()?;
                 let shards = match (flags.flat, self.format.format_version) {

@@ -9,19 +9,17 @@ use std::{
 use anyhow::{Context, anyhow};
 use blob_core::DynStorage;
 use clap::{Args, Subcommand};
-use fs_backend::FilesystemStorage;
 use kopia_repo::sync::{Listed, SyncBlob, SyncEvent, SyncOptions, SyncPlan, bytes_of};
 use serde_json::{Value, json};
 
 use super::{
-    connect::{Named, not_built, storage_connection},
+    connect::{Named, not_built},
     flags::{FilesystemFlags, S3Flags},
     from_config::FromConfig,
 };
 use crate::{
     cli::{App, app::Access},
     compose::{ClientBuilder, ClientOptions, storage_limits},
-    connect::backends,
     exit::{Exit, Failure},
     ui::{
         json::JsonFlags,
@@ -111,20 +109,8 @@ impl SyncTo {
     /// The destination with its layers: limits, retries, and its own rules for storage classes.
     async fn destination(&self) -> anyhow::Result<DynStorage> {
         let opened = match &self.provider {
-            Provider::S3(flags) => flags.options().and_then(|options| {
-                let connection = storage_connection("s3", &options)?;
-                Ok(Named { backend: backends::s3(options)?, connection, password: None })
-            }),
-            Provider::Filesystem(flags) => {
-                let options = flags.options()?;
-                let connection = storage_connection("filesystem", &options)?;
-                let storage = FilesystemStorage::open(options).await;
-                storage.map_err(anyhow::Error::from).map(|storage| Named {
-                    backend: backends::filesystem(storage),
-                    connection,
-                    password: None,
-                })
-            }
+            Provider::S3(flags) => flags.options().and_then(Named::s3),
+            Provider::Filesystem(flags) => Named::folder(flags.options()?).await,
             Provider::FromConfig(from) => from.open().await,
             Provider::Other(words) => return Err(not_built(words)),
         };
