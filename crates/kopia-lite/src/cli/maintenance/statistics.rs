@@ -5,9 +5,11 @@ use serde_json::Value;
 
 use crate::ui::size;
 
-/// A sentence; nothing where the kind is not one of Kopia's, or was written without numbers.
+/// A sentence; nothing where the kind is not one of Kopia's. What was written without numbers counted
+/// nothing.
 pub(super) fn sentence(statistics: &RunStatistics) -> Option<String> {
-    let data = statistics.data.as_ref()?.as_object()?;
+    let nothing = serde_json::Map::new();
+    let data = statistics.data.as_ref().and_then(Value::as_object).unwrap_or(&nothing);
     let count = |name: &str| data.get(name).and_then(Value::as_u64).unwrap_or(0);
     let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
     // Number and bytes of one kind of thing.
@@ -122,6 +124,6 @@ mod tests {
         );
         assert_eq!(said("kopia-lite-rewriting", json!({"n": 1})), None);
         let none = RunStatistics { kind: "advanceEpochStats".to_owned(), data: None };
-        assert_eq!(sentence(&none), None);
+        assert_eq!(sentence(&none).unwrap(), "Stayed at epoch 0");
     }
 }
