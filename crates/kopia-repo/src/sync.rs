@@ -13,7 +13,7 @@
 
 mod run;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use blob_core::{BlobError, BlobId, BlobMeta, DynStorage, ReadRange, Timestamp};
 use bytes::Bytes;
@@ -174,18 +174,18 @@ impl SyncPlan {
             theirs.insert(meta.id.clone(), kept(&meta));
         }
         drop(listing);
-        let mut seen = HashSet::new();
+        // Its key may be that of the old format, whether or not the source has one.
+        plan.has_blobcfg = theirs.keys().any(|id: &BlobId| id.as_str() == BLOBCFG_BLOB_ID);
         for prefix in INDEX_PREFIXES {
             let mut listing = source.list(prefix);
             while let Some(meta) = listing.try_next().await? {
-                seen.insert(meta.id.clone());
                 plan.weigh(&meta, &mut theirs, options);
                 tell(Listed::Source, plan.source);
             }
         }
         let mut listing = source.list("");
         while let Some(meta) = listing.try_next().await? {
-            if !seen.remove(&meta.id) && !is_index(&meta.id) {
+            if !is_index(&meta.id) {
                 plan.weigh(&meta, &mut theirs, options);
                 tell(Listed::Source, plan.source);
             }
@@ -221,7 +221,6 @@ impl SyncPlan {
         self.source.add(meta.size);
         let there = theirs.remove(&meta.id);
         let is_blobcfg = meta.id.as_str() == BLOBCFG_BLOB_ID;
-        self.has_blobcfg |= is_blobcfg && there.is_some();
         let is_first = self.first.is_some() && meta.id.as_str() == FORMAT_BLOB_ID;
         let is_needed = match &there {
             _ if is_first => false,

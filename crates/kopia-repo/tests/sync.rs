@@ -289,3 +289,19 @@ async fn times_go_over_where_they_can_and_a_stop_is_told() {
     let stopped = planned.carry_out([&from, &to], &options, &|_| {}, std::future::ready(())).await;
     assert!(matches!(stopped, Err(SyncError::Stopped { .. })));
 }
+
+#[tokio::test]
+async fn a_format_without_its_companion_takes_the_old_one_away() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
+    let from: DynStorage = Arc::new(MemoryStorage::with_clock(clock.clone()));
+    let repository = create_in(from.clone(), CreateOptions::default()).await;
+    let to: DynStorage = Arc::new(MemoryStorage::with_clock(clock.clone()));
+    sync(&from, &to, &OPTIONS).await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    repository.change_password(&secret("new")).await.unwrap();
+    // As a change of the password leaves it that is cut off before its last write.
+    from.delete(&"kopia.blobcfg".parse().unwrap()).await.unwrap();
+    sync(&from, &to, &OPTIONS).await.unwrap();
+    Repository::open(to.clone(), &secret("new"), Default::default()).await.unwrap();
+    assert!(ids(&to, "kopia.blobcfg").await.is_empty());
+}

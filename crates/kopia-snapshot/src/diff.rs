@@ -373,7 +373,8 @@ fn matched(old: Vec<DiffEntry>, new: Vec<DiffEntry>) -> VecDeque<Pair> {
     pairs
 }
 
-/// The folders that are read together with `folder`: those of the pairs that come next.
+/// The folders that are read together with `folder`: those of the pairs that come next, and not all
+/// below it, as other walks read them, for most of these are the same on both sides.
 fn ahead(folder: &DiffEntry, next: &VecDeque<Pair>) -> Vec<ObjectId> {
     let below = |entry: &DiffEntry| entries_below(&entry.entry).unwrap_or(AHEAD_ENTRIES / 16);
     let mut wanted = vec![folder.entry.object];

@@ -3,7 +3,7 @@
 //! Only folders are read, each object once however many snapshots have it: what a folder holds that
 //! fits is noted under its object, and snapshots are then gone through by these notes alone.
 //!
-//! Memory: some 40 bytes for each distinct folder, and what was found.
+//! Memory: some 100 bytes for each distinct folder, and what was found.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -309,7 +309,8 @@ impl Notes<'_> {
     }
 }
 
-/// The folders that are read together with `first`.
+/// The folders that are read together with `first`: not all below it, as other walks read them, for
+/// most are known from the snapshot before.
 fn ahead(
     first: &DirEntry,
     next: &VecDeque<DirEntry>,

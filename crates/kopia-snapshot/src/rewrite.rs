@@ -30,7 +30,7 @@ use crate::{
     policies,
     policy::compress,
     tree::read_lists,
-    upload::run::join,
+    upload::run::{directory_options, join},
     walk::Directories,
 };
 
@@ -261,13 +261,7 @@ impl<'a> Rewriter<'a> {
             None
         } else {
             let new = with_own_failures(builder.build(entry.mtime, incomplete), &directory);
-            let options = ObjectOptions {
-                description: format!("DIR:{path}"),
-                prefix: Some(b'k'),
-                compressor,
-                metadata_compressor: compressor,
-                ..ObjectOptions::default()
-            };
+            let options = directory_options(path, compressor);
             let object = self.write(new.to_bytes(), options).await?;
             Some((object, new.summary))
         };

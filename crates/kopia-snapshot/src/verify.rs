@@ -182,6 +182,18 @@ pub(crate) struct Seen {
     is_read: bool,
 }
 
+/// Is one of a hundred drawn, of which `percent` are?
+pub(crate) fn is_drawn(percent: f64) -> bool {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    if percent <= 0.0 || percent >= 100.0 {
+        return percent >= 100.0;
+    }
+    let drawn = RandomState::new().build_hasher().finish() % 1_000_000;
+    #[allow(clippy::cast_precision_loss)] // a million steps are exact
+    let drawn = drawn as f64 / 10_000.0;
+    drawn < percent
+}
+
 /// Every pack of the storage, by its name.
 pub(crate) async fn list_packs(repo: &Repository) -> Result<HashMap<String, Seen>> {
     let mut packs = HashMap::new();
@@ -432,18 +444,10 @@ impl Run<'_> {
 
     /// Draws whether a file or folder is read in full.
     fn is_drawn(&self, object: &ObjectId) -> bool {
-        use std::hash::{BuildHasher, Hasher, RandomState};
-        if let Some(part) = self.report.part {
-            return part.holds(object);
+        match self.report.part {
+            Some(part) => part.holds(object),
+            None => is_drawn(self.options.files_percent),
         }
-        let percent = self.options.files_percent;
-        if percent <= 0.0 || percent >= 100.0 {
-            return percent >= 100.0;
-        }
-        let drawn = RandomState::new().build_hasher().finish() % 1_000_000;
-        #[allow(clippy::cast_precision_loss)] // a million steps are exact
-        let drawn = drawn as f64 / 10_000.0;
-        drawn < percent
     }
 
     async fn read_files(&mut self, stop: &CancellationToken) -> Result<()> {

@@ -69,8 +69,8 @@ pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
     }
     if beside::NAME.contains(&only) {
         let (start, folder) = (Instant::now(), scratch.path().join("beside"));
-        let (_, wrong) = beside::run(&kopia, &ours, &folder)
-            .unwrap_or_else(|error| (0, vec![format!("{error:#}")]));
+        let wrong =
+            beside::run(&kopia, &ours, &folder).unwrap_or_else(|error| vec![format!("{error:#}")]);
         table.row(beside::NAME, &Counts::default(), start.elapsed().as_secs_f64(), &wrong);
     }
     for life in upkeep::LIVES.iter().filter(|life| life.name.contains(&only)) {

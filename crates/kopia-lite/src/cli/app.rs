@@ -53,7 +53,7 @@ pub struct App {
     opened: Mutex<Option<Client>>,
     /// Is what is said printed as JSON in the end?
     says_json: bool,
-    /// What was said so far of what was done.
+    /// What was said so far of what was done, if it is.
     said: Mutex<Vec<String>>,
 }
 
@@ -151,7 +151,9 @@ impl App {
         if self.globals.log_level <= LogLevel::Info {
             text::note(&message);
         }
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        if self.says_json {
+            self.said.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        }
     }
 
     /// The same with what is said as JSON on stdout in the end.

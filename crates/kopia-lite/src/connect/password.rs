@@ -1,9 +1,8 @@
 //! Where the password comes from, and where it is kept (docs/format/02-format-blob.md §12).
 //!
-//! Order: what is given with the command (`given_password`), then the keyring if it is to be used, then the file beside the
-//! connection file, then the terminal. A
-//! new repository asks twice. Without a terminal there is no question but an error that names what
-//! was tried.
+//! Order: what is given with the command (`given_password`), then the keyring if it is to be used,
+//! then the file beside the connection file, then the terminal. A new repository asks twice. Without
+//! a terminal there is no question but an error that names what was tried.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},

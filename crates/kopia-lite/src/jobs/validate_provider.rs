@@ -37,19 +37,24 @@ const CONCURRENT_BYTES_MAX: u64 = 10_000_000;
 /// Deletions at once.
 const DELETING: usize = 8;
 
-/// Tries `storages`, connections to one storage. `tell` hears the stages.
+/// Tries `storages`, connections to one storage, until `stop` is there. `tell` hears the stages.
+/// Deletes what it wrote, however it ends.
 ///
 /// # Errors
-/// What the storage does not do, in a sentence.
+/// What the storage does not do, in a sentence; or that it was stopped.
 pub async fn validate(
     storages: &[DynStorage],
     options: &Options,
     tell: &(dyn Fn(&str) + Sync),
+    stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let mut random = [0; 16];
     OsEntropy.fill(&mut random);
     let trial = Trial { storages, prefix: format!("z{}", hex::encode(random)), tell };
-    let tried = trial.run(options).await;
+    let tried = tokio::select! {
+        tried = trial.run(options) => tried,
+        () = stop => Err(anyhow::anyhow!("stopped")),
+    };
     let cleaned = trial.clean_up().await.context("error deleting what was written");
     tried.and(cleaned)
 }
@@ -284,7 +289,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{future::pending, sync::Arc};
 
     use blob_core::{MemoryStorage, layers::Operation};
     use blob_testkit::{Fault, FaultyStorage, Rule};
@@ -304,7 +309,7 @@ mod tests {
         let storage: DynStorage = memory.clone();
         let stages = Mutex::new(Vec::new());
         let tell = |stage: &str| stages.lock().unwrap().push(stage.to_owned());
-        validate(&[storage.clone(), storage], &SHORT, &tell).await.unwrap();
+        validate(&[storage.clone(), storage], &SHORT, &tell, pending()).await.unwrap();
         assert!(memory.is_empty());
         assert_eq!(stages.lock().unwrap().last().unwrap(), "All good.");
     }
@@ -321,9 +326,20 @@ mod tests {
             let faulty = FaultyStorage::over(memory.clone());
             faulty.rule(Rule::new(Fault::before(Fault::transient)).on(op).skip(skip).times(1));
             let storage: DynStorage = faulty;
-            let error = validate(&[storage], &SHORT, &|_| {}).await.unwrap_err();
+            let error = validate(&[storage], &SHORT, &|_| {}, pending()).await.unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{error:#}");
             assert!(memory.is_empty(), "{expected}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_stopped_leaves_nothing_behind() {
+        let memory = Arc::new(MemoryStorage::new());
+        let storage: DynStorage = memory.clone();
+        let long = Options { duration: Duration::from_secs(3600), ..SHORT };
+        let stop = tokio::time::sleep(Duration::from_millis(700));
+        let error = validate(&[storage], &long, &|_| {}, stop).await.unwrap_err();
+        assert_eq!(error.to_string(), "stopped");
+        assert!(memory.is_empty());
     }
 }

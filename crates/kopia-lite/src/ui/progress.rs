@@ -373,3 +373,38 @@ impl RestoreSink for RestoreProgress {
         self.progress.show(|| self.step());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_bar_goes_past_its_end() {
+        let done = |bytes, bytes_total, files, files_total| {
+            Step { bytes, bytes_total, files, files_total, ..Step::default() }.done()
+        };
+        // What grows while it is copied is more than was planned.
+        assert_eq!(done(Some(12), Some(10), Some(1), Some(3)), Some((10, 10)));
+        assert_eq!(done(Some(5), Some(0), Some(1), Some(3)), Some((1, 3)));
+        assert_eq!(done(Some(5), None, Some(1), None), None, "nothing to compare it with");
+        assert_eq!(done(None, None, Some(1), Some(0)), None);
+    }
+
+    #[test]
+    fn the_time_left_is_told_once_there_is_a_speed() {
+        let left = |millis, done| remaining(Duration::from_millis(millis), done, 100);
+        assert_eq!(left(2000, 50), Some(Duration::from_secs(2)));
+        assert_eq!(left(2000, 100), Some(Duration::ZERO));
+        assert_eq!((left(999, 50), left(2000, 0)), (None, None));
+    }
+
+    #[test]
+    fn programs_read_counts_under_their_names() {
+        let progress = Progress::new(Mode::Json, "copy");
+        let step = Step { errors: Some(2), ..Step::of(1, 4, "for people".to_owned()) };
+        let shown: serde_json::Value = serde_json::from_str(&progress.json(&step)).unwrap();
+        let wanted = json!({"stage": "copy", "files": 1, "filesTotal": 4, "errors": 2,
+            "elapsedSeconds": 0});
+        assert_eq!(shown, json!({"progress": wanted}));
+    }
+}

@@ -129,6 +129,8 @@ fn one_argument_is_compared_with_the_live_folder() {
         "+ c.txt (4 B)\n1 added (+4 B, -0 B)\n",
         "rules of the folders above hold below, too"
     );
+    let text = env.ok(&format!("diff {id}/a.txt -f"));
+    assert!(text.contains("-hello\n+hello, world\n"), "{text}");
     let text = env.ok(&format!("diff {id}/sub --files"));
     assert!(text.contains("+++ ") && text.contains("\n+new\n"), "{text}");
     let root = env.json("snapshot list --json")[0]["rootEntry"]["obj"].as_str().unwrap().to_owned();
@@ -162,8 +164,11 @@ fn what_cannot_be_compared_is_refused() {
     let text = env.fails(1, &format!("diff {old}/sub {new}/a.txt"));
     let wanted = "arguments to diff must both be directories or both non-directories";
     assert!(text.contains(wanted), "{text}");
-    let text = env.fails(1, &format!("diff {old}/a.txt {new}/a.txt"));
-    assert!(text.contains("comparing files not implemented yet"), "{text}");
+    let text = env.ok(&format!("diff {old}/a.txt {new}/a.txt"));
+    assert!(text.starts_with(". sizes differ: 6 12\n"), "{text}");
+    assert!(text.contains(r#""fileEntries":{"added":0,"removed":0,"modified":2,"#), "{text}");
+    let text = env.ok(&format!("diff {old}/a.txt {new}/a.txt -f"));
+    assert!(text.contains("-hello\n+hello again\n"), "{text}");
     let text = env.ok(&format!("diff {old}/a.txt {new}/a.txt --brief"));
     assert_eq!(text, "M . (6 B -> 12 B)\n1 modified (+12 B, -6 B)\n");
     assert!(env.fails(1, &format!("diff {old} 0123456789abcdef")).contains("there is no"));

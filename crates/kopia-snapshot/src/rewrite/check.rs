@@ -9,7 +9,7 @@ use kopia_repo::{IndexView, RepoError, Repository};
 use crate::{
     error::{Result, SnapshotError},
     tree::Lists,
-    verify::{Seen, list_packs},
+    verify::{Seen, is_drawn, list_packs},
 };
 
 /// Looks at one file after the other.
@@ -84,7 +84,7 @@ impl<'a> Checker<'a> {
                 Some(seen) => is_cold |= seen.is_cold,
             }
         }
-        match !is_cold && self.is_drawn() {
+        match !is_cold && is_drawn(self.read_percent) {
             true => self.read(entry).await,
             false => Ok(()),
         }
@@ -104,16 +104,5 @@ impl<'a> Checker<'a> {
             }
         }
         Ok(())
-    }
-
-    fn is_drawn(&self) -> bool {
-        use std::hash::{BuildHasher, Hasher, RandomState};
-        if self.read_percent <= 0.0 || self.read_percent >= 100.0 {
-            return self.read_percent >= 100.0;
-        }
-        let drawn = RandomState::new().build_hasher().finish() % 1_000_000;
-        #[allow(clippy::cast_precision_loss)] // a million steps are exact
-        let drawn = drawn as f64 / 10_000.0;
-        drawn < self.read_percent
     }
 }

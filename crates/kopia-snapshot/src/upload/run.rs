@@ -11,6 +11,7 @@ use std::{
 
 use kopia_format::{
     ObjectId,
+    compress::Compressor,
     directory::{DirEntry, EntryKind},
     snapshot::SnapshotStats,
 };
@@ -167,15 +168,9 @@ impl Run {
         &self,
         path: &str,
         bytes: Vec<u8>,
-        compressor: Option<kopia_format::compress::Compressor>,
+        compressor: Option<Compressor>,
     ) -> Result<ObjectId> {
-        let options = ObjectOptions {
-            description: format!("DIR:{path}"),
-            prefix: Some(b'k'),
-            compressor,
-            metadata_compressor: compressor,
-            ..ObjectOptions::default()
-        };
+        let options = directory_options(path, compressor);
         Ok(self.writer.write_object(bytes.into(), options).await?)
     }
 
@@ -251,5 +246,16 @@ pub(crate) fn dir_entry(entry: &source::LocalEntry, object: ObjectId) -> DirEntr
         gid: entry.gid,
         object,
         summary: None,
+    }
+}
+
+/// How the directory object of the folder `path` is written.
+pub(crate) fn directory_options(path: &str, compressor: Option<Compressor>) -> ObjectOptions {
+    ObjectOptions {
+        description: format!("DIR:{path}"),
+        prefix: Some(b'k'),
+        compressor,
+        metadata_compressor: compressor,
+        ..ObjectOptions::default()
     }
 }

@@ -4,6 +4,7 @@
 mod archive;
 mod dropped;
 mod fixtures;
+mod history;
 mod incremental;
 mod kill;
 mod live;

@@ -1,8 +1,12 @@
 //! Snapshots rewritten: folders that are lost, which no file tells of.
 
-use std::sync::Mutex;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
-use blob_core::{BlobId, BlobStorage};
+use blob_core::{BlobId, BlobStorage, MemoryStorage};
+use blob_testkit::FaultyStorage;
 use bytes::Bytes;
 use kopia_format::{
     ManifestId,
@@ -12,11 +16,14 @@ use kopia_format::{
 use kopia_repo::{ObjectOptions, RepositoryWriter};
 use kopia_snapshot::{
     Result, SnapshotError,
+    glob::Glob,
+    manifests,
+    restore::RestoreOptions,
     rewrite::{Handling, RewriteEvent, Rewriter, Rule},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::Memory;
+use crate::support::{Memory, copy, open_storage, plant, tree, write};
 
 /// A file called `name`, made visible.
 async fn file(writer: &RepositoryWriter, name: &str) -> DirEntry {
@@ -127,4 +134,72 @@ async fn it_may_stay_or_end_the_work() {
     let error = new.unwrap_err();
     assert!(matches!(&error, SnapshotError::NotWalked { path, .. } if path == "lost"), "{error}");
     assert!(told.is_empty(), "{told:?}");
+}
+
+/// Takes `a.txt` out of all snapshots over a storage that may die; true if it got through.
+async fn remove_until_death(storage: Arc<FaultyStorage>) -> bool {
+    let Ok(repo) = open_storage(storage, "memory").await else { return false };
+    let work = async {
+        let writer = repo.writer()?;
+        let names = vec![Glob::new("a.txt")?];
+        let rule = (Rule::Named { objects: HashSet::new(), names }, Handling::Stub);
+        let stop = CancellationToken::new();
+        let mut rewriter = Rewriter::new(&repo, Some(&writer), rule, &|_| {}, stop).await?;
+        for manifest in manifests::find(&repo, &[]).await? {
+            if let Some(root) = rewriter.rewrite(&manifest).await? {
+                let root_entry = Some(root);
+                manifests::update(&writer, &SnapshotManifest { root_entry, ..manifest }).await?;
+            }
+        }
+        writer.flush().await?;
+        Ok::<_, SnapshotError>(())
+    };
+    work.await.is_ok()
+}
+
+#[tokio::test]
+async fn a_rewrite_that_is_cut_off_anywhere_leaves_each_snapshot_old_or_new() {
+    let folder = tempfile::tempdir().unwrap();
+    plant(folder.path());
+    let memory = Memory::new().await;
+    memory.snapshot(folder.path()).await;
+    write(folder.path().join("more"), "more");
+    memory.snapshot(folder.path()).await;
+    let trees = async |storage: MemoryStorage| {
+        let memory = Memory::over(storage).await;
+        let mut trees = Vec::new();
+        for manifest in memory.snapshots().await {
+            let target = tempfile::tempdir().unwrap();
+            let root = manifest.root_entry.unwrap();
+            memory.restore(&root, target.path(), &RestoreOptions::default()).await.unwrap();
+            trees.push(tree(target.path()).into_keys().collect::<Vec<_>>());
+        }
+        trees
+    };
+    let old = trees(copy(&memory.blobs).await).await;
+    let named = |all: &[String]| all.iter().any(|path| path == "a.txt");
+    assert!(old.len() == 2 && old.iter().all(|all| named(all)), "{old:?}");
+    let mut cuts = 0;
+    for moment in 0.. {
+        let storage = copy(&memory.blobs).await;
+        let faulty = FaultyStorage::over(Arc::new(storage.clone()));
+        faulty.kill_after_writes(moment, moment % 2 == 0);
+        let finished = remove_until_death(faulty).await;
+        let after = trees(storage.clone()).await;
+        assert_eq!(after.len(), old.len(), "{moment}");
+        for (old, mut new) in old.iter().zip(after) {
+            if !named(&new) {
+                new.push("a.txt".to_owned());
+                new.sort();
+            }
+            assert_eq!(&new, old, "{moment}");
+        }
+        assert!(remove_until_death(FaultyStorage::over(Arc::new(storage.clone()))).await);
+        assert!(trees(storage).await.iter().all(|all| !named(all)), "{moment}");
+        if finished {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts >= 3, "{cuts} cuts");
 }

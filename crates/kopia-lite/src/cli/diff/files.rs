@@ -15,6 +15,9 @@ use kopia_snapshot::diff::{Change, DiffEntry};
 
 use crate::cli::show;
 
+/// The path of what is compared itself, where that is no folder.
+const ROOT: &str = ".";
+
 /// What the command is, and where its files lie while it runs.
 pub struct FileDiff<'a> {
     repo: &'a Repository,
@@ -54,7 +57,10 @@ impl<'a> FileDiff<'a> {
             return Ok(());
         }
         let old = self.place("old", &change.path, change.old.as_ref(), None).await?;
-        let live = self.live.as_deref().map(|folder| Path::new(folder).join(&change.path));
+        let live = self.live.as_deref().map(Path::new).map(|live| match change.path.as_str() {
+            ROOT => live.to_owned(),
+            below => live.join(below),
+        });
         let new = self.place("new", &change.path, change.new.as_ref(), live).await?;
         let mut command = Command::new(self.program);
         command.args(&self.arguments).arg(&old).arg(&new).current_dir(self.folder.path());
@@ -85,6 +91,7 @@ impl<'a> FileDiff<'a> {
         if let Some(live) = live {
             return Ok(live);
         }
+        let path = if path == ROOT { "file" } else { path };
         // A name out of a repository must not lead out of the folder.
         let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         ensure!(inside, "{path:?} is no path for a file");

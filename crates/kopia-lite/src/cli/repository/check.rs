@@ -201,12 +201,11 @@ fn storage_config(client: &Client) -> Checked {
     let Some(loaded) = &client.storage_config else {
         return checked("storage-config", State::Skipped, "this storage has no storage classes");
     };
-    match client.storage_warnings().into_iter().next() {
-        Some(warning) => checked("storage-config", State::Warning, warning),
-        None if loaded.text.is_none() => {
-            checked("storage-config", State::Ok, "none: every blob goes to STANDARD")
-        }
-        None => checked("storage-config", State::Ok, "nothing wrong with it"),
+    let warnings = client.storage_warnings();
+    match (warnings.is_empty(), &loaded.text) {
+        (false, _) => checked("storage-config", State::Warning, warnings.join("; ")),
+        (true, None) => checked("storage-config", State::Ok, "none: every blob goes to STANDARD"),
+        (true, Some(_)) => checked("storage-config", State::Ok, "nothing wrong with it"),
     }
 }
 
@@ -220,13 +219,12 @@ async fn lifecycle(app: &App, client: &Client) -> Checked {
         Err(error) => return checked("lifecycle", State::Skipped, format!("{error:#}")),
     };
     let found = bucket.check(&bucket.document);
-    let found = found.iter().filter(|finding| finding.level != Level::Note);
-    match found.max_by_key(|finding| finding.level == Level::Error) {
-        Some(finding) if finding.level == Level::Error => {
-            checked("lifecycle", State::Error, finding.message.clone())
-        }
-        Some(finding) => checked("lifecycle", State::Warning, finding.message.clone()),
-        None => checked("lifecycle", State::Ok, "no rule hurts the repository"),
+    let found: Vec<_> = found.iter().filter(|finding| finding.level != Level::Note).collect();
+    let all: Vec<_> = found.iter().map(|finding| finding.message.as_str()).collect();
+    match (found.is_empty(), found.iter().any(|finding| finding.level == Level::Error)) {
+        (true, _) => checked("lifecycle", State::Ok, "no rule hurts the repository"),
+        (false, true) => checked("lifecycle", State::Error, all.join("; ")),
+        (false, false) => checked("lifecycle", State::Warning, all.join("; ")),
     }
 }
 

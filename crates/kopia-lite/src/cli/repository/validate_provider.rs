@@ -67,7 +67,8 @@ impl ValidateProvider {
             head_workers: self.get_metadata_workers,
         };
         let tell = |stage: &str| app.info(stage);
-        validate(&storages, &options, &tell).await.context("provider validation error")?;
+        let tried = validate(&storages, &options, &tell, app.stop.cancelled()).await;
+        tried.context("provider validation error")?;
         Ok(Exit::Done)
     }
 }
