@@ -4,7 +4,7 @@
 //! seed finds it. What is simulated: `crates/repo-sim`.
 
 use anyhow::{Context, ensure};
-use xshell::{Shell, cmd};
+use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     flags,
@@ -28,23 +28,28 @@ const PLANTED: &[(&str, u64)] = &[
 /// Runs the seeds that the flags ask for.
 pub fn run(sh: &Shell, flags: &flags::Sim) -> anyhow::Result<()> {
     let plant = flags.plant.as_deref();
-    seeds(sh, flags.seed, flags.count.unwrap_or(1), plant).map(|_| ())
+    let cargo = workspace::cargo();
+    let program = cmd!(sh, "{cargo} run --locked --package repo-sim --");
+    seeds(program, flags.seed, flags.count.unwrap_or(1), plant).map(|_| ())
 }
 
-/// All seeds, then every mistake.
+/// All seeds, then every mistake, by the program that the tests of the workspace were built with: by
+/// itself it would be built once more, with other features of what it depends on.
 pub fn steps(sh: &Shell, steps: &mut Steps) -> anyhow::Result<()> {
-    steps.run("sim", || seeds(sh, 0, SEEDS, None))?;
+    let program = workspace::target_dir().join("debug/repo-sim");
+    steps.run("sim", || seeds(cmd!(sh, "{program}"), 0, SEEDS, None))?;
     for (plant, within) in PLANTED {
-        steps.run(&format!("sim finds {plant}"), || seeds(sh, 0, *within, Some(plant)))?;
+        let name = format!("sim finds {plant}");
+        steps.run(&name, || seeds(cmd!(sh, "{program}"), 0, *within, Some(plant)))?;
     }
     Ok(())
 }
 
-fn seeds(sh: &Shell, seed: u64, count: u64, plant: Option<&str>) -> anyhow::Result<Outcome> {
+fn seeds(program: Cmd<'_>, seed: u64, count: u64, plant: Option<&str>) -> anyhow::Result<Outcome> {
     ensure!(count > 0, "--count must be 1 at least");
-    let (cargo, seed, count) = (workspace::cargo(), seed.to_string(), count.to_string());
+    let (seed, count) = (seed.to_string(), count.to_string());
     let plant = plant.map(|name| format!("--plant={name}"));
-    cmd!(sh, "{cargo} run --locked --package repo-sim --")
+    program
         .args([format!("--seed={seed}"), format!("--count={count}")])
         .args(plant)
         .run()
