@@ -13,5 +13,6 @@ mod logs;
 mod plan;
 mod rewrite;
 mod sessions;
+mod status;
 mod unreadable;
 mod world;

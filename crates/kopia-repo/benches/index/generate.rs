@@ -17,7 +17,7 @@ use kopia_format::{
 };
 use kopia_repo::{CreateOptions, OpenOptions, Repository};
 
-use crate::{Outcome, PASSWORD};
+use super::{Outcome, PASSWORD};
 
 /// The epoch that is written to.
 const EPOCH: u64 = 10;
