@@ -265,7 +265,15 @@ impl Folder {
         let path = self.options.path.join(FILE);
         let shards = match self.read_shards(op, &path)? {
             Some(shards) => shards,
-            None => self.write_shards(op, &path)?,
+            None => {
+                self.check()?;
+                let (shards, is_empty) = self.missing_shards(op, &path)?;
+                // An empty folder that is only looked at stays as it is.
+                if is_empty && ["get", "head", "delete"].contains(&op) {
+                    return Ok(Arc::new(shards));
+                }
+                self.write_shards(op, &path, shards)?
+            }
         };
         Ok(known.insert(Arc::new(shards)).clone())
     }
@@ -282,11 +290,9 @@ impl Folder {
         })
     }
 
-    /// As with Kopia, a reader writes the file too, and it is no error if that fails. Where somebody
+    /// As with Kopia, a reader of blobs writes the file too, and it is no error if that fails. Where somebody
     /// else was faster, his counts.
-    fn write_shards(&self, op: &'static str, path: &Path) -> Result<Shards> {
-        self.check()?;
-        let shards = self.missing_shards(op, path)?;
+    fn write_shards(&self, op: &'static str, path: &Path, shards: Shards) -> Result<Shards> {
         let payload = Payload::from(shards.to_bytes());
         let written = self.writer().write(path, &payload, None, Place::Free);
         let there = written.is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
@@ -294,17 +300,18 @@ impl Folder {
         Ok(theirs.unwrap_or(shards))
     }
 
-    /// The rules of a folder without the file: those by which its blobs lie.
-    fn missing_shards(&self, op: &'static str, path: &Path) -> Result<Shards> {
+    /// The rules of a folder without the file: those by which its blobs lie. Also says whether there
+    /// are none.
+    fn missing_shards(&self, op: &'static str, path: &Path) -> Result<(Shards, bool)> {
         let told = lost::cuts_below(&self.options.path);
         match told.map_err(|error| from_io(op, None, error))? {
-            Told::Nothing => Ok(self.fallback.clone()),
+            Told::Nothing => Ok((self.fallback.clone(), true)),
             Told::Cuts(cuts) => {
                 let told = Shards::with_default(cuts);
                 if told != self.fallback {
                     tracing::warn!(file = %path.display(), "it is missing; the blobs tell the rules");
                 }
-                Ok(told)
+                Ok((told, false))
             }
             Told::Several(one, other) => {
                 let source = format!(
