@@ -67,11 +67,16 @@ pub fn run(sh: &Shell, flags: flags::Interop) -> anyhow::Result<()> {
             let _ = std::fs::remove_dir_all(&folder);
         }
     }
-    if beside::NAME.contains(&only) {
-        let (start, folder) = (Instant::now(), scratch.path().join("beside"));
-        let wrong =
-            beside::run(&kopia, &ours, &folder).unwrap_or_else(|error| vec![format!("{error:#}")]);
-        table.row(beside::NAME, &Counts::default(), start.elapsed().as_secs_f64(), &wrong);
+    let besides = [(beside::IN_FOLDERS, None), (beside::ON_THE_SERVER, server.as_ref())];
+    for (name, server) in besides.into_iter().filter(|(name, _)| name.contains(&only)) {
+        if name == beside::ON_THE_SERVER && server.is_none() {
+            println!("{name}: SKIPPED by --no-s3");
+            continue;
+        }
+        let (start, folder) = (Instant::now(), scratch.path().join(name));
+        let wrong = beside::run(&kopia, &ours, &folder, server)
+            .unwrap_or_else(|error| vec![format!("{error:#}")]);
+        table.row(name, &Counts::default(), start.elapsed().as_secs_f64(), &wrong);
     }
     for life in upkeep::LIVES.iter().filter(|life| life.name.contains(&only)) {
         let age = programs::build_example(sh, "kopia-lite", "age", is_built)?;

@@ -12,7 +12,7 @@ pub enum Look {
 }
 
 /// One command line.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Line {
     /// The words; `$ID1` and the like stand for what differs between the two sides.
     pub words: &'static str,
@@ -22,6 +22,14 @@ pub struct Line {
     pub is_unordered: bool,
     /// Why the two differ, where they do on purpose.
     pub differs: Option<&'static str>,
+}
+
+impl Line {
+    /// The same on S3, where some differ that do not in a folder.
+    pub fn on_s3(&self) -> Self {
+        let reason = DIFFER_ON_S3.iter().find(|(words, _)| *words == self.words);
+        Self { differs: reason.map(|(_, reason)| *reason).or(self.differs), ..*self }
+    }
 }
 
 const fn both(words: &'static str) -> Line {
@@ -135,4 +143,25 @@ pub const LINES: &[Line] = &[
     code("restore 00112233445566778899aabbccddeeff $OUT/none"),
     both("repository disconnect"),
     code("snapshot list"),
+];
+
+/// Lines of the table above that differ on S3 alone, and why.
+const DIFFER_ON_S3: &[(&str, &str)] =
+    &[("repository status", "it says which .storageconfig counts")];
+
+/// Lines that are about S3.
+pub const ON_S3: &[Line] = &[
+    out("repository connect $AT --override-hostname=h --override-username=u"),
+    both("snapshot list --all"),
+    out("repository sync-to $COPYAT -n"),
+    out("repository sync-to $COPYAT"),
+    out("repository sync-to $COPYAT --delete --parallel=4"),
+    code("repository connect $COPYAT"),
+    both("snapshot list --all"),
+    code("snapshot verify"),
+    code("repository create $COPYAT"),
+    code(
+        "repository connect s3 --bucket=nothing --endpoint=127.0.0.1:1 --access-key=a --secret-access-key=b",
+    ),
+    both("repository disconnect"),
 ];

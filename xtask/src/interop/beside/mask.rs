@@ -7,17 +7,28 @@ use std::path::Path;
 pub struct Mask {
     folder: String,
     program: &'static str,
+    more: Vec<(String, &'static str)>,
 }
 
 impl Mask {
     /// For a client that works below `folder` and calls itself `program`.
     pub fn new(folder: &Path, program: &'static str) -> Self {
-        Self { folder: folder.display().to_string(), program }
+        Self { folder: folder.display().to_string(), program, more: Vec::new() }
+    }
+
+    /// The same with one more text that may differ.
+    #[must_use]
+    pub fn and(mut self, text: &str, word: &'static str) -> Self {
+        self.more.push((text.to_owned(), word));
+        self
     }
 
     /// `text` with words for what may differ.
     pub fn text(&self, text: &str) -> String {
-        let text = text.replace(&self.folder, "FOLDER");
+        let mut text = text.replace(&self.folder, "FOLDER");
+        for (more, word) in &self.more {
+            text = text.replace(more, word);
+        }
         let text = text.replace(&format!("'{} ", self.program), "'PROGRAM ");
         let text = text.replace(&format!("{} ", self.program), "PROGRAM ");
         text.lines().map(|line| words(&without_space(line)) + "\n").collect()

@@ -10,13 +10,14 @@ mod mask;
 use std::{fs, path::Path, process::Output, time::Instant};
 
 use anyhow::Context;
-use lines::{LINES, Line, Look};
+use lines::{LINES, Line, Look, ON_S3};
 use mask::Mask;
 
-use crate::programs::Client;
+use crate::{place::Place, programs::Client, server::Server};
 
-/// The course's name in the table of courses.
-pub const NAME: &str = "beside/commands";
+/// The courses' names in the table of courses: repositories in folders, and on the S3 server.
+pub const IN_FOLDERS: &str = "beside/commands";
+pub const ON_THE_SERVER: &str = "beside/s3";
 
 /// What a client printed, comparable.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,25 +34,38 @@ struct Side {
     mask: Mask,
 }
 
-/// Runs all lines; gives those that differ and ought not to.
-pub fn run(kopia: &Client, ours: &Client, folder: &Path) -> anyhow::Result<Vec<String>> {
+/// Runs all lines, in folders or on a server; gives those that differ and ought not to.
+pub fn run(
+    kopia: &Client,
+    ours: &Client,
+    folder: &Path,
+    server: Option<&Server>,
+) -> anyhow::Result<Vec<String>> {
     let first = folder.join("first");
     plant(&folder.join("source"), 1)?;
     let maker = kopia.at_home(folder.join("maker"))?;
     fs::create_dir_all(&first)?;
-    let text = |path: &Path| path.display().to_string();
-    let path = format!("--path={}", text(&first));
+    let path = format!("--path={}", first.display());
     maker.run(&["repository", "create", "filesystem", &path, WHO[0], WHO[1]])?;
     let source = folder.join("source");
     maker.snapshot(&source, &["--tags=job:nightly"])?;
     plant(&source, 2)?;
     maker.snapshot(&source, &["--description=second"])?;
-    let sides = [
-        Side::new(kopia, &folder.join("kopia"), &first, &source)?,
-        Side::new(ours, &folder.join("ours"), &first, &source)?,
-    ];
+    let side = |client: &Client, name: &str| {
+        let folder = folder.join(name);
+        let place = match server {
+            Some(server) => Place::S3(server, format!("beside-{name}/")),
+            None => Place::Folder(folder.join("repo")),
+        };
+        Side::new(client, &maker, &folder, &place, &source)
+    };
+    let sides = [side(kopia, "kopia")?, side(ours, "ours")?];
     let (mut same, mut wrong) = (0, Vec::new());
-    for line in LINES {
+    let lines: Vec<_> = match server {
+        Some(_) => LINES.iter().map(Line::on_s3).chain(ON_S3.iter().copied()).collect(),
+        None => LINES.to_vec(),
+    };
+    for line in &lines {
         let start = Instant::now();
         let [theirs, our] = [sides[0].say(line)?, sides[1].say(line)?];
         let is_same = theirs == our;
@@ -69,7 +83,7 @@ pub fn run(kopia: &Client, ours: &Client, folder: &Path) -> anyhow::Result<Vec<S
             difference(&theirs, &our).iter().for_each(|line| println!("      {line}"));
         }
     }
-    println!("    {same} of {} the same", LINES.len());
+    println!("    {same} of {} the same", lines.len());
     Ok(wrong)
 }
 
@@ -85,15 +99,31 @@ fn say_if_slow(start: Instant, line: &Line) {
 const WHO: [&str; 2] = ["--override-hostname=h", "--override-username=u"];
 
 impl Side {
-    fn new(client: &Client, folder: &Path, first: &Path, source: &Path) -> anyhow::Result<Self> {
-        let (home, repository, out) =
-            (folder.join("home"), folder.join("repo"), folder.join("out"));
-        copy(first, &repository)?;
+    /// A client in a home of its own, with a copy of what `maker` made at `place`.
+    fn new(
+        client: &Client,
+        maker: &Client,
+        folder: &Path,
+        place: &Place<'_>,
+        source: &Path,
+    ) -> anyhow::Result<Self> {
+        let (home, out) = (folder.join("home"), folder.join("out"));
         fs::create_dir_all(folder.join("copy"))?;
         fs::create_dir_all(&out)?;
+        let at = place.args();
+        let at: Vec<_> = at.iter().map(String::as_str).collect();
+        let copy_place = match place {
+            Place::Folder(path) => {
+                copy(&folder.with_file_name("first"), path)?;
+                Place::Folder(folder.join("copy"))
+            }
+            Place::S3(server, prefix) => {
+                maker.run(&[&["repository", "sync-to"], &at[..]].concat())?;
+                Place::S3(server, format!("copy-of-{prefix}"))
+            }
+        };
         let client = client.at_home(home.clone())?;
-        let path = format!("--path={}", repository.display());
-        client.run(&["repository", "connect", "filesystem", &path, WHO[0], WHO[1]])?;
+        client.run(&[&["repository", "connect"], &at[..], &WHO[..]].concat())?;
         let list = client.json(&["snapshot", "list", "--all", "--show-identical", "--json"])?;
         let told = |at: usize, pointer: &str| {
             let value = list.get(at).and_then(|it| it.pointer(pointer)).and_then(|it| it.as_str());
@@ -101,7 +131,8 @@ impl Side {
         };
         let words = vec![
             ("$SOURCE", source.display().to_string()),
-            ("$REPO", repository.display().to_string()),
+            ("$AT", at.join(" ")),
+            ("$COPYAT", copy_place.args().join(" ")),
             ("$COPY", folder.join("copy").display().to_string()),
             ("$OUT", out.display().to_string()),
             ("$HOME", home.display().to_string()),
@@ -110,17 +141,18 @@ impl Side {
             ("$ROOT1", told(0, "/rootEntry/obj")?),
             ("$ROOT2", told(1, "/rootEntry/obj")?),
         ];
-        let mask = Mask::new(folder, if client.name == "Kopia" { "kopia" } else { "kopia-lite" });
+        let program = if client.name == "Kopia" { "kopia" } else { "kopia-lite" };
+        let mut mask = Mask::new(folder, program);
+        if let Place::S3(_, prefix) = place {
+            mask = mask.and(prefix, "PREFIX/");
+        }
         Ok(Self { client, words, mask })
     }
 
     fn say(&self, line: &Line) -> anyhow::Result<Said> {
-        let put = |word: &str| {
-            let put = |text: String, (name, value): &(&str, String)| text.replace(name, value);
-            self.words.iter().fold(word.to_owned(), put)
-        };
-        let args: Vec<_> = line.words.split(' ').map(put).collect();
-        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let put = |text: String, (name, value): &(&str, String)| text.replace(name, value);
+        let words = self.words.iter().fold(line.words.to_owned(), put);
+        let args: Vec<_> = words.split(' ').collect();
         let mut command = self.client.command(&args);
         let output = command.output().with_context(|| format!("running {}", line.words))?;
         Ok(self.said(line, &output))
