@@ -202,6 +202,12 @@ async fn candidates(repo: &Repository, wanted: &Source) -> Result<Vec<(SnapshotM
     Ok(found)
 }
 
+/// Does `text` name one of the newest snapshots: `latest`, `latest~2`, `SOURCE@latest`?
+#[must_use]
+pub fn is_latest(text: &str) -> bool {
+    latest(text).or_else(|| latest(text.rsplit_once('@')?.1)).is_some()
+}
+
 /// `latest` and `latest~N`, as a number of snapshots to go back.
 fn latest(text: &str) -> Option<usize> {
     match text.strip_prefix("latest")? {

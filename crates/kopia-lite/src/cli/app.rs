@@ -49,8 +49,8 @@ pub struct App {
     pub stop: CancellationToken,
     /// Which signal came: 0 none, else its number.
     signal: Arc<AtomicU8>,
-    /// What was opened last.
-    opened: Mutex<Option<Client>>,
+    /// What was opened last, and for what.
+    opened: Mutex<Option<(Client, Access)>>,
     /// Is what is said printed as JSON in the end?
     says_json: bool,
     /// What was said so far of what was done, if it is.
@@ -235,13 +235,21 @@ impl App {
     /// or a signal came.
     pub async fn open(&self, access: Access) -> anyhow::Result<Client> {
         let client = self.unless_stopped(self.open_at_leisure(access)).await?;
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((client.clone(), access));
         Ok(client)
     }
 
     /// The repository that the command has opened, if it has.
     pub fn opened(&self) -> Option<Client> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().map(|(client, _)| client.clone())
+    }
+
+    /// Was it opened to be written?
+    pub fn writes(&self) -> bool {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().is_some_and(|(_, access)| *access == Access::Write)
     }
 
     async fn open_at_leisure(&self, access: Access) -> anyhow::Result<Client> {

@@ -7,7 +7,7 @@ use kopia_repo::Repository;
 use kopia_snapshot::roots;
 use serde_json::{Value, json};
 
-use super::{App, app::Access};
+use super::{App, app::Access, snapshot};
 use crate::{
     exit::Exit,
     ui::{json::JsonFlags, text},
@@ -103,8 +103,13 @@ pub(super) fn as_json(entry: &ManifestEntry) -> Value {
     })
 }
 
-/// The manifest with this ID, or the one whose ID begins with these digits.
+/// The manifest with this ID, the one whose ID begins with these digits, or that of the snapshot that
+/// is the `latest`.
 async fn named(repo: &Repository, id: &str) -> anyhow::Result<ManifestEntry> {
+    if roots::is_latest(id) {
+        let newest = snapshot::newest(repo, id).await?;
+        return Ok(repo.manifests().get(&newest.id).await?);
+    }
     let missing = match repo.manifests().get(&ManifestId::new(id)).await {
         Err(error) if error.is_not_found() && roots::is_abbreviation(id) => error,
         found => return Ok(found?),
@@ -122,7 +127,7 @@ async fn named(repo: &Repository, id: &str) -> anyhow::Result<ManifestEntry> {
 /// Show manifests.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// Manifest IDs, or their first digits, eight at least.
+    /// Manifest IDs, or their first digits, eight at least; `latest` is the newest snapshot.
     #[arg(required = true)]
     items: Vec<String>,
     #[command(flatten)]

@@ -57,7 +57,7 @@ const VERSION: &str =
 /// Backs up to and restores from Kopia repositories, on S3 and on filesystems.
 #[derive(Debug, Parser)]
 #[command(name = "kopia-lite", version = VERSION)]
-#[command(subcommand_required = true)]
+#[command(subcommand_required = true, propagate_version = true)]
 #[command(infer_long_args = false, disable_help_subcommand = false)]
 struct Cli {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use storageconfig::{BlobKind, Edit, Explanation, FILE_NAME, Loaded, Report, StorageConfig};
 
-use super::{App, apply::Apply, lifecycle, repository::flags::S3Flags};
+use super::{App, apply::Apply, lifecycle, repository::s3_flags::S3Flags};
 use crate::{
     compose::{ClientBuilder, ClientOptions},
     connect::{
@@ -103,7 +103,10 @@ async fn read_lenient(storage: &DynStorage) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 /// Refuses what must not be uploaded unless forced; warns of the rest.
-fn check_upload(text: &[u8], force: bool) -> anyhow::Result<()> {
+///
+/// # Errors
+/// What is refused, and why.
+pub fn check_upload(text: &[u8], force: bool) -> anyhow::Result<()> {
     let report = Report::of(text);
     report.findings.iter().for_each(|one| text::warn(finding::line(one)));
     let unreadable = StorageConfig::parse(text).is_err();

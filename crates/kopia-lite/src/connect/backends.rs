@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use blob_core::DynStorage;
 use fs_backend::{FilesystemOptions, FilesystemStorage};
 use kopia_format::local_config::StorageConnection;
-use s3_backend::{S3Options, S3Storage};
+use s3_backend::{Addressing, S3Options, S3Storage};
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
@@ -21,6 +21,17 @@ pub struct Backend {
     /// The bucket, where it is one: it may hold other data in folders, which no listing shows.
     pub bucket: Option<S3Storage>,
 }
+
+/// What a connection file may say beyond Kopia's keys, which leaves such keys out when it writes the
+/// file anew: the profile of AWS' shared files that has the keys, and how the bucket's name gets into
+/// requests.
+pub const PROFILE: &str = "kopiaLiteProfile";
+/// See [`PROFILE`]; one of the two below.
+pub const ADDRESSING: &str = "kopiaLiteAddressing";
+/// `https://endpoint/bucket/key`.
+pub const PATH_STYLE: &str = "path";
+/// `https://bucket.endpoint/key`.
+pub const VIRTUAL_HOST: &str = "virtual-host";
 
 /// Storages that Kopia knows and kopia-lite does not.
 const KOPIAS_OWN: [&str; 9] =
@@ -56,7 +67,19 @@ pub async fn open(connection: &StorageConnection) -> anyhow::Result<Backend> {
 /// # Errors
 /// The options are not right.
 pub fn s3(options: S3Options) -> anyhow::Result<Backend> {
-    let storage = S3Storage::open(options)?;
+    let word = |name| options.unknown.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (profile, addressing) = (word(PROFILE), word(ADDRESSING));
+    let mut builder = S3Storage::builder(options);
+    if let Some(profile) = profile {
+        builder = builder.profile(profile);
+    }
+    builder = builder.addressing(match addressing.as_deref() {
+        Some(PATH_STYLE) => Addressing::Path,
+        Some(VIRTUAL_HOST) => Addressing::VirtualHost,
+        Some(other) => bail!("{ADDRESSING} of the connection file is {other:?}, which is neither {PATH_STYLE} nor {VIRTUAL_HOST}"),
+        None => Addressing::Auto,
+    });
+    let storage = builder.open()?;
     let bucket = Some(storage.clone());
     Ok(Backend { storage: Arc::new(storage), has_storage_config: true, bucket })
 }

@@ -26,6 +26,10 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 const LINE_INTERVAL: Duration = Duration::from_millis(300);
 /// Time between JSON objects: four a second.
 const JSON_INTERVAL: Duration = Duration::from_millis(250);
+/// What takes less is over before its end is known; counting begins in time for the first plain
+/// line.
+const COUNTS_AFTER: Duration = Duration::from_secs(1);
+const COUNTS_PLAIN_AFTER: Duration = Duration::from_secs(20);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +213,9 @@ pub struct UploadProgress {
     cached_files: AtomicU64,
     cached_bytes: AtomicU64,
     errors: AtomicU64,
+    /// Where it ends, once that was counted; 0 before.
+    files_total: AtomicU64,
+    bytes_total: AtomicU64,
     /// How many entries were left out by the rules of a place.
     left_out: Mutex<BTreeMap<String, u64>>,
 }
@@ -223,8 +230,25 @@ impl UploadProgress {
             cached_files: 0.into(),
             cached_bytes: 0.into(),
             errors: 0.into(),
+            files_total: 0.into(),
+            bytes_total: 0.into(),
             left_out: Mutex::default(),
         }
+    }
+
+    /// When to begin to count how much there is, if it will be shown.
+    pub fn counts_after(&self) -> Option<Duration> {
+        match (self.progress.mode, &self.progress.bar) {
+            (Mode::Silent, _) => None,
+            (Mode::Line, None) => Some(COUNTS_PLAIN_AFTER),
+            (Mode::Line, Some(_)) | (Mode::Json, _) => Some(COUNTS_AFTER),
+        }
+    }
+
+    /// There are so many files with so many bytes.
+    pub fn ends_at(&self, files: u64, bytes: u64) {
+        self.files_total.store(files, Relaxed);
+        self.bytes_total.store(bytes, Relaxed);
     }
 
     /// What rules left out, most first: `12 entries were left out by rules: 11 by .kopiaignore, 1 by
@@ -253,12 +277,18 @@ impl UploadProgress {
         if get(&self.errors) > 0 {
             line.push_str(&format!(", {} errors", get(&self.errors)));
         }
+        let done = bytes + get(&self.cached_bytes);
+        let (files_total, bytes_total) = (get(&self.files_total), get(&self.bytes_total));
+        if bytes_total > 0 {
+            line.push_str(&format!(", of {}", size::bytes(bytes_total)));
+        }
         Step {
             line,
             files: Some(get(&self.hashed_files) + get(&self.cached_files)),
-            bytes: Some(bytes + get(&self.cached_bytes)),
+            files_total: (files_total > 0).then_some(files_total),
+            bytes: Some(done),
+            bytes_total: (bytes_total > 0).then_some(bytes_total),
             errors: Some(get(&self.errors)),
-            ..Step::default()
         }
     }
 }
@@ -396,6 +426,17 @@ mod tests {
         assert_eq!(left(2000, 50), Some(Duration::from_secs(2)));
         assert_eq!(left(2000, 100), Some(Duration::ZERO));
         assert_eq!((left(999, 50), left(2000, 0)), (None, None));
+    }
+
+    #[test]
+    fn an_upload_has_an_end_once_that_is_counted() {
+        let upload = UploadProgress::new(Mode::Json);
+        upload.event(UploadEvent::Hashed { bytes: 30 });
+        assert_eq!(upload.step().done(), None);
+        upload.ends_at(4, 120);
+        assert_eq!(upload.step().done(), Some((30, 120)));
+        assert!(upload.step().line.ends_with(", of 120 B"), "{}", upload.step().line);
+        assert_eq!(UploadProgress::new(Mode::Silent).counts_after(), None);
     }
 
     #[test]

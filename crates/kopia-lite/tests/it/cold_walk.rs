@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a command needs.
-enum Call {
+pub enum Call {
     /// No file data: it works, with this exit code. The line may name `$ID`, `$SRC`, `$ROOT` and the
     /// like.
     Free(&'static str),
@@ -33,7 +33,7 @@ fn token(s3: &S3Env, prefix: &str) -> String {
 }
 
 /// A call of the command at this place in the tree.
-fn call(command: &str) -> Option<Call> {
+pub fn call(command: &str) -> Option<Call> {
     Some(match command {
         "repository create s3" => Free("repository create s3 $FLAGS2"),
         "repository create filesystem" => Free("repository create filesystem --path=$NEW"),
@@ -158,18 +158,18 @@ pub fn commands() -> Vec<String> {
 }
 
 /// A repository of which every pack is in an archive.
-struct Frozen {
-    s3: S3Env,
+pub struct Frozen {
+    pub s3: S3Env,
     words: Vec<(&'static str, String)>,
     /// What lay in the bucket and on this machine.
-    before: State,
+    pub before: State,
 }
 
 /// The bucket's objects with their classes, and the files of the user and of kopia-lite but for what
 /// is cached.
-type State = (Vec<(String, Vec<u8>, String)>, Vec<(PathBuf, Vec<u8>)>);
+pub type State = (Vec<(String, Vec<u8>, String)>, Vec<(PathBuf, Vec<u8>)>);
 
-fn state(s3: &S3Env) -> State {
+pub fn state(s3: &S3Env) -> State {
     let objects = s3.server.objects();
     let stored = objects.keys("").into_iter().map(|key| {
         let object = objects.get(&key).unwrap();
@@ -181,7 +181,7 @@ fn state(s3: &S3Env) -> State {
 }
 
 impl Frozen {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let s3 = S3Env::new();
         s3.create("");
         let source = s3.plant();
@@ -234,7 +234,7 @@ impl Frozen {
         self
     }
 
-    fn line(&self, line: &str) -> String {
+    pub fn line(&self, line: &str) -> String {
         let put = |line: String, (word, value): &(&str, String)| line.replace(word, value);
         self.words.iter().fold(line.to_owned(), put)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kopia_lite::cli::{definition, normalise};
 
 /// The folder of the workspace, where this crate is in one.
-fn workspace() -> Option<PathBuf> {
+pub fn workspace() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.parent()?;
     folder.join("docs/guide").is_dir().then(|| folder.to_owned())
 }
@@ -46,7 +46,7 @@ fn code(text: &str) -> Vec<String> {
 }
 
 /// The calls of the program in a line of a shell.
-fn calls(line: &str) -> Vec<Vec<String>> {
+pub fn calls(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" #").next().unwrap_or_default().replace("$(", " ( ").replace(')', " ) ");
     let mut all = Vec::new();
     for part in line.split(['|', ';', '(', ')']).flat_map(|part| part.split("&&")) {

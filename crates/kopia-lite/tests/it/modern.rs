@@ -3,7 +3,7 @@
 
 use std::{os::unix::fs::symlink, process::Command};
 
-use crate::env::{Run, TestEnv, files, keys};
+use crate::env::{Run, TestEnv, files, keys, noise};
 
 #[test]
 fn a_profile_is_a_connection_file_by_its_name() {
@@ -60,6 +60,27 @@ fn progress_for_programs_is_an_object_a_line() {
     }
     let quiet = env.says(&format!("snapshot create {source} --json-progress --no-progress"));
     assert!(!quiet.contains('{'), "{quiet}");
+}
+
+#[test]
+fn an_upload_that_takes_long_says_when_it_will_end() {
+    let env = TestEnv::with_repository();
+    env.write("src/.kopiaignore", "left-out\n");
+    env.write("src/left-out", noise(9, 500_000));
+    env.write("src/a", noise(1, 500_000));
+    env.write("src/late/b", noise(2, 500_000));
+    let slow = env.run(["policy", "set", "src/late", "--before-folder-action=/bin/sleep 2"]);
+    assert_eq!(slow.code, 0, "{slow:?}");
+    let said = env.says("snapshot create src --json-progress --force-enable-actions");
+    let objects = said.lines().filter(|line| line.starts_with('{'));
+    let all: Vec<serde_json::Value> = objects.map(|it| serde_json::from_str(it).unwrap()).collect();
+    let last = &all.last().unwrap()["progress"];
+    assert_eq!(
+        (&last["filesTotal"], &last["bytesTotal"]),
+        (&3.into(), &1_000_009.into()),
+        "{said}"
+    );
+    assert!(all[0]["progress"]["bytesTotal"].is_null(), "nothing is counted at first: {said}");
 }
 
 #[test]

@@ -1,31 +1,16 @@
 //! Lines from the manual's tours and from wrappers in the wild, run under the name `kopia` as they
 //! stand there: each must end with 0, and print what its script reads.
 
-use std::{os::unix::fs::symlink, process::Command};
-
 use serde_json::Value;
 
-use crate::env::{PASSWORD, Run, S3Env, TestEnv, files};
+use crate::{
+    env::{PASSWORD, S3Env, TestEnv, files},
+    shell,
+};
 
-/// A shell in which `kopia` is this program, or why there is none.
-fn shell(env: &TestEnv, script: &str) -> Run {
-    let folder = env.path("bin");
-    std::fs::create_dir_all(&folder).unwrap();
-    let link = folder.join("kopia");
-    if !link.exists() {
-        symlink(env!("CARGO_BIN_EXE_kopia-lite"), &link).unwrap();
-    }
-    let template = env.command([""]);
-    let mut command = Command::new("sh");
-    command.arg("-euc").arg(script).env_clear();
-    command.envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
-    Run::of(command.current_dir(env.path(".")))
-}
-
-/// The same, which must end with 0; gives stdout.
+/// Runs a script, which must end with 0; gives stdout.
 fn ok(env: &TestEnv, script: &str) -> String {
-    let run = shell(env, script);
+    let run = shell::run(env, script);
     assert_eq!(run.code, 0, "{script}\n{run:#?}");
     run.stdout
 }
@@ -72,7 +57,7 @@ fn connecting() {
     );
     assert!(ok(&env, "kopia repository status").contains("Unique ID:"));
     ok(&env, "kopia repository disconnect");
-    let run = shell(&env, "kopia snapshot list");
+    let run = shell::run(&env, "kopia snapshot list");
     assert_eq!(run.code, 1, "{run:?}");
 }
 

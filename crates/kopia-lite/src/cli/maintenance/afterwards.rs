@@ -39,7 +39,8 @@ pub async fn afterwards(app: &App, writes: bool) -> anyhow::Result<Exit> {
     let place = |cache: &Cache| KeptSchedule::new(&cache.folder(), &repo.storage().info().name);
     let kept = repo.cache().map(place);
     let mut known = kept.as_ref().and_then(|kept| kept.read(now));
-    let may_run = writes && app.globals.auto_maintenance && !repo.is_read_only();
+    // What only says what would be done has written nothing.
+    let may_run = writes && app.writes() && app.globals.auto_maintenance && !repo.is_read_only();
     let is_due = !known.as_ref().is_some_and(|known| known.is_not_due(now, &who(repo)));
     if may_run && is_due && app.interrupted().is_none() {
         run_if_due(app, &client).await.context("running auto-maintenance")?;

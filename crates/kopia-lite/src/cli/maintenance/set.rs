@@ -58,6 +58,9 @@ pub struct Set {
     /// are over; or compact mostly dead ones too, when that is asked for and pays.
     #[arg(long, value_enum, value_name = "POLICY")]
     cold: Option<Cold>,
+    /// Only say what would change.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 /// What may be done with archived packs.
@@ -88,13 +91,19 @@ fn switch(text: &str) -> Result<Switch, String> {
 
 impl Set {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let client = app.open(Access::Write).await?;
+        let access = if self.dry_run { Access::Read } else { Access::Write };
+        let client = app.open(access).await?;
         let now = GoTime::from_unix_nanos(app.now().nanos());
         let all = self.changes(&who(&client.repo));
         if let Some(cold) = self.cold {
-            ColdPolicy::from(cold).write(&client.repo).await?;
+            if !self.dry_run {
+                ColdPolicy::from(cold).write(&client.repo).await?;
+            }
             app.info(format!("Policy for archived packs set to {}.", ColdPolicy::from(cold)));
             if all.is_empty() {
+                if self.dry_run {
+                    app.info("Nothing was changed: this is a dry run.");
+                }
                 return Ok(Exit::Done);
             }
         }
@@ -104,6 +113,10 @@ impl Set {
         let status = Status::read(&client.repo).await?;
         let changes = Changes::of(&status, now, &all)?;
         all.iter().for_each(|change| app.info(said(app, change, &changes)));
+        if self.dry_run {
+            app.info("Nothing was changed: this is a dry run.");
+            return Ok(Exit::Done);
+        }
         changes.write(&client.repo).await?;
         let (locks, full) =
             (changes.parameters.extend_object_locks, changes.parameters.full.enabled);

@@ -11,8 +11,9 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use super::{
-    flags::{ConnectFlags, FilesystemFlags, S3Flags},
+    flags::{ConnectFlags, FilesystemFlags},
     from_config::FromConfig,
+    s3_flags::S3Flags,
 };
 use crate::{
     cli::App,
@@ -169,6 +170,10 @@ pub(super) async fn connect(
     let client = opened.context("error connecting to repository")?;
     correct_region(app, &mut named);
     let name = &client.bare.info().name;
+    if flags.dry_run {
+        app.info(format!("Would connect to the repository of {name}; nothing was written."));
+        return Ok(client);
+    }
     let connection = flags.connection(app, named.connection, &client.repo.unique_id(), name);
     config::save(&app.config_file, &connection)?;
     if app.globals.persist_credentials {

@@ -17,8 +17,9 @@ use kopia_snapshot::policies;
 
 use super::{
     connect::{Named, connect, not_built, storage_connection},
-    flags::{ConnectFlags, FilesystemFlags, S3Flags, duration},
+    flags::{ConnectFlags, FilesystemFlags, duration},
     from_config::FromConfig,
+    s3_flags::S3Flags,
 };
 use crate::{
     cli::{App, policy, storage_config},
@@ -137,6 +138,9 @@ impl FormatFlags {
 impl Create {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let options = self.format.options()?;
+        if self.flags.dry_run {
+            return self.plan(app, &options).await;
+        }
         let named = self.open_storage().await?;
         match look_around(&named).await? {
             Found::Nothing => {}
@@ -146,17 +150,7 @@ impl Create {
         self.upload_storage_config(&named).await?;
         let password = named.password(app, password::Purpose::Create).await?;
         app.info("Initializing repository with:");
-        if self.format.format_version != 0 {
-            app.info(format!("  format version:      {}", options.format_version));
-        }
-        app.info(format!("  block hash:          {}", options.hash));
-        app.info(format!("  encryption:          {}", options.encryption));
-        app.info(format!("  key derivation:      {}", options.key_derivation));
-        if options.ecc_overhead_percent > 0 {
-            let percent = options.ecc_overhead_percent;
-            app.info(format!("  ecc:                 {} with {percent}% overhead", options.ecc));
-        }
-        app.info(format!("  splitter:            {}", options.splitter));
+        self.say_format(app, &options);
         // The first blobs are written by a client that may, even if the connection is read-only.
         let writes = ClientOptions { read_only: false, ..self.flags.client_options(app) };
         let builder = ClientBuilder::over(named.backend.clone()).options(writes);
@@ -172,6 +166,48 @@ impl Create {
         }
         let client = connect(app, &self.flags, named, &password).await?;
         populate(app, &client).await.context("error populating repository")?;
+        Ok(Exit::Done)
+    }
+
+    fn say_format(&self, app: &App, options: &CreateOptions) {
+        if self.format.format_version != 0 {
+            app.info(format!("  format version:      {}", options.format_version));
+        }
+        app.info(format!("  block hash:          {}", options.hash));
+        app.info(format!("  encryption:          {}", options.encryption));
+        app.info(format!("  key derivation:      {}", options.key_derivation));
+        if options.ecc_overhead_percent > 0 {
+            let percent = options.ecc_overhead_percent;
+            app.info(format!("  ecc:                 {} with {percent}% overhead", options.ecc));
+        }
+        app.info(format!("  splitter:            {}", options.splitter));
+    }
+
+    /// Looks whether the repository could be made, and says how it would be.
+    async fn plan(&self, app: &App, options: &CreateOptions) -> anyhow::Result<Exit> {
+        let named = match &self.provider {
+            Provider::S3 { flags, storage_config, force_storage_config, .. } => {
+                if let Some(file) = storage_config {
+                    storage_config::check_upload(&fs_err::read(file)?, *force_storage_config)?;
+                }
+                Some(Named::s3(flags.options()?)?)
+            }
+            Provider::Filesystem(flags) => {
+                let options = flags.options()?;
+                if options.path.exists() { Some(Named::folder(options).await?) } else { None }
+            }
+            Provider::FromConfig(from) => Some(from.open().await?),
+            Provider::Other(words) => return Err(not_built(words)),
+        };
+        if let Some(named) = &named {
+            match look_around(named).await? {
+                Found::Nothing => {}
+                Found::Unfinished => return Err(not_empty(named, "kopia.repository")),
+                Found::Data(found) => return Err(not_empty(named, &found)),
+            }
+        }
+        app.info("Would initialize a repository; nothing was written. It would have:");
+        self.say_format(app, options);
         Ok(Exit::Done)
     }
 

@@ -2,19 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use fs_backend::FilesystemOptions;
 use kopia_format::{
     local_config::{CachingOptions, LocalConfig, Seconds, StorageConnection},
     time::parse_duration,
 };
-use s3_backend::{S3Options, Secret, ThrottlingLimits};
 
-use crate::{
-    compose::ClientOptions,
-    connect::{base64, paths},
-};
+use crate::{compose::ClientOptions, connect::paths};
 
 /// Go's durations, and days and weeks besides.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
@@ -34,10 +30,10 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
 pub struct SpeedFlags {
     /// Download at most this many bytes a second.
     #[arg(long, value_name = "BYTES")]
-    max_download_speed: Option<f64>,
+    pub(super) max_download_speed: Option<f64>,
     /// Upload at most this many bytes a second.
     #[arg(long, value_name = "BYTES")]
-    max_upload_speed: Option<f64>,
+    pub(super) max_upload_speed: Option<f64>,
 }
 
 impl SpeedFlags {
@@ -49,83 +45,6 @@ impl SpeedFlags {
         ];
         let given = limits.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
         given.map(|(name, limit)| (name.to_owned(), limit.into())).collect()
-    }
-}
-
-/// A bucket on S3.
-#[derive(Debug, Clone, Args)]
-pub struct S3Flags {
-    /// Name of the bucket.
-    #[arg(long)]
-    pub bucket: Option<String>,
-    /// Host and port of the S3 service.
-    #[arg(long, default_value = "s3.amazonaws.com")]
-    endpoint: String,
-    /// Region; found out where it is not given.
-    #[arg(long, default_value = "")]
-    region: String,
-    /// Access key ID; the environment's where it is not given.
-    #[arg(long, env = "AWS_ACCESS_KEY_ID", default_value = "", hide_env_values = true)]
-    access_key: String,
-    /// Secret access key.
-    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", default_value = "", hide_env_values = true)]
-    secret_access_key: Secret,
-    /// Session token of temporary credentials.
-    #[arg(long, env = "AWS_SESSION_TOKEN", default_value = "", hide_env_values = true)]
-    session_token: Secret,
-    /// Text before every blob ID in the bucket, put there as it is: end it with a slash.
-    #[arg(long, default_value = "")]
-    prefix: String,
-    /// Use HTTP instead of HTTPS.
-    #[arg(long)]
-    disable_tls: bool,
-    /// Take any certificate.
-    #[arg(long)]
-    disable_tls_verification: bool,
-    /// Certificate authority as base64 of PEM.
-    #[arg(long, env = "ROOT_CA_PEM_BASE64", value_name = "BASE64")]
-    root_ca_pem_base64: Option<String>,
-    /// Certificate authority in a PEM file.
-    #[arg(long, value_name = "PATH")]
-    root_ca_pem_path: Option<PathBuf>,
-    #[command(flatten)]
-    speed: SpeedFlags,
-}
-
-impl S3Flags {
-    /// The options as the connection file keeps them.
-    ///
-    /// # Errors
-    /// A certificate authority that can't be read, or given twice.
-    pub fn options(&self) -> anyhow::Result<S3Options> {
-        let root_ca = match (&self.root_ca_pem_base64, &self.root_ca_pem_path) {
-            (Some(_), Some(_)) => {
-                bail!("give one of --root-ca-pem-base64 and --root-ca-pem-path, not both")
-            }
-            (Some(text), None) => {
-                base64::decode(text.as_bytes()).context("--root-ca-pem-base64 is not base64")?
-            }
-            (None, Some(path)) => fs_err::read(path)?,
-            (None, None) => Vec::new(),
-        };
-        Ok(S3Options {
-            bucket: self.bucket.clone().context("--bucket is missing")?,
-            prefix: self.prefix.clone(),
-            endpoint: self.endpoint.clone(),
-            do_not_use_tls: self.disable_tls,
-            do_not_verify_tls: self.disable_tls_verification,
-            root_ca,
-            access_key_id: self.access_key.clone(),
-            secret_access_key: self.secret_access_key.clone(),
-            session_token: self.session_token.clone(),
-            region: self.region.clone(),
-            limits: ThrottlingLimits {
-                max_download_speed_bytes_per_second: self.speed.max_download_speed.unwrap_or(0.0),
-                max_upload_speed_bytes_per_second: self.speed.max_upload_speed.unwrap_or(0.0),
-                ..ThrottlingLimits::default()
-            },
-            ..S3Options::default()
-        })
     }
 }
 
@@ -188,6 +107,9 @@ impl FilesystemFlags {
 /// Flags of a connection, on `create` and `connect`.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectFlags {
+    /// Only look whether it can be done; write nothing.
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
     /// Folder of the cache.
     #[arg(long, global = true, value_name = "PATH", env = "KOPIA_CACHE_DIRECTORY")]
     cache_directory: Option<PathBuf>,

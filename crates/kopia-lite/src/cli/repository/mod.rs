@@ -9,6 +9,7 @@ mod from_config;
 mod list;
 mod permissions;
 mod repair;
+pub mod s3_flags;
 mod set_client;
 mod set_parameters;
 pub(super) mod status;
@@ -35,7 +36,11 @@ pub enum Command {
     /// Connect to a repository.
     Connect(connect::Connect),
     /// Forget the connection, its password and its cache.
-    Disconnect,
+    Disconnect {
+        /// Only say what would be forgotten.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
     /// Show the connection and the repository.
     Status(status::Status),
     /// Change how this client uses the repository.
@@ -81,7 +86,8 @@ impl Command {
         match self {
             Self::Create(create) => create.run(app).await,
             Self::Connect(connect) => connect.run(app).await,
-            Self::Disconnect => disconnect(app),
+            Self::Disconnect { dry_run: false } => disconnect(app),
+            Self::Disconnect { dry_run: true } => would_disconnect(app),
             Self::Status(status) => status.run(app).await,
             Self::SetClient(set) => set.run(app),
             Self::SetParameters(set) => set.run(app).await,
@@ -117,6 +123,17 @@ const CACHED: [&str; 10] = [
     "own-writes",
     "server-contents",
 ];
+
+/// Says what [`disconnect`] would forget.
+fn would_disconnect(app: &App) -> anyhow::Result<Exit> {
+    let file = &app.config_file;
+    let connection = config::load(file)?;
+    app.info(format!("Would forget the connection {} and its password.", file.display()));
+    if let Some(cache) = config::cache_of(&connection, file) {
+        app.info(format!("Would delete the cache {}.", cache.directory.display()));
+    }
+    Ok(Exit::Done)
+}
 
 /// Deletes the connection file, what lies beside it, and its cache.
 fn disconnect(app: &App) -> anyhow::Result<Exit> {

@@ -14,10 +14,7 @@ use kopia_format::format_blob::{
     FORMAT_BLOB_ID, FormatBlob, RECOVERY_CHUNK_LEN, recover_from_head, recover_from_tail,
 };
 
-use super::{
-    connect::not_built,
-    flags::{FilesystemFlags, S3Flags},
-};
+use super::{connect::not_built, flags::FilesystemFlags, s3_flags::S3Flags};
 use crate::{
     cli::App,
     compose::{ClientBuilder, ClientOptions},

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::{
     connect::{Named, not_built},
-    flags::{FilesystemFlags, S3Flags},
+    flags::FilesystemFlags,
     from_config::FromConfig,
+    s3_flags::S3Flags,
 };
 use crate::{
     cli::{App, app::Access},

@@ -13,7 +13,7 @@ use kopia_format::{
     snapshot::{SnapshotManifest, Source},
     time::GoTime,
 };
-use kopia_repo::RepositoryWriter;
+use kopia_repo::{Repository, RepositoryWriter};
 use kopia_snapshot::{
     create::{self, CreateRequest, Created, DESCRIPTION_BYTES_MAX, Input},
     manifests, policies,
@@ -21,6 +21,7 @@ use kopia_snapshot::{
 };
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
+use super::{ahead, create_plan::Plan};
 use crate::{
     cli::{App, app::Access, repository::flags::duration, snapshot, times},
     connect::paths,
@@ -90,6 +91,9 @@ pub struct Create {
     /// Run no actions of policies.
     #[arg(long, hide = true)]
     force_disable_actions: bool,
+    /// Only say what a snapshot would hold, and what of it is new; no file is read.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     #[command(flatten)]
     json: JsonFlags,
 }
@@ -110,18 +114,17 @@ impl Create {
         }
         let tags = snapshot::parse_tags(&self.tags)?;
         let options = self.options(app.connection()?.enable_actions)?;
+        if self.dry_run {
+            return self.plan(app).await;
+        }
         let client = app.open(Access::Write).await?;
         // A new snapshot takes nothing away, and may be what is needed most.
         client.repo.pass_over_lost_manifests();
         let writer = client.repo.writer()?;
-        let sources =
-            if self.all { own_sources(app, &writer).await? } else { self.sources.clone() };
-        if sources.is_empty() {
-            bail!("no snapshot sources");
-        }
+        let sources = self.sources(app, &client.repo).await?;
         let request = |path: &Path| -> anyhow::Result<CreateRequest> {
             Ok(CreateRequest {
-                source: self.source_of(&writer, path)?,
+                source: self.source_of(&client.repo, path)?,
                 input: self.input_of(app, path)?,
                 description: self.description.clone(),
                 tags: tags.clone(),
@@ -164,6 +167,41 @@ impl Create {
         finish(failures, incomplete)
     }
 
+    /// The paths that snapshots are wanted of.
+    async fn sources(&self, app: &App, repo: &Repository) -> anyhow::Result<Vec<PathBuf>> {
+        let sources = if self.all { own_sources(app, repo).await? } else { self.sources.clone() };
+        if sources.is_empty() {
+            bail!("no snapshot sources");
+        }
+        Ok(sources)
+    }
+
+    /// Says what would be done.
+    async fn plan(&self, app: &App) -> anyhow::Result<Exit> {
+        if !self.stdin_file.is_empty() {
+            bail!("what standard input holds is not known before it is read: leave -n out");
+        }
+        let client = app.open(Access::Read).await?;
+        let (mut failures, mut incomplete) = (Vec::new(), false);
+        for path in self.sources(app, &client.repo).await? {
+            let plan = async {
+                let source = self.source_of(&client.repo, &path)?;
+                Plan::of(app, &client.repo, &source, paths::absolute(&path)?).await
+            };
+            match plan.await {
+                Ok(plan) => {
+                    incomplete |= plan.is_incomplete();
+                    match self.json.json {
+                        true => self.json.print(&serde_json::to_value(&plan)?),
+                        false => plan.say(app),
+                    }
+                }
+                Err(error) => failures.push(error),
+            }
+        }
+        finish(failures, incomplete)
+    }
+
     /// Takes one snapshot.
     async fn one(
         &self,
@@ -175,7 +213,14 @@ impl Create {
         app.info(format!("Snapshotting {source} ..."));
         let progress = Arc::new(UploadProgress::new(app.globals.progress()));
         request.sink = progress.clone();
+        let counting = match &request.input {
+            Input::Local(path) => {
+                ahead::count(writer.repository(), &source, path.clone(), &progress)
+            }
+            Input::Stream { .. } => None,
+        };
         let created = create::create(writer, request).await;
+        drop(counting);
         progress.finish();
         if let Some(left_out) = progress.left_out() {
             app.info(left_out);
@@ -252,8 +297,7 @@ impl Create {
         })
     }
 
-    fn source_of(&self, writer: &RepositoryWriter, path: &Path) -> anyhow::Result<Source> {
-        let repo = writer.repository();
+    fn source_of(&self, repo: &Repository, path: &Path) -> anyhow::Result<Source> {
         let text = &self.override_source;
         if !text.is_empty() {
             let source = snapshot::parse_source(repo, text)?;
@@ -322,8 +366,7 @@ fn read_stdin() -> mpsc::Receiver<Result<Bytes, String>> {
 
 /// The sources that this user on this machine has snapshots of, but for those that are only
 /// snapshotted by hand.
-async fn own_sources(app: &App, writer: &RepositoryWriter) -> anyhow::Result<Vec<PathBuf>> {
-    let repo = writer.repository();
+async fn own_sources(app: &App, repo: &Repository) -> anyhow::Result<Vec<PathBuf>> {
     let labels = [("hostname", repo.hostname()), ("username", repo.username())];
     let mut sources: Vec<_> =
         manifests::find(repo, &labels).await?.into_iter().map(|m| m.source).collect();

@@ -1,7 +1,9 @@
 //! `snapshot`: create, list, restore, delete, expire, verify, pin, estimate,
 //! copy-history, move-history, fix.
 
+mod ahead;
 mod create;
+mod create_plan;
 mod delete;
 mod estimate;
 mod expire;
@@ -176,11 +178,14 @@ pub async fn find_by_ids(
 }
 
 /// The snapshots that `id` names: one by its manifest ID, or all with this root object, as in Kopia.
-/// Eight digits that begin just one such ID will do.
+/// Eight digits that begin just one such ID will do, and so will `latest` and `SOURCE@latest~2`.
 ///
 /// # Errors
 /// There is none, or the digits begin several.
 pub async fn find_by_id(repo: &Repository, id: &str) -> anyhow::Result<Vec<SnapshotManifest>> {
+    if roots::is_latest(id) {
+        return Ok(vec![newest(repo, id).await?]);
+    }
     if let Some(manifest) = manifests::get(repo, &ManifestId::new(id)).await? {
         return Ok(vec![manifest]);
     }
@@ -199,6 +204,21 @@ pub async fn find_by_id(repo: &Repository, id: &str) -> anyhow::Result<Vec<Snaps
         return Err(Failure::new(Exit::Failed, format!("no snapshots matched {id}")).into());
     }
     Ok(found)
+}
+
+/// The snapshot that is named by `latest`, `SOURCE@latest` and the like.
+///
+/// # Errors
+/// There is none, `latest` is ambiguous, or what is named lies inside of a snapshot.
+pub async fn newest(repo: &Repository, text: &str) -> anyhow::Result<SnapshotManifest> {
+    let root = find_root(repo, text, Pick::Latest(0), false).await?;
+    match root.manifest {
+        Some(manifest) if root.path.is_empty() => Ok(manifest),
+        Some(manifest) => {
+            bail!("{text} lies in snapshot {} of {}, and is none", manifest.id, manifest.source)
+        }
+        None => bail!("{text} is no snapshot"),
+    }
 }
 
 /// The entry that `text` names: an ID, a source, `latest`, each with a path behind it.

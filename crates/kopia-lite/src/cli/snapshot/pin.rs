@@ -21,6 +21,9 @@ pub struct Pin {
     /// Pins to remove.
     #[arg(long, value_name = "NAME")]
     remove: Vec<String>,
+    /// Only say what would be done.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 impl Pin {
@@ -28,8 +31,18 @@ impl Pin {
         if self.add.is_empty() && self.remove.is_empty() {
             bail!("must specify --add and/or --remove");
         }
-        let client = app.open(Access::Write).await?;
+        let access = if self.dry_run { Access::Read } else { Access::Write };
+        let client = app.open(access).await?;
         let named = snapshot::find_by_ids(&client.repo, &self.ids).await?;
+        if self.dry_run {
+            for mut manifest in named {
+                let when = app.zone.format(manifest.start_time);
+                let changes = manifest.update_pins(&self.add, &self.remove);
+                let what = if changes { "Would update" } else { "No change for" };
+                app.info(format!("{what} snapshot at {when} of {}", manifest.source));
+            }
+            return Ok(Exit::Done);
+        }
         let writer = client.repo.writer()?;
         for manifest in named {
             let when = app.zone.format(manifest.start_time);
