@@ -13,13 +13,14 @@ use kopia_format::{local_config::LocalConfig, time::GoTime};
 use kopia_repo::{Repository, RepositoryLog, RepositoryWriter};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use super::{Globals, LogLevel};
 use crate::{
     compose::{Client, ClientOptions},
     connect::{backends, config, password, paths},
     exit::{Exit, Failure},
-    ui::{text, time::Zone},
+    ui::{log, text, time::Zone},
 };
 
 /// The variable that lets commands write though manifests are lost. Kopia's.
@@ -145,11 +146,12 @@ impl App {
         entries.clamp(1 << 10, kopia_snapshot::restore::WINDOW_ENTRIES)
     }
 
-    /// Says something on stderr, unless `--log-level` asks for less.
+    /// Says something on stderr, unless `--log-level` asks for less; the log file gets it anyway.
     pub fn info(&self, message: impl std::fmt::Display) {
         let message = message.to_string();
-        if self.globals.log_level <= LogLevel::Info {
-            text::note(&message);
+        match self.globals.log_level <= LogLevel::Info {
+            true => text::note(&message),
+            false => log::keep(Level::INFO, &message),
         }
         if self.says_json {
             self.said.lock().unwrap_or_else(PoisonError::into_inner).push(message);
@@ -175,10 +177,11 @@ impl App {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Warns on stderr, unless `--log-level` asks for less.
+    /// Warns on stderr, unless `--log-level` asks for less; the log file gets it anyway.
     pub fn warn(&self, message: impl std::fmt::Display) {
-        if self.globals.log_level <= LogLevel::Warning {
-            text::warn(message);
+        match self.globals.log_level <= LogLevel::Warning {
+            true => text::warn(message),
+            false => log::keep(Level::WARN, message),
         }
     }
 

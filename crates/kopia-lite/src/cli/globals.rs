@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, Args, Command, ValueEnum, builder::ValueParser};
 use tracing::level_filters::LevelFilter;
 
+use super::log_flags::LogFlags;
 use crate::{
     compose::ExtraKeys,
     connect::given_password::GivenPassword,
@@ -100,6 +101,10 @@ pub struct Globals {
     #[arg(long, global = true, value_enum, default_value = "info", hide_short_help = true)]
     pub log_level: LogLevel,
 
+    /// The log file, and how lines look on stderr.
+    #[command(flatten)]
+    pub log: LogFlags,
+
     /// Time zone of times shown: local, utc, original or a name.
     #[arg(long, global = true, default_value = "local", hide = true)]
     pub timezone: String,
@@ -171,9 +176,10 @@ fn memory_limit(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Kopia's global flags with a value, for things that kopia-lite does not have: log files and how
-/// they look, updates, notifications, measuring Kopia. Taken, so that scripts run.
-const SILENT_TEXTS: [&str; 31] = [
+/// Kopia's global flags with a value, for things that kopia-lite does not have: updates, notifications,
+/// measuring Kopia; and for its second log on disk, of contents, which ours keeps in the repository
+/// alone. Taken, so that scripts run.
+const SILENT_TEXTS: [&str; 24] = [
     "adaptive-estimation-threshold",
     "content-log-dir-max-age",
     "content-log-dir-max-files",
@@ -181,14 +187,7 @@ const SILENT_TEXTS: [&str; 31] = [
     "content-log-file",
     "diagnostics-output-directory",
     "error-notifications",
-    "file-log-level",
     "initial-update-check-delay",
-    "log-dir",
-    "log-dir-max-age",
-    "log-dir-max-files",
-    "log-dir-max-total-size-mb",
-    "log-file",
-    "max-log-file-segment-size",
     "metrics-listen-addr",
     "metrics-push-addr",
     "metrics-push-format",
@@ -207,17 +206,13 @@ const SILENT_TEXTS: [&str; 31] = [
     "update-check-interval",
 ];
 
-/// The same without a value. No log files and no waiting for an
-/// upgrade is what is so anyway.
-const SILENT_BOOLEANS: [&str; 16] = [
-    "console-timestamps",
+/// The same without a value. `upgrade-no-block` is what is so anyway: while another client upgrades
+/// the repository nothing waits, the command ends with code 11. So is `wait-for-log-sweep`: old log
+/// files are deleted before the program ends.
+const SILENT_BOOLEANS: [&str; 11] = [
     "disable-content-log",
-    "disable-file-logging",
     "dump-allocator-stats",
     "enable-pprof",
-    "file-log-local-tz",
-    "json-log-console",
-    "json-log-file",
     "metrics-store-on-exit",
     "otlp-trace",
     "profile-cpu",

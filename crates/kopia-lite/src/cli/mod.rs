@@ -17,6 +17,7 @@ mod help;
 mod index;
 mod lifecycle;
 mod list;
+mod log_flags;
 mod logs;
 mod maintenance;
 mod man;
@@ -33,13 +34,14 @@ mod storage_config;
 pub(crate) mod thaw;
 mod times;
 
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, path::Path, time::Instant};
 
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use tracing::Level;
 
 pub use app::App;
 pub use argv::normalise;
@@ -226,10 +228,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn run_as_named(args: Vec<OsString>) -> Exit {
     let args = argv::normalise(&definition(), args);
     let wants_json = args.iter().any(|arg| arg == "--json");
-    let parsed = definition()
-        .try_get_matches_from(&args)
-        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, said::asked(&matches))));
-    let (cli, asked) = match parsed {
+    let parsed = definition().try_get_matches_from(&args).and_then(|matches| {
+        let words = said::words(&matches).join(" ");
+        Ok((Cli::from_arg_matches(&matches)?, said::asked(&matches), words))
+    });
+    let (cli, asked, words) = match parsed {
         Ok(parsed) => parsed,
         Err(_) if args.len() <= 1 => {
             // No command at all asks for help, as in Kopia.
@@ -247,7 +250,7 @@ fn run_as_named(args: Vec<OsString>) -> Exit {
         .build()
         .expect("the system gives threads and timers");
     colours(&cli.globals);
-    ui::log::begin(cli.globals.log_level.into());
+    let log = begin_log(&cli, &words);
     let app = App::new(cli.globals).saying_json(asked.is_some());
     let result = runtime.block_on(async {
         app.watch_signals();
@@ -273,13 +276,53 @@ fn run_as_named(args: Vec<OsString>) -> Exit {
     if let (Ok(_), Some(asked)) = (&result, asked) {
         text::line(asked.result(&app.said()));
     }
-    match result {
+    let exit = match result {
         Ok(exit) => app.interrupted().unwrap_or(exit),
         Err(error) => {
             let exit = app.interrupted().unwrap_or_else(|| ui::error::exit_of(&error));
-            text::note(ui::error::describe(&error, exit, wants_json));
+            tell(&error, exit, wants_json);
             exit
         }
+    };
+    log.end(exit);
+    exit
+}
+
+/// Says why the command failed. An object for programs is the same however lines are to look.
+fn tell(error: &anyhow::Error, exit: Exit, wants_json: bool) {
+    let told = ui::error::describe(error, exit, wants_json);
+    match wants_json {
+        true => {
+            ui::log::keep(Level::ERROR, ui::error::sentence(error));
+            text::passing(told);
+        }
+        false => text::error(told),
+    }
+}
+
+/// The log of this run, and when it began.
+struct Log(ui::log::Log, Instant);
+
+/// Begins the log with the version and the command; what follows the command may be secret.
+fn begin_log(cli: &Cli, words: &str) -> Log {
+    let flags = &cli.globals.log;
+    // What writes for the shell is no work to look back at; in Kopia these are flags, and leave none.
+    let is_work = !matches!(cli.command, Command::Completion(_) | Command::Man(_));
+    let log = ui::log::begin(ui::log::Settings {
+        console: cli.globals.log_level.into(),
+        form: flags.form(),
+        file: flags.to_file(&words.replace(' ', "-")).filter(|_| is_work),
+    });
+    ui::log::keep(Level::INFO, format_args!("kopia-lite {}: {words}", env!("CARGO_PKG_VERSION")));
+    Log(log, Instant::now())
+}
+
+impl Log {
+    fn end(self, exit: Exit) {
+        let (code, name) = exit.describe();
+        let took = self.1.elapsed().as_millis();
+        ui::log::keep(Level::DEBUG, format_args!("exit code {code} ({name}) after {took} ms"));
+        self.0.end();
     }
 }
 
@@ -324,11 +367,11 @@ fn not_parsed(error: &clap::Error, wants_json: bool) -> Exit {
             let message = shown.lines().next().unwrap_or_default();
             let message = message.strip_prefix("error: ").unwrap_or(message);
             let failure = Failure::new(Exit::Usage, message);
-            text::note(ui::error::describe(&failure.into(), Exit::Usage, true));
+            text::passing(ui::error::describe(&failure.into(), Exit::Usage, true));
             Exit::Usage
         }
         _ => {
-            text::note(shown.trim_end());
+            text::passing(shown.trim_end());
             Exit::Usage
         }
     }

@@ -34,16 +34,27 @@ fn add(command: Command) -> Command {
     }
 }
 
+/// The words of the command that was called, aliases resolved.
+pub fn words(matches: &ArgMatches) -> Vec<&str> {
+    below(matches).0
+}
+
 /// The words of the command that was called, if it was called with this flag; and whether it was told
 /// to change nothing.
 pub fn asked(matches: &ArgMatches) -> Option<Asked> {
+    let (words, own) = below(matches);
+    let is_set = |id: &str| matches!(own.try_get_one::<bool>(id), Ok(Some(true)));
+    is_set(ID).then(|| Asked { command: words.join(" "), dry_run: is_set("dry_run") })
+}
+
+/// The words of the command that was called, and its own arguments.
+fn below(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
     let (mut words, mut at) = (Vec::new(), matches);
     while let Some((name, below)) = at.subcommand() {
         words.push(name);
         at = below;
     }
-    let is_set = |id: &str| matches!(at.try_get_one::<bool>(id), Ok(Some(true)));
-    is_set(ID).then(|| Asked { command: words.join(" "), dry_run: is_set("dry_run") })
+    (words, at)
 }
 
 /// A call whose result is to be printed as JSON.

@@ -1,4 +1,4 @@
-//! Where Kopia keeps its connection files and caches on this machine (docs/format/02-format-blob.md
+//! Where Kopia keeps its connection files, caches and logs on this machine (docs/format/02-format-blob.md
 //! §11).
 
 use std::{
@@ -38,6 +38,14 @@ pub fn cache_folder() -> PathBuf {
         from_env("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"))
     };
     base.join("kopia")
+}
+
+/// The folder of log files: that of caches, but on macOS.
+pub fn log_folder() -> PathBuf {
+    match cfg!(target_os = "macos") {
+        true => home().join("Library/Logs/kopia"),
+        false => cache_folder(),
+    }
 }
 
 /// The connection file that `--config-file` names: a bare name lies in [`config_folder`], anything

@@ -145,7 +145,7 @@ fn details_of(error: &SnapshotError) -> Value {
 }
 
 /// The chain of causes in one line. A cause that its wrapper says already is not said twice.
-fn sentence(error: &anyhow::Error) -> String {
+pub fn sentence(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain() {
         let text = match cause.downcast_ref::<SnapshotError>() {

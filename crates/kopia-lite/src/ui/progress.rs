@@ -17,6 +17,7 @@ use kopia_snapshot::{
 };
 use serde::Serialize;
 use serde_json::json;
+use tracing::Level;
 
 use super::{size, text, time};
 
@@ -129,9 +130,9 @@ impl Progress {
         }
         let step = step();
         match (self.mode, &self.bar) {
-            (Mode::Json, _) => text::note(self.json(&step)),
+            (Mode::Json, _) => text::passing(self.json(&step)),
             (_, Some(bar)) => self.draw(bar, &step),
-            (_, None) => text::note(self.with_time_left(&step)),
+            (_, None) => text::passing(self.with_time_left(&step)),
         }
     }
 
@@ -175,9 +176,13 @@ impl Progress {
 
     /// Says something without tearing the line.
     pub fn say(&self, message: &str) {
+        self.say_as(Level::INFO, message);
+    }
+
+    fn say_as(&self, level: Level, message: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| text::note(message)),
-            None => text::note(message),
+            Some(bar) => bar.suspend(|| text::said(level, message)),
+            None => text::said(level, message),
         }
     }
 
@@ -314,8 +319,12 @@ impl UploadSink for UploadProgress {
             }
             UploadEvent::Failed { path, error, ignored } => {
                 self.errors.fetch_add(1, Relaxed);
-                let word = if ignored { "Ignored error" } else { "Error" };
-                self.progress.say(&format!("{word} when processing \"{path}\": {error}"));
+                let (level, word) = match ignored {
+                    true => (Level::WARN, "Ignored error"),
+                    false => (Level::ERROR, "Error"),
+                };
+                let message = format!("{word} when processing \"{path}\": {error}");
+                self.progress.say_as(level, &message);
             }
             UploadEvent::Action { message, .. } => self.progress.say(message),
             _ => {}

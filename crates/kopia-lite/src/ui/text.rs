@@ -1,13 +1,23 @@
 //! Writing results to stdout and notes to stderr.
 //!
-//! Results go to stdout, everything else to stderr, as with Kopia. A reader that goes away (`|
-//! head`) ends the process quietly instead of with a panic.
+//! Results go to stdout, everything else to stderr, as with Kopia, and into the log file, but for
+//! what passes: progress, questions, objects for programs. A reader that goes away (`| head`) ends the
+//! process quietly instead of with a panic.
 
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
     process,
 };
+
+use tracing::Level;
+
+use super::{console, log};
+
+/// What leaves text as it is.
+const PLAIN: (&str, &str) = ("", "");
+/// What makes text yellow, and ends it.
+const YELLOW: (&str, &str) = ("\x1b[33m", "\x1b[0m");
 
 /// Writes `text` and a newline to stdout.
 pub fn line(text: impl Display) {
@@ -25,14 +35,40 @@ pub fn raw(bytes: &[u8]) {
     }
 }
 
-/// Writes `text` and a newline to stderr. Nothing can be done when that fails, so nothing is.
+/// Says `text` on stderr.
 pub fn note(text: impl Display) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    said(Level::INFO, text);
+}
+
+/// Says on stderr what went wrong.
+pub fn error(text: impl Display) {
+    let text = text.to_string();
+    // In the log file the level says so.
+    log::keep(Level::ERROR, text.strip_prefix("ERROR ").unwrap_or(&text));
+    passing(console::line(text, PLAIN));
+}
+
+/// Says `text` on stderr; in the log file it has this level.
+pub fn said(level: Level, text: impl Display) {
+    log::keep(level, &text);
+    passing(console::line(text, PLAIN));
 }
 
 /// A warning on stderr, yellow where colours are wanted.
 pub fn warn(text: impl Display) {
-    note(format!("\x1b[33m{text}\x1b[0m"));
+    log::keep(Level::WARN, &text);
+    warn_of_log(text);
+}
+
+/// The same of the log file itself, which so can't take it.
+pub fn warn_of_log(text: impl Display) {
+    passing(console::line(text, YELLOW));
+}
+
+/// Writes `text` and a newline to stderr as it is, and not to the log file. Nothing can be done when
+/// that fails, so nothing is.
+pub fn passing(text: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 /// Forces or forbids colours; without either the terminal and `NO_COLOR` decide.

@@ -3,6 +3,11 @@
 use jiff::{Timestamp, tz::TimeZone};
 use kopia_format::time::GoTime;
 
+/// The time of this machine's clock.
+pub fn now() -> GoTime {
+    GoTime::from_unix_nanos(blob_core::Clock::now(&blob_core::SystemClock).nanos())
+}
+
 /// The zone that times are shown in: `local`, `utc`, `original` (local: most of what Kopia stores
 /// has no zone) or a name.
 #[derive(Debug, Clone)]
@@ -13,9 +18,14 @@ impl Zone {
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "local" | "original" => Some(Self::local()),
-            "utc" => Some(Self(TimeZone::UTC)),
+            "utc" => Some(Self::utc()),
             other => TimeZone::get(other).ok().map(Self),
         }
+    }
+
+    /// The zone that all machines share.
+    pub fn utc() -> Self {
+        Self(TimeZone::UTC)
     }
 
     /// The zone of this machine.
@@ -31,6 +41,31 @@ impl Zone {
     /// `2006-01-02 15:04:05.000 MST`.
     pub fn format_precise(&self, time: GoTime) -> String {
         self.strftime(time, "%Y-%m-%d %H:%M:%S.%3f %Z")
+    }
+
+    /// `2006-01-02T15:04:05.000000Z`, or the zone's `-07:00` at its end.
+    pub fn rfc3339_micros(&self, time: GoTime) -> String {
+        self.rfc3339(time, "%.6f")
+    }
+
+    /// The same with as many digits as there are.
+    pub fn rfc3339_nanos(&self, time: GoTime) -> String {
+        self.rfc3339(time, "%.f")
+    }
+
+    fn rfc3339(&self, time: GoTime, fraction: &str) -> String {
+        let zone = if self.offset_secs(time) == 0 { "Z" } else { "%:z" };
+        self.strftime(time, &format!("%Y-%m-%dT%H:%M:%S{fraction}{zone}"))
+    }
+
+    /// `15:04:05.000`.
+    pub fn time_of_day(&self, time: GoTime) -> String {
+        self.strftime(time, "%H:%M:%S%.3f")
+    }
+
+    /// `20060102-150405`, for names of files.
+    pub fn for_names(&self, time: GoTime) -> String {
+        self.strftime(time, "%Y%m%d-%H%M%S")
     }
 
     /// A time as Go prints one by itself: `2006-01-02 15:04:05.999999999 -0700 MST`, with no more
@@ -100,6 +135,18 @@ mod tests {
         assert_eq!(utc.format_go(time), "2026-11-24 13:05:31.439476757 +0000 UTC");
         assert_eq!(utc.format_go(GoTime::from_secs(0)), "1970-01-01 00:00:00 +0000 UTC");
         assert_eq!([utc, kolkata].map(|zone| zone.offset_secs(time)), [0, 19_800]);
+    }
+
+    #[test]
+    fn times_of_logs_read_as_kopias() {
+        let (time, utc) = (GoTime::from_unix_nanos(1_795_525_531_439_476_700), Zone::utc());
+        assert_eq!(utc.rfc3339_micros(time), "2026-11-24T13:05:31.439476Z");
+        assert_eq!(utc.rfc3339_micros(GoTime::from_secs(0)), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(utc.rfc3339_nanos(time), "2026-11-24T13:05:31.4394767Z");
+        let kolkata = Zone::named("Asia/Kolkata").unwrap();
+        assert_eq!(kolkata.rfc3339_micros(time), "2026-11-24T18:35:31.439476+05:30");
+        assert_eq!(kolkata.time_of_day(time), "18:35:31.439");
+        assert_eq!(utc.for_names(time), "20261124-130531");
     }
 
     #[test]

@@ -55,6 +55,14 @@ impl TestEnv {
         self.path("config/kopia/repository.config")
     }
 
+    /// The folders of caches; log files lie beside them.
+    pub fn caches(&self) -> Vec<PathBuf> {
+        let all = fs_err::read_dir(self.path("cache/kopia")).unwrap();
+        let mut all: Vec<_> = all.map(|entry| entry.unwrap().path()).collect();
+        all.retain(|path| !path.ends_with("cli-logs"));
+        all
+    }
+
     /// The connection file, read.
     pub fn config(&self) -> Value {
         serde_json::from_slice(&fs_err::read(self.config_file()).unwrap()).unwrap()

@@ -46,11 +46,11 @@ fn variables_may_be_empty_and_booleans_are_gos() {
 }
 
 #[test]
-fn kopias_logs_and_measurements_are_taken_in_silence() {
+fn kopias_measurements_are_taken_in_silence() {
     let env = TestEnv::with_repository();
-    env.ok("repository status --log-dir=/tmp/x --file-log-level=debug --json-log-console \
-         --log-dir-max-files=3 --dangerous-commands=enabled --metrics-listen-addr=:1 --profile-cpu \
-         --no-auto-maintenance --disable-file-logging --progress-update-interval=1s");
+    env.ok("repository status --content-log-dir-max-files=3 --disable-content-log \
+         --upgrade-no-block --dangerous-commands=enabled --metrics-listen-addr=:1 --profile-cpu \
+         --no-auto-maintenance --progress-update-interval=1s");
     env.fails(2, "repository status --ignore-missing-required-features");
 }
 

@@ -1,6 +1,10 @@
-//! Secrets and plaintext: what is said, what is kept on this machine, what lies in the bucket.
+//! Secrets and plaintext: what is said and logged, what is kept on this machine, what lies in the
+//! bucket.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use s3_testkit::Credentials;
@@ -55,8 +59,9 @@ fn marked() -> (TestEnv, s3_testkit::TestServer, String) {
 #[test]
 fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
     let (env, server, flags) = marked();
+    let logs = env.text("logs");
     let with = |line: &str| {
-        let line = format!("{line} --log-level=debug");
+        let line = format!("{line} --log-level=debug --log-dir={logs}");
         let run = env.line(&line);
         assert_silent(&line, &run);
         assert!(!run.stderr.contains("panicked"), "{run:#?}");
@@ -187,10 +192,25 @@ fn no_command_tells_a_secret_however_much_it_is_asked_to_say() {
     assert_eq!(wrong.code, 12);
     assert_silent("a wrong password", &wrong);
     with("repository disconnect");
+    let logs = files(&env.path("logs/cli-logs"));
+    // These two leave none.
+    for leaf in known.iter().filter(|leaf| !["completion", "man"].contains(&leaf.as_str())) {
+        let end = format!("-{}.0.log", leaf.replace(' ', "-"));
+        assert!(logs.iter().any(|(path, _)| path.to_string_lossy().ends_with(&end)), "no {end}");
+    }
+    assert_eq!(first_leak(&logs), None);
+    // The search does find what is there.
+    let planted = logs.into_iter().chain([("planted".into(), PASSWORD.into())]).collect::<Vec<_>>();
+    assert_eq!(first_leak(&planted), Some(("planted".into(), PASSWORD.to_owned())));
+}
+
+/// Which file holds which of the secrets.
+fn first_leak(files: &[(PathBuf, Vec<u8>)]) -> Option<(PathBuf, String)> {
+    files.iter().find_map(|(path, bytes)| Some((path.clone(), leaked(bytes)?)))
 }
 
 /// All files below `folder` but those whose name ends so.
-fn others<'a>(folder: &Path, ends: &'a [&'a str]) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+fn others<'a>(folder: &Path, ends: &'a [&'a str]) -> Vec<(PathBuf, Vec<u8>)> {
     let all = files(folder).into_iter();
     all.filter(|(path, _)| !ends.iter().any(|end| path.to_string_lossy().ends_with(end))).collect()
 }

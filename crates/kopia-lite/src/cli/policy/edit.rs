@@ -143,7 +143,7 @@ async fn edited(
         let text = text.with_context(|| format!("can't read {} back", file.display()))?;
         match parse(&text, target, original) {
             Ok(policy) => return Ok(policy),
-            Err(error) => text::note(format!("{error:#}")),
+            Err(error) => text::error(format!("{error:#}")),
         }
         // Where nobody answers, the editor would open for ever.
         match ask(app, "Reopen editor to fix? (Y/n) ").await? {

@@ -64,10 +64,10 @@ impl Estimate {
             EstimateEvent::Folder(_) if self.quiet => {}
             EstimateEvent::Folder(path) => app.info(format!("Analyzing {path}...")),
             EstimateEvent::Failed { path, error, ignored: true } => {
-                text::note(format!("Ignored error in {path}: {error}"));
+                text::error(format!("Ignored error in {path}: {error}"));
             }
             EstimateEvent::Failed { path, error, .. } => {
-                text::note(format!("Error in {path}: {error}"));
+                text::error(format!("Error in {path}: {error}"));
             }
         };
         let examples = self.max_examples_per_bucket;

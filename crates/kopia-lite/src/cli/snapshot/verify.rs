@@ -219,7 +219,7 @@ impl Verify {
             app.info(depths(&report.packs));
         }
         if count > 0 {
-            text::note(format!("ERROR encountered {count} errors"));
+            text::error(format!("ERROR encountered {count} errors"));
         }
     }
 }
