@@ -5,7 +5,6 @@ pub mod finding;
 pub mod histogram;
 pub mod json;
 pub mod log;
-pub mod mode;
 pub mod progress;
 pub mod size;
 pub mod text;
