@@ -36,6 +36,7 @@ mod interrupt;
 mod keyring;
 mod kill;
 mod lifecycle;
+mod log_detail;
 mod logs;
 mod maintenance;
 mod maintenance_run;
