@@ -21,6 +21,7 @@ pub mod glob;
 pub mod history;
 pub mod live;
 pub mod manifests;
+pub mod mode;
 pub mod policies;
 pub mod policy;
 pub mod restore;

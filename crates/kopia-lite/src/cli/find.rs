@@ -10,14 +10,14 @@ use kopia_format::{
 use kopia_repo::Repository;
 use kopia_snapshot::{
     find::{self, Found, Seen, Wanted},
-    manifests,
+    manifests, mode,
 };
 use serde_json::{Value, json};
 
 use super::{App, app::Access, snapshot, times};
 use crate::{
     exit::Exit,
-    ui::{json::JsonFlags, mode, text},
+    ui::{json::JsonFlags, text},
 };
 
 /// Find files and folders in snapshots by their names.

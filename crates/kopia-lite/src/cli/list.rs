@@ -6,13 +6,13 @@ use kopia_format::{
     time::GoTime,
 };
 use kopia_repo::Repository;
-use kopia_snapshot::{roots::Pick, tree::read_directory};
+use kopia_snapshot::{mode, roots::Pick, tree::read_directory};
 use serde_json::Value;
 
 use super::{App, app::Access, snapshot};
 use crate::{
     exit::{Exit, Failure},
-    ui::{json::JsonFlags, mode, size, text},
+    ui::{json::JsonFlags, size, text},
 };
 
 /// List a folder of a snapshot.

@@ -9,7 +9,6 @@ pub mod log;
 pub mod log_file;
 mod log_line;
 pub mod log_sweep;
-pub mod mode;
 pub mod progress;
 pub mod size;
 pub mod text;

@@ -38,6 +38,7 @@ mod interrupt;
 mod keyring;
 mod kill;
 mod lifecycle;
+mod log_detail;
 mod log_files;
 mod logs;
 mod maintenance;

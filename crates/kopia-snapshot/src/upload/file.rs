@@ -7,6 +7,7 @@
 //! (docs/format/07-upload-restore.md §2).
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -39,6 +40,18 @@ pub(crate) enum EntryError {
     Stopped,
     /// The repository can't be written: the upload ends.
     Fatal(SnapshotError),
+}
+
+impl EntryError {
+    /// What is told of it at debug level.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Entry(text) => text.into(),
+            // Kopia's words.
+            Self::Stopped => "canceled when copying data: canceled".into(),
+            Self::Fatal(error) => error.to_string().into(),
+        }
+    }
 }
 
 impl<E: Into<SnapshotError>> From<E> for EntryError {

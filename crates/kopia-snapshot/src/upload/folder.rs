@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     actions::{self, Begun},
+    detail::{self, Details, FOLDER, is_heard},
     events::UploadEvent,
     file::{EntryError, options, upload_file, upload_link},
     open::{OpenFolder, Registry},
@@ -78,22 +79,37 @@ pub(crate) fn upload_folder(
 ) -> Task<Result<DirEntry, EntryError>> {
     // Without the box the future would be of a type that contains itself.
     let filled: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
-        let mut folder = folder;
-        let begun = match folder.rules.actions() {
-            Some(actions) => Some(folder.begin(&run, &actions).await?),
-            None => None,
-        };
-        let compressor = folder.rules.metadata_compressor();
-        let open = OpenFolder::new(folder.entry.clone(), folder.relative.clone(), compressor);
-        let entered = registry.enter_folder(open.clone());
-        let filled = fill(&run, folder, &open, gone_through).await;
-        drop(entered);
-        if let Some(begun) = begun {
-            begun.end(&run).await;
+        let detail = folder.rules.details(&run.options).folder;
+        let (begun, relative) = (detail.begin(), is_heard().then(|| folder.relative.clone()));
+        let filled = act_and_fill(&run, folder, &registry, gone_through).await;
+        if let Some(relative) = relative {
+            detail.tell(FOLDER, &relative, filled.as_ref(), begun);
         }
         filled
     });
     Task(tokio::spawn(filled))
+}
+
+/// Fills a folder between the actions of its policy.
+async fn act_and_fill(
+    run: &Arc<Run>,
+    mut folder: Folder,
+    registry: &Arc<Registry>,
+    gone_through: Option<Arc<GoneThrough>>,
+) -> Result<DirEntry, EntryError> {
+    let begun = match folder.rules.actions() {
+        Some(actions) => Some(folder.begin(run, &actions).await?),
+        None => None,
+    };
+    let compressor = folder.rules.metadata_compressor();
+    let open = OpenFolder::new(folder.entry.clone(), folder.relative.clone(), compressor);
+    let entered = registry.enter_folder(open.clone());
+    let filled = fill(run, folder, &open, gone_through).await;
+    drop(entered);
+    if let Some(begun) = begun {
+        begun.end(run).await;
+    }
+    filled
 }
 
 impl Folder {
@@ -150,9 +166,10 @@ async fn fill(
     run.counters.folders.fetch_add(1, Relaxed);
     run.tell(UploadEvent::FolderStarted { path: &folder.relative });
     run.look_again().await?;
+    let details = folder.rules.details(&run.options);
     let changed = folder.surveyed.as_ref().and_then(|it| it.changed(&folder.path));
     let opened = if let Some(Changed { opened, taken_over, .. }) = changed {
-        run.count_taken_over(&folder.relative, &taken_over);
+        run.count_taken_over(&folder.relative, &taken_over, &details);
         open.builder(|b| taken_over.into_iter().for_each(|entry| b.add(entry)));
         opened
     } else {
@@ -162,12 +179,13 @@ async fn fill(
         let opened = tokio::task::spawn_blocking(open).await;
         opened.expect("listing a folder does not panic").map_err(EntryError::Entry)?
     };
-    run.count_excluded(&opened.excluded);
+    run.count_excluded(&opened.excluded, &details);
     let state = Arc::new(State {
         run: run.clone(),
         path: folder.path,
         relative: folder.relative,
         rules: opened.rules,
+        details,
         previous: folder.previous,
         surveyed: folder.surveyed,
         open: open.clone(),
@@ -198,6 +216,7 @@ struct State {
     path: PathBuf,
     relative: String,
     rules: FolderRules,
+    details: Details,
     previous: Vec<Arc<PreviousFolder>>,
     surveyed: Option<Arc<Surveyed>>,
     open: Arc<OpenFolder>,
@@ -299,15 +318,32 @@ impl State {
 
     /// Takes over an entry that an earlier snapshot has as it is now, without reading it.
     fn take_unchanged(&self, listed: &ListedEntry) -> bool {
-        let Ok(entry) = &listed.entry else { return false };
-        if matches!(entry.kind, EntryKind::Directory | EntryKind::Other) {
+        let entry = listed.entry.as_ref().ok();
+        if entry.is_some_and(|entry| entry.kind == EntryKind::Directory) {
             return false;
         }
-        let Some(object) = self.run.as_it_was(&self.previous, entry) else { return false };
+        let begun = self.details.cached.begin();
+        let known = entry.filter(|entry| entry.kind != EntryKind::Other);
+        let object = known.and_then(|entry| self.run.as_it_was(&self.previous, entry));
+        let Some((entry, object)) = known.zip(object) else {
+            if self.details.missed.tells_missed() {
+                self.tell_missed(listed);
+            }
+            return false;
+        };
         let path = join(&self.relative, &entry.name.to_string_lossy());
         self.run.count_cached(&path, entry.size);
-        self.open.builder(|b| b.add(dir_entry(entry, object)));
+        let entry = dir_entry(entry, object);
+        self.details.cached.tell("cached", &path, Ok(&entry), begun);
+        self.open.builder(|b| b.add(entry));
         true
+    }
+
+    /// Tells of an entry that an earlier snapshot has, but not as it is now.
+    fn tell_missed(&self, listed: &ListedEntry) {
+        let (path, entry) = (join(&self.relative, &listed.name.to_string_lossy()), &listed.entry);
+        let name = listed.name.as_bytes();
+        detail::tell_missed(&path, &self.previous, name, entry.as_ref().ok());
     }
 
     /// Takes over a folder that a survey has found to be the same, if it is still there: the folders
@@ -369,7 +405,7 @@ impl State {
     }
 
     async fn upload_small(&self, files: SmallFiles) -> Result<(), EntryError> {
-        let run = &self.run;
+        let (run, begun) = (&self.run, self.details.entry.begin());
         // Their bytes, and as many again when they are sealed.
         let grant = run.repo.budget().acquire(2 * files.bytes()).await;
         let (mut whole, mut objects, mut grown) = (Vec::new(), Vec::new(), Vec::new());
@@ -387,7 +423,9 @@ impl State {
                     objects.push((bytes, options(&file.entry, &file.style)));
                 }
                 Ok(None) => grown.push(file),
-                Err(text) => self.settle_file(&file.relative, Err(EntryError::Entry(text)))?,
+                Err(text) => {
+                    self.settle_file(&file.relative, Err(EntryError::Entry(text)), begun)?;
+                }
             }
         }
         let ids = run.writer.write_objects(objects).await?;
@@ -401,12 +439,12 @@ impl State {
             run.count_file(size);
             run.tell(UploadEvent::Finished { path: &file.relative });
             let entry = DirEntry { size, ..dir_entry(&file.entry, object) };
-            self.settle_file(&file.relative, Ok(entry))?;
+            self.settle_file(&file.relative, Ok(entry), begun)?;
         }
         for SmallFile { path, relative, entry, style } in grown {
             let open = &self.open.below;
             let result = upload_file(run, &path, &relative, &entry, &style, open).await;
-            self.settle_file(&relative, result)?;
+            self.settle_file(&relative, result, begun)?;
         }
         Ok(())
     }
@@ -416,7 +454,9 @@ impl State {
         &self,
         relative: &str,
         result: Result<DirEntry, EntryError>,
+        begun: detail::Begun,
     ) -> Result<(), EntryError> {
+        self.details.entry.tell("snapshotted file", relative, result.as_ref(), begun);
         self.settle(relative, result, self.rules.ignores_file_errors())
     }
 
@@ -432,6 +472,7 @@ impl State {
         let relative = join(&self.relative, &name);
         let path = self.path.join(&listed.name);
         let child = self.rules.child(&name);
+        let begun = self.details.entry.begin();
         let entry = match listed.entry {
             Ok(entry) => entry,
             Err(text) => {
@@ -440,34 +481,38 @@ impl State {
                 } else {
                     child.ignores_file_errors()
                 };
-                return self.settle(&relative, Err(EntryError::Entry(text)), ignored);
+                let result = Err(EntryError::Entry(text));
+                self.details.entry.tell("error", &relative, result.as_ref(), begun);
+                return self.settle(&relative, result, ignored);
             }
         };
-        let (result, ignored) = match entry.kind {
+        let (what, result, ignored) = match entry.kind {
             EntryKind::Other if child.ignores_unknown_types() => return Ok(()),
             EntryKind::Other => {
                 let text = "unknown or unsupported entry type".to_owned();
-                (Err(EntryError::Entry(text)), false)
+                ("unknown entry", Err(EntryError::Entry(text)), false)
             }
             EntryKind::Directory => {
                 let ignored = child.ignores_folder_errors();
                 let below = (path, relative.as_str(), entry, child);
-                // Kept until what came of it is noted.
-                (self.upload_below(below, surveyed, gone_through.clone()).await, ignored)
+                // Kept until what came of it is noted. Whoever fills it tells of it.
+                let result = self.upload_below(below, surveyed, gone_through.clone()).await;
+                return self.settle(&relative, result, ignored);
             }
             EntryKind::Symlink => {
                 let compressor = child.metadata_compressor();
                 let result = upload_link(&self.run, &path, &relative, &entry, compressor).await;
-                (result, self.rules.ignores_file_errors())
+                ("snapshotted symlink", result, self.rules.ignores_file_errors())
             }
             EntryKind::File => {
                 self.run.counters.non_cached_files.fetch_add(1, Relaxed);
                 let style = child.file_style(&name, entry.size);
                 let open = &self.open.below;
                 let result = upload_file(&self.run, &path, &relative, &entry, &style, open).await;
-                (result, self.rules.ignores_file_errors())
+                ("snapshotted file", result, self.rules.ignores_file_errors())
             }
         };
+        self.details.entry.tell(what, &relative, result.as_ref(), begun);
         self.settle(&relative, result, ignored)
     }
 

@@ -6,6 +6,7 @@
 
 mod actions;
 mod checkpoint;
+mod detail;
 mod events;
 mod file;
 mod folder;
@@ -63,6 +64,10 @@ pub struct UploadOptions {
     pub upload_limit: Option<u64>,
     /// Time between checkpoints.
     pub checkpoint_interval: Duration,
+    /// How much is told of folders that are stored, at debug level, whatever the policies say.
+    pub log_dir_detail: Option<i64>,
+    /// The same of files and links, read or taken from an earlier snapshot.
+    pub log_entry_detail: Option<i64>,
     /// Whether the actions of policies are run.
     pub actions: Actions,
 }
@@ -75,6 +80,8 @@ impl Default for UploadOptions {
             fail_fast: false,
             upload_limit: None,
             checkpoint_interval: CHECKPOINT_INTERVAL_MAX,
+            log_dir_detail: None,
+            log_entry_detail: None,
             actions: Actions::default(),
         }
     }
@@ -282,6 +289,8 @@ async fn upload_stream(
     pieces: mpsc::Receiver<Result<Bytes, String>>,
 ) -> Result<DirEntry> {
     use std::sync::atomic::Ordering::Relaxed;
+    let details = rules.details(&run.options);
+    let (folder_begun, begun) = (details.folder.begin(), details.entry.begin());
     run.counters.folders.fetch_add(1, Relaxed);
     run.counters.non_cached_files.fetch_add(1, Relaxed);
     run.tell(UploadEvent::Hashing { path: &name, size: 0 });
@@ -303,10 +312,11 @@ async fn upload_stream(
     let _entered = run.open.enter_folder(open.clone());
     let style = rules.child(&name).file_style(&name, 0);
     let upload = file::upload_pieces(run, pieces, &file, &style, &open.below);
-    match with_checkpoints(run, request, upload).await? {
-        Ok((object, size)) => {
-            open.builder(|b| b.add(DirEntry { size, ..dir_entry(&file, object) }))
-        }
+    let uploaded = with_checkpoints(run, request, upload).await?;
+    let uploaded = uploaded.map(|(object, size)| DirEntry { size, ..dir_entry(&file, object) });
+    details.entry.tell("snapshotted streaming file", &name, uploaded.as_ref(), begun);
+    match uploaded {
+        Ok(file) => open.builder(|b| b.add(file)),
         Err(EntryError::Entry(text)) => {
             run.note_failure(&open, &name, &text, rules.ignores_file_errors());
         }
@@ -314,7 +324,9 @@ async fn upload_stream(
         Err(EntryError::Fatal(error)) => return Err(error),
     }
     run.tell(UploadEvent::Finished { path: &name });
-    run.close_folder(&open, &[]).await
+    let root = run.close_folder(&open, &[]).await?;
+    details.folder.tell(detail::FOLDER, ".", Ok(&root), folder_begun);
+    Ok(root)
 }
 
 impl UploadOptions {

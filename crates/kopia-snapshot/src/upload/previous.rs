@@ -119,6 +119,18 @@ pub(crate) fn unchanged(
     entries.into_iter().find(|before| same(before)).cloned()
 }
 
+/// The entry of that name that an earlier directory has, if none of them equals `entry`; of several
+/// the last, as in Kopia.
+pub(crate) fn missed<'a>(
+    previous: &'a [Arc<PreviousFolder>],
+    name: &[u8],
+    entry: Option<&LocalEntry>,
+) -> Option<&'a DirEntry> {
+    let last = previous.iter().filter_map(|folder| folder.get(name)).next_back()?;
+    let is_missed = entry.is_none_or(|entry| unchanged(previous, name, entry).is_none());
+    is_missed.then_some(last)
+}
+
 fn kind_of(kind: EntryKind) -> Option<source::EntryKind> {
     match kind {
         EntryKind::File => Some(source::EntryKind::File),

@@ -9,7 +9,7 @@ use std::{
 
 use kopia_format::{compress::Compressor, policy::Policy};
 
-use super::file::FileStyle;
+use super::{UploadOptions, detail::Details, file::FileStyle};
 use crate::{
     error::{Result, SnapshotError},
     policy::{
@@ -119,6 +119,11 @@ impl FolderRules {
 
     pub fn ignores_unknown_types(&self) -> bool {
         self.effective().error_handling.ignore_unknown_types.unwrap_or(true)
+    }
+
+    /// How much is said of the folder and of what is in it.
+    pub fn details(&self, options: &UploadOptions) -> Details {
+        Details::of(self.effective(), options)
     }
 
     /// How a file of this name and size is stored. These are the file's own rules, not its

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     UploadOptions,
     actions::Owed,
+    detail::Details,
     events::{UploadEvent, UploadSink},
     open::{OpenFolder, Registry},
     previous::{PreviousFolder, same_folder, unchanged},
@@ -118,8 +119,14 @@ impl Run {
         entry: &source::LocalEntry,
     ) -> Option<ObjectId> {
         let before = unchanged(previous, entry.name.as_bytes(), entry)?;
-        (self.has_object(&before.object) && !self.options.must_hash_again())
-            .then_some(before.object)
+        if !self.has_object(&before.object) {
+            return None;
+        }
+        if self.options.must_hash_again() {
+            tracing::debug!(oid = %before.object, "re-hashing cached object");
+            return None;
+        }
+        Some(before.object)
     }
 
     /// Counts a file or link that is taken over without being read.
@@ -130,22 +137,27 @@ impl Run {
     }
 
     /// Counts the files and links among `entries` of the folder `relative`, which are taken over.
-    pub fn count_taken_over(&self, relative: &str, entries: &[DirEntry]) {
+    pub fn count_taken_over(&self, relative: &str, entries: &[DirEntry], details: &Details) {
         for entry in entries.iter().filter(|entry| !entry.is_dir()) {
-            self.count_cached(&join(relative, &entry.name_lossy()), entry.size);
+            let begun = details.cached.begin();
+            let path = join(relative, &entry.name_lossy());
+            self.count_cached(&path, entry.size);
+            details.cached.tell("cached", &path, Ok(entry), begun);
         }
     }
 
     /// Counts what the rules leave out of a folder.
-    pub fn count_excluded(&self, all: &[Excluded]) {
+    pub fn count_excluded(&self, all: &[Excluded], details: &Details) {
         let counters = &self.counters;
         for Excluded { path, size, folder, by, .. } in all {
             let (size, folder) = (*size, *folder);
             if folder {
                 counters.excluded_folders.fetch_add(1, Relaxed);
+                details.folder_ignored.tell_ignored("ignored directory", path);
             } else {
                 counters.excluded_files.fetch_add(1, Relaxed);
                 counters.excluded_size.fetch_add(size, Relaxed);
+                details.entry_ignored.tell_ignored("ignored", path);
             }
             self.tell(UploadEvent::Excluded { path, size, folder, by: by.as_deref() });
         }

@@ -23,6 +23,7 @@ use kopia_format::{
 };
 
 use super::{
+    detail::{Begun, FOLDER},
     events::UploadEvent,
     previous::{PreviousFolder, folders_below, same_folder},
     rules::{FolderRules, Opened},
@@ -216,6 +217,7 @@ struct InFolder {
     listed: Option<ListedEntry>,
     previous: Vec<Arc<PreviousFolder>>,
     seen: Instant,
+    begun: Begun,
     /// Entries that come next.
     rest: vec::IntoIter<ListedEntry>,
     /// Its rules, and those of its entries that are not as they were.
@@ -250,6 +252,7 @@ impl Surveyor<'_> {
             return None;
         }
         let seen = Instant::now();
+        let begun = rules.details(&self.run.options).folder.begin();
         let mut opened = rules.open(&path, &relative, entry.device).ok()?;
         let mut entries = std::mem::take(&mut opened.entries);
         // In the order in which the earlier directory has them.
@@ -262,6 +265,7 @@ impl Surveyor<'_> {
             listed: None,
             previous,
             seen,
+            begun,
             rest: entries.into_iter(),
             opened,
             taken_over: Vec::new(),
@@ -331,10 +335,13 @@ impl Surveyor<'_> {
         let object = same_folder(&done.previous, &directory);
         done.taken_over = directory.entries;
         let object = object.filter(|object| self.run.has_object(object))?;
+        let details = done.opened.rules.details(&self.run.options);
         self.run.counters.folders.fetch_add(1, Relaxed);
         self.run.tell(UploadEvent::FolderStarted { path: &done.relative });
-        self.run.count_excluded(&done.opened.excluded);
-        self.run.count_taken_over(&done.relative, &done.taken_over);
-        Some(DirEntry { summary: Some(directory.summary), ..dir_entry(&done.entry, object) })
+        self.run.count_excluded(&done.opened.excluded, &details);
+        self.run.count_taken_over(&done.relative, &done.taken_over, &details);
+        let entry = DirEntry { summary: Some(directory.summary), ..dir_entry(&done.entry, object) };
+        details.folder.tell(FOLDER, &done.relative, Ok(&entry), done.begun);
+        Some(entry)
     }
 }

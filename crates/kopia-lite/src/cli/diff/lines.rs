@@ -3,9 +3,12 @@
 use std::fmt;
 
 use kopia_format::{directory::EntryKind, time::GoTime};
-use kopia_snapshot::diff::{Change, DiffEntry};
+use kopia_snapshot::{
+    diff::{Change, DiffEntry},
+    mode,
+};
 
-use crate::ui::{mode, size, time::Zone};
+use crate::ui::{size, time::Zone};
 
 /// Kopia's lines about one difference; none for what it only counts.
 pub fn kopias(change: &Change) -> Vec<String> {

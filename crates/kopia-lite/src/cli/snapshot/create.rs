@@ -61,6 +61,12 @@ pub struct Create {
     /// Time between checkpoints, 45 minutes at most.
     #[arg(long, hide = true, value_parser = duration)]
     checkpoint_interval: Option<std::time::Duration>,
+    /// Say so much of each folder at debug level, 0 to 10; -1 = what the policy says.
+    #[arg(long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+    log_dir_detail: i64,
+    /// The same of each file and link.
+    #[arg(long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+    log_entry_detail: i64,
     /// Give the snapshot this start, as '2006-01-02 15:04:05 UTC'.
     #[arg(long, value_name = "TIME", default_value = "", hide_default_value = true)]
     start_time: String,
@@ -289,6 +295,8 @@ impl Create {
             fail_fast: self.fail_fast,
             upload_limit: (self.upload_limit_mb > 0).then_some(self.upload_limit_mb << 20),
             checkpoint_interval: interval,
+            log_dir_detail: detail(self.log_dir_detail),
+            log_entry_detail: detail(self.log_entry_detail),
             actions: Actions {
                 enabled: (enable_actions || self.force_enable_actions)
                     && !self.force_disable_actions,
@@ -327,6 +335,11 @@ impl Create {
             }
         }
     }
+}
+
+/// A detail that was given; Kopia takes every other number.
+fn detail(level: i64) -> Option<i64> {
+    (level != -1).then_some(level)
 }
 
 fn utf8(path: &Path) -> anyhow::Result<&str> {

@@ -8,7 +8,7 @@ use kopia_format::{
     snapshot::{SnapshotManifest, Source},
 };
 use kopia_repo::Repository;
-use kopia_snapshot::{manifests, policies, policy::retention, tree::descend};
+use kopia_snapshot::{manifests, mode, policies, policy::retention, tree::descend};
 use serde_json::Value;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         },
     },
     exit::Exit,
-    ui::{json::JsonFlags, mode, size, text},
+    ui::{json::JsonFlags, size, text},
 };
 
 /// List snapshots.
