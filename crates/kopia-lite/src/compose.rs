@@ -76,6 +76,8 @@ pub struct ClientOptions {
     /// The key made of the password may be kept on this machine: the password is, readable, and it is
     /// the one given.
     pub keep_key: bool,
+    /// Index blobs that can't be read are passed over; then nothing can be written.
+    pub pass_over_damaged_index: bool,
     /// Somebody was connected to the storage before: it is waited for if it can't be reached now.
     pub connected: bool,
 }
@@ -84,12 +86,12 @@ impl ClientOptions {
     /// What the connection file `connection`, which lies at `file`, says.
     ///
     /// # Errors
-    /// A speed limit is no number, or negative; damaged index blobs are to be passed over.
+    /// A speed limit is no number, or negative; damaged index blobs are to be passed over by who writes.
     pub fn of_connection(connection: &LocalConfig, file: &Path) -> anyhow::Result<Self> {
         anyhow::ensure!(
-            !connection.permissive_cache_loading,
-            "{}: permissiveCacheLoading is set, and kopia-lite passes over no damaged index blob: \
-             set it to false, or let kopia read this repository",
+            connection.readonly || !connection.permissive_cache_loading,
+            "{}: permissiveCacheLoading is set, and the connection is not read-only: what writes \
+             passes over no damaged index blob. Set it to false: what reads needs no such word",
             file.display()
         );
         let refresh = connection.format_blob_cache_duration;
@@ -113,6 +115,7 @@ impl ClientOptions {
             memory_bytes_max: None,
             keep_format: false,
             keep_key: false,
+            pass_over_damaged_index: false,
             connected: true,
         })
     }
@@ -303,6 +306,7 @@ impl ClientBuilder {
             username: identity::username(&self.options.username),
             hostname: identity::hostname(&self.options.hostname),
             read_only: self.options.read_only,
+            pass_over_damaged_index: self.options.pass_over_damaged_index,
             format_refresh: self.options.format_refresh.unwrap_or(defaults.format_refresh),
             memory_bytes_max: self.options.memory_bytes_max.unwrap_or(defaults.memory_bytes_max),
             // Not if the connection says that they are to be read every time.

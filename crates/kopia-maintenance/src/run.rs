@@ -423,6 +423,7 @@ fn assume(cycle: &mut Cycle<'_>, plan: &TaskPlan) {
 /// Nothing may be deleted while it is not known what all manifests say: what a snapshot needs that
 /// can't be read looks like garbage.
 async fn refuse_lost(repo: &kopia_repo::Repository) -> Result<()> {
+    repo.index().await?.check_whole()?;
     match repo.manifests().lost().await?.into_iter().next() {
         Some(lost) => Err(lost.into()),
         None => Ok(()),

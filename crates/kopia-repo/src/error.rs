@@ -124,7 +124,6 @@ pub enum RepoError {
         /// How often the set was made anew.
         attempts: u32,
     },
-    /// Writing the index took so long that two epochs began meanwhile: readers may not look for it
     /// The marker of a session does not say which packs it guards.
     #[error("the session marker {blob} is damaged: {reason}")]
     SessionDamaged {
@@ -133,6 +132,7 @@ pub enum RepoError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Writing the index took so long that two epochs began meanwhile: readers may not look for it
     /// any more.
     #[error(
         "writing the index took too long: it was written in epoch {written} and epoch {current} \
@@ -144,11 +144,18 @@ pub enum RepoError {
         /// The epoch now.
         current: u64,
     },
-    /// No index knows the content.
-    #[error("content {id} does not exist")]
+    /// No index knows the content, as far as it can be read.
+    #[error(
+        "content {id} {}",
+        index.as_ref().map_or("does not exist".to_owned(), |blob| format!(
+            "is in no index blob that can be read, and {blob} is damaged"
+        ))
+    )]
     ContentNotFound {
         /// The content.
         id: ContentId,
+        /// An index blob that was passed over: the content may be in it.
+        index: Option<BlobId>,
     },
     /// The content's pack must be thawed first.
     #[error(
@@ -255,20 +262,22 @@ impl RepoError {
     /// Is it that something asked for does not exist: a content, a manifest, a blob?
     pub fn is_not_found(&self) -> bool {
         match self {
-            Self::ContentNotFound { .. } | Self::ManifestNotFound { .. } => true,
+            Self::ContentNotFound { index, .. } => index.is_none(),
+            Self::ManifestNotFound { .. } => true,
             Self::Blob(error) => error.is_not_found(),
             _ => false,
         }
     }
 
-    /// The pack that is to blame for a content that can't be read, or the blob that the storage
-    /// failed on.
+    /// The pack, or index blob, that is to blame for a content that can't be read, or the blob that the
+    /// storage failed on.
     pub fn blob(&self) -> Option<&BlobId> {
         match self {
             Self::PackMissing { pack, .. }
             | Self::PackTruncated { pack, .. }
             | Self::ContentDamaged { pack, .. }
             | Self::ContentArchived { pack, .. } => Some(pack),
+            Self::ContentNotFound { index, .. } => index.as_ref(),
             Self::Blob(error) => error.id(),
             _ => None,
         }

@@ -18,7 +18,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use dataplane::Budget;
 use kopia_format::{ContentId, index::IndexEntry};
 
-use crate::{OpenOptions, RepoError, Result, read_plan::RangeRead};
+use crate::{OpenOptions, Repository, Result, read_plan::RangeRead};
 
 pub use each::TakeContents;
 
@@ -139,8 +139,8 @@ impl Cutting {
     }
 }
 
-fn missing(id: ContentId) -> Fetched {
-    (id, Err(RepoError::ContentNotFound { id }))
+fn missing(repository: &Repository, id: ContentId) -> Fetched {
+    (id, Err(repository.not_found(id)))
 }
 
 #[cfg(test)]

@@ -58,7 +58,9 @@ pub use cache::{Cache, CacheKindUsage};
 pub use contents::{flush::FlushReport, write::NewContent};
 pub use error::{RepoError, Result};
 pub use fetch::{FetchFrom, Fetched, TakeContents};
-pub use index::{Deleted, EntryFilter, IndexView, Marked, Marks, upkeep::CompactionOf};
+pub use index::{
+    DamagedIndex, Deleted, EntryFilter, IndexView, Marked, Marks, upkeep::CompactionOf,
+};
 pub use kopia_format::{index::IndexEntry, manifest::ManifestEntry};
 pub use log::RepositoryLog;
 pub use manifests::Manifests;

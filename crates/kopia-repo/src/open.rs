@@ -213,12 +213,14 @@ impl Repository {
         self.0.index.view()
     }
 
-    /// The active index blobs.
+    /// The active index blobs, those among them that can't be read too.
     ///
     /// # Errors
     /// What reading the index may give.
     pub async fn index_blobs(&self) -> Result<Vec<BlobMeta>> {
-        Ok(self.index().await?.blobs().cloned().collect())
+        let view = self.index().await?;
+        let damaged = view.damaged().iter().map(|damaged| &damaged.blob);
+        Ok(view.blobs().chain(damaged).cloned().collect())
     }
 
     /// The entries of one index blob, active or not, in the order of IDs.
@@ -261,7 +263,7 @@ impl Repository {
     /// [`RepoError::ContentDamaged`], [`RepoError::PackMissing`], [`RepoError::PackTruncated`], and
     /// what the storage may give.
     pub async fn content(&self, id: &ContentId) -> Result<Bytes> {
-        let entry = self.content_entry(id).await?.ok_or(RepoError::ContentNotFound { id: *id })?;
+        let entry = self.content_entry(id).await?.ok_or_else(|| self.not_found(*id))?;
         match self.0.read_entry(&entry).await {
             Err(RepoError::PackMissing { .. }) => self.moved_content(&entry).await,
             other => other,
@@ -312,9 +314,9 @@ impl Repository {
     /// A writer with a session of its own.
     ///
     /// # Errors
-    /// [`RepoError::ReadOnly`].
+    /// [`RepoError::ReadOnly`]; [`RepoError::IndexDamaged`] where index blobs are passed over.
     pub fn writer(&self) -> Result<RepositoryWriter> {
-        self.check_writable("writing")?;
+        self.0.check_writable_whole("writing")?;
         Ok(RepositoryWriter::new(self.clone()))
     }
 }

@@ -47,6 +47,9 @@ pub struct OpenOptions {
     pub hostname: String,
     /// Refuse writes.
     pub read_only: bool,
+    /// Go on without index blobs that can't be read: [`IndexView::damaged`](crate::IndexView::damaged)
+    /// names them, and writing is refused. Without this opening fails.
+    pub pass_over_damaged_index: bool,
     /// Time and chance.
     pub env: Env,
     /// Bytes that chunks and packs on their way may take together.
@@ -76,6 +79,7 @@ impl Default for OpenOptions {
             username: "user".into(),
             hostname: "host".into(),
             read_only: false,
+            pass_over_damaged_index: false,
             env: Env::default(),
             memory_bytes_max: 128 << 20,
             threads: std::thread::available_parallelism().map_or(2, usize::from),

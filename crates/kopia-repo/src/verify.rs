@@ -204,7 +204,7 @@ impl Repository {
         if same {
             return Ok(length);
         }
-        let entry = self.content_entry(&id).await?.ok_or(RepoError::ContentNotFound { id })?;
+        let entry = self.content_entry(&id).await?.ok_or_else(|| self.not_found(id))?;
         Err(RepoError::ContentDamaged {
             id,
             pack: blob_id(&entry.pack)?,

@@ -392,7 +392,13 @@ impl Run<'_> {
         let found = match self.index.find(id) {
             Ok(Some(found)) => found,
             Ok(None) | Err(_) => {
-                return Err((None, format!("error verifying content {id}: it is in no index")));
+                let blob = self.index.damaged().first().map(|it| it.blob.id.to_string());
+                let passed_over = blob.as_ref().map_or(String::new(), |blob| {
+                    format!(" that can be read, and index blob {blob} is damaged")
+                });
+                let trouble =
+                    format!("error verifying content {id}: it is in no index{passed_over}");
+                return Err((blob, trouble));
             }
         };
         let pack = found.pack.to_string();

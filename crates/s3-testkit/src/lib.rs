@@ -7,6 +7,7 @@
 //! - [`objects`]: objects in memory, with class, thaw, lock and all headers they were put with;
 //! - [`classes`]: archive classes that are cold until a RestoreObject is done by the [`clock`];
 //! - jobs of Batch Operations that thaw what a manifest lists, below `/v20180820/jobs`;
+//! - [`cut`]: a client that dies at one of its writes;
 //! - [`faults`]: errors, lost answers, cut bodies and lists, ordered per kind of request and key;
 //! - [`log`]: every request, to assert how often what was asked;
 //! - [`Issuer`]: temporary keys, as containers, instances, roles and Identity Center get them.
@@ -28,6 +29,7 @@ mod access;
 mod admin;
 pub mod classes;
 pub mod clock;
+pub mod cut;
 pub mod faults;
 mod issuer;
 mod jobs;
@@ -46,6 +48,7 @@ mod wire;
 pub use access::Action;
 pub use classes::{ArchiveAccess, Restoring, Tier};
 pub use clock::Clock;
+pub use cut::Cut;
 pub use faults::{Effect, Fault, Faults};
 pub use issuer::Issuer;
 pub use jobs::JOB_PREPARES;

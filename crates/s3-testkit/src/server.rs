@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access::{Action, Denials, Gate, KeyRing};
 use crate::clock::Clock;
+use crate::cut::Cut;
 use crate::faults::Faults;
 use crate::issuer::Issuer;
 use crate::jobs::Jobs;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub objects: Objects,
     pub log: RequestLog,
     pub faults: Faults,
+    pub cut: Cut,
     pub denials: Denials,
     pub keys: KeyRing,
     pub jobs: Jobs,
@@ -188,6 +190,12 @@ impl TestServer {
         &self.shared.faults
     }
 
+    /// At which write a client dies.
+    #[must_use]
+    pub fn cut(&self) -> &Cut {
+        &self.shared.cut
+    }
+
     /// Takes a permission away for keys that begin with `prefix`.
     pub fn deny(&self, action: Action, prefix: &str) {
         self.shared.denials.deny(action, prefix);
@@ -223,6 +231,7 @@ impl Shared {
             clock,
             log: RequestLog::default(),
             faults: Faults::default(),
+            cut: Cut::default(),
             denials: Denials::default(),
             jobs: Jobs::default(),
             options,

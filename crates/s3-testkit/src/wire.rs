@@ -56,7 +56,9 @@ async fn answer(
     }
     let domains = &shared.options.domains;
     let target = Target::of(request.method(), request.uri(), request.headers(), domains);
-    let effect = shared.faults.take(&target);
+    let last = shared.cut.take(&target);
+    let is_last = last == Some(Effect::LoseAnswer);
+    let effect = last.or_else(|| shared.faults.take(&target));
     let entry = Entry::new(&shared, record(&request, &target, effect.is_some()));
     if !shared.options.latency.is_zero() {
         tokio::time::sleep(shared.options.latency).await;
@@ -64,7 +66,11 @@ async fn answer(
     Service(shared.clone()).settle_jobs();
     let about = About { method: request.method().clone(), path: request.uri().path().to_owned() };
     request.extensions_mut().insert(target);
-    let mut answer = play(effect, s3, request, &about).await?;
+    let played = play(effect, s3, request, &about).await;
+    if is_last {
+        shared.cut.played();
+    }
+    let mut answer = played?;
     set_header(&mut answer, "x-amz-request-id", &format!("{:016X}", entry.number));
     entry.complete(&answer);
     Ok(answer)

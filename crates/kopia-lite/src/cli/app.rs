@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use blob_core::BlobId;
 use kopia_format::{local_config::LocalConfig, time::GoTime};
 use kopia_repo::{Repository, RepositoryLog, RepositoryWriter};
 use secrecy::SecretString;
@@ -20,7 +21,7 @@ use crate::{
     compose::{Client, ClientOptions},
     connect::{backends, config, password, paths},
     exit::{Exit, Failure},
-    ui::{log, text, time::Zone},
+    ui::{error::DAMAGED_INDEX_WAY_OUT, log, text, time::Zone},
 };
 
 /// The variable that lets commands write though manifests are lost. Kopia's.
@@ -33,8 +34,23 @@ pub enum Access {
     Read,
     /// Read only, and nothing that was kept on this machine is believed.
     Verify,
-    /// Write: refused at once where the connection is read-only.
+    /// Read only, and by the whole index: a damaged blob of it is refused.
+    Whole,
+    /// Write: refused at once where the connection is read-only or the index is damaged.
     Write,
+    /// Write what brings a damaged index back: refused only where the connection is read-only.
+    Mend,
+}
+
+impl Access {
+    fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Mend)
+    }
+
+    /// Does it go on without index blobs that can't be read?
+    fn passes_over_damaged_index(self) -> bool {
+        matches!(self, Self::Read | Self::Verify | Self::Mend)
+    }
 }
 
 /// What a command has at hand.
@@ -257,7 +273,7 @@ impl App {
 
     async fn open_at_leisure(&self, access: Access) -> anyhow::Result<Client> {
         let connection = self.connection()?;
-        if access == Access::Write && connection.readonly {
+        if access.writes() && connection.readonly {
             let file = self.config_file.display();
             let message = format!("the connection {file} is read-only; nothing was written");
             return Err(Failure::new(Exit::Failed, message).into());
@@ -267,6 +283,7 @@ impl App {
             extra_keys: self.globals.storage_config_extra_keys,
             memory_bytes_max: Some(self.globals.memory_limit),
             keep_format: access != Access::Verify,
+            pass_over_damaged_index: access.passes_over_damaged_index(),
             keep_key: password::is_stored(&self.config_file, &password),
             ..ClientOptions::of_connection(&connection, &self.config_file)?
         };
@@ -302,6 +319,22 @@ impl App {
             ));
         }
         !lost.is_empty()
+    }
+
+    /// Names the index blobs that were passed over in the repository of the command; gives the first.
+    pub fn name_damaged_index(&self) -> Option<BlobId> {
+        self.name_damaged_index_of(&self.opened()?.repo)
+    }
+
+    /// The same for any repository.
+    pub fn name_damaged_index_of(&self, repo: &Repository) -> Option<BlobId> {
+        let index = repo.index_as_read();
+        for damaged in index.damaged() {
+            self.warn(format!("{}; the contents in it are not known", damaged.error()));
+        }
+        let first = index.damaged().first()?;
+        self.warn(format!("{DAMAGED_INDEX_WAY_OUT}. What writes or deletes refuses until then."));
+        Some(first.blob.id.clone())
     }
 
     /// Begins a log in the repository, whose lines have `name` as their `n`. It goes nowhere where

@@ -192,7 +192,8 @@ impl Delete {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
         app.allow_dangerous()?;
         let ids = self.ids.iter().map(blob_core::BlobId::new).collect::<Result<Vec<_>, _>>()?;
-        let client = app.open(if self.dry_run { Access::Read } else { Access::Write }).await?;
+        // A damaged index blob can go, too.
+        let client = app.open(if self.dry_run { Access::Read } else { Access::Mend }).await?;
         for id in &ids {
             if self.dry_run {
                 let size = size::bytes(client.repo.storage().head(id).await?.size);
@@ -201,6 +202,10 @@ impl Delete {
             }
             let deleted = client.repo.storage().delete(id).await;
             deleted.with_context(|| format!("error deleting {id}"))?;
+        }
+        let index = client.repo.index_as_read();
+        if !self.dry_run && index.damaged().iter().any(|damaged| ids.contains(&damaged.blob.id)) {
+            client.repo.refresh().await?;
         }
         Ok(Exit::Done)
     }

@@ -42,6 +42,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// How the verb ends when all went well but for manifests or index blobs that can't be read.
+    pub fn what_is_lost_means(&self) -> Exit {
+        match self {
+            // What it was asked for is whole.
+            Self::Show(_) => Exit::Done,
+            Self::Verify(_) => Exit::Damaged,
+            Self::List(_) | Self::Stats(_) => Exit::Incomplete,
+        }
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {

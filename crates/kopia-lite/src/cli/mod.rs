@@ -149,12 +149,15 @@ impl Command {
         }
     }
 
-    /// How the command ends when all went well but for manifests that can't be read.
-    fn lost_manifests_mean(&self) -> Exit {
+    /// How the command ends when all went well but for manifests or index blobs that can't be read.
+    fn what_is_lost_means(&self) -> Exit {
         match self {
             // What these were asked for is whole.
             Self::Restore(_) | Self::List(_) | Self::Show(_) => Exit::Done,
-            Self::Snapshot(command) => command.lost_manifests_mean(),
+            Self::Blob(_) | Self::Index(_) => Exit::Done,
+            Self::Repository(command) => command.what_is_lost_means(),
+            Self::Snapshot(command) => command.what_is_lost_means(),
+            Self::Content(command) => command.what_is_lost_means(),
             _ => Exit::Incomplete,
         }
     }
@@ -256,13 +259,20 @@ fn run_as_named(args: Vec<OsString>) -> Exit {
         app.watch_signals();
         let writes = cli.command.is_followed_by_maintenance();
         let tells_itself = matches!(cli.command, Command::Maintenance(_));
-        let lost_means = cli.command.lost_manifests_mean();
+        let lost_means = cli.command.what_is_lost_means();
         let done = cli.command.run(&app).await;
-        let exit = match (app.name_lost_manifests(), done) {
-            (true, Ok(Exit::Done)) => lost_means,
+        let lost = match (app.name_lost_manifests(), app.name_damaged_index()) {
+            (_, Some(blob)) => {
+                Some(format!("index blob {blob} is damaged, and what is not found may be in it"))
+            }
+            (true, None) => Some("manifests are lost".to_owned()),
+            (false, None) => None,
+        };
+        let exit = match (lost, done) {
+            (Some(_), Ok(Exit::Done)) => lost_means,
             // What is not found may be among what is lost.
-            (true, Err(error)) if ui::error::exit_of(&error) == Exit::Failed => {
-                return Err(error.context(Failure::new(Exit::Damaged, "manifests are lost")));
+            (Some(lost), Err(error)) if ui::error::exit_of(&error) == Exit::Failed => {
+                return Err(error.context(Failure::new(Exit::Damaged, lost)));
             }
             (_, done) => done?,
         };

@@ -10,6 +10,11 @@ use storageconfig::LoadError;
 
 use crate::exit::{Exit, Failure};
 
+/// What brings back what a damaged index blob said.
+pub const DAMAGED_INDEX_WAY_OUT: &str = "Put the blob back from a copy of the storage, or recover \
+    from the packs what it said: kopia-lite index recover --commit --delete-indexes \
+    --dangerous-commands=enabled";
+
 /// The exit code that an error asks for: what the app itself said, else that of the outermost cause
 /// that has one.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -65,7 +70,8 @@ fn of_repo(error: &RepoError) -> Option<Exit> {
         RepoError::WrongPassword | RepoError::PasswordChanged => Some(Exit::Password),
         RepoError::UpgradeLocked { .. } => Some(Exit::Locked),
         RepoError::ContentArchived { .. } => Some(Exit::Archived),
-        RepoError::IndexDamaged { .. }
+        RepoError::ContentNotFound { index: Some(_), .. }
+        | RepoError::IndexDamaged { .. }
         | RepoError::IndexMissing { .. }
         | RepoError::PackMissing { .. }
         | RepoError::PackTruncated { .. }
@@ -182,6 +188,7 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             Some("; it takes the right s3:RestoreObject".to_owned())
         }
         Some(BlobError::ClockSkew { .. }) => Some("; set the clock of this machine".to_owned()),
+        _ if is_damaged_index(cause) => Some(format!(". {DAMAGED_INDEX_WAY_OUT}")),
         _ => match cause.downcast_ref::<SnapshotError>() {
             Some(SnapshotError::Manifest { id, .. }) => {
                 Some(format!("; `kopia manifest delete {id}` takes it out"))
@@ -189,6 +196,17 @@ fn way_out(error: &anyhow::Error) -> Option<String> {
             _ => None,
         },
     })
+}
+
+/// Packs have an index of their own, which has no copy.
+fn is_damaged_index(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_repo = |error: &RepoError| match error {
+        RepoError::IndexDamaged { blob, .. } => !blob.starts_with("p") && !blob.starts_with("q"),
+        _ => false,
+    };
+    cause.downcast_ref().is_some_and(of_repo)
+        || matches!(cause.downcast_ref(), Some(SnapshotError::Repo(error)) if of_repo(error))
+        || matches!(cause.downcast_ref(), Some(MaintenanceError::Repo(error)) if of_repo(error))
 }
 
 /// The storage's error that this one is or passes on.

@@ -158,9 +158,9 @@ fn a_repository_of_the_old_format_names_its_index_blobs_too() {
         &fixture.path(),
         "snapshot list --all",
         &[
-            ("n", Cut, 20, &["index blob n", "is damaged"]),
-            ("n", Empty, 20, &["index blob n", "is damaged"]),
-            ("n", Text, 20, &["index blob n", "is damaged"]),
+            ("n", Cut, 3, &["index blob n", "is damaged"]),
+            ("n", Empty, 3, &["index blob n", "is damaged"]),
+            ("n", Text, 3, &["index blob n", "is damaged"]),
             ("kopia.repository", Gone, 10, &["`kopia repository repair`"]),
         ],
     );

@@ -197,11 +197,7 @@ fn connections_that_are_not_ours_to_use_say_so() {
             "the limit concurrentReads can't be negative: -1",
         ),
         (
-            storage("filesystem").replacen(
-                '{',
-                r#"{"readonly":true,"permissiveCacheLoading":true,"#,
-                1,
-            ),
+            storage("filesystem").replacen('{', r#"{"permissiveCacheLoading":true,"#, 1),
             1,
             "permissiveCacheLoading is set",
         ),

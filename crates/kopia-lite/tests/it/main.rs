@@ -19,6 +19,8 @@ mod cold_walk;
 mod connection;
 mod connection_changes;
 mod contents;
+mod cuts;
+mod damaged_index;
 mod dangerous;
 mod denied;
 mod diff;

@@ -23,7 +23,7 @@ use super::{
     pack::{Claim, ClosedPack, Stage},
     pending::Ready,
 };
-use crate::{RepoError, RepositoryWriter, Result};
+use crate::{RepositoryWriter, Result};
 
 /// Pending index entries are written when they have waited this long. Kopia's value.
 const INDEX_FLUSH_AFTER: Duration = Duration::from_secs(10 * 60);
@@ -50,8 +50,8 @@ impl RepositoryWriter {
     /// After an error everything is still pending, and the next flush does the rest.
     ///
     /// # Errors
-    /// [`RepoError::WriteTooSlow`] when two epochs began while the index was being written; what
-    /// the storage may give.
+    /// [`RepoError::WriteTooSlow`](crate::RepoError::WriteTooSlow) when two epochs began while the
+    /// index was being written; what the storage may give.
     pub async fn flush(&self) -> Result<FlushReport> {
         let writer = self.clone();
         // A task of its own: whoever holds the turn must get on, polled or not.
@@ -231,6 +231,6 @@ impl RepositoryWriter {
 
     /// The entry of a content, from this writer or the committed index.
     pub(crate) async fn known_entry(&self, id: &ContentId) -> Result<IndexEntry> {
-        self.content_entry(id).await?.ok_or(RepoError::ContentNotFound { id: *id })
+        self.content_entry(id).await?.ok_or_else(|| self.repository().not_found(*id))
     }
 }

@@ -104,7 +104,7 @@ struct Jobs<T> {
 impl<T: TakeContents> Jobs<T> {
     async fn all(self: &Arc<Self>, plan: &ReadPlan) -> Result<(), T::Error> {
         for unknown in plan.missing.chunks(RUN_CONTENTS) {
-            let unknown = unknown.iter().copied().map(missing).collect();
+            let unknown = unknown.iter().map(|id| missing(&self.repository, *id)).collect();
             self.hand_over(unknown).await?;
         }
         // Boxed, or the compiler can't tell that the whole may be sent to another thread.

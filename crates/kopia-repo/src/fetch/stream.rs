@@ -61,7 +61,7 @@ impl Repository {
             let end = work.into_stream().filter_map(async |()| None);
             Box::pin(stream::select(batches, end))
         });
-        stream::iter(plan.missing.iter().copied().map(missing))
+        stream::iter(plan.missing.iter().map(|id| missing(self, *id)))
             .chain(ranges.flatten_unordered(at_once).flatten())
     }
 

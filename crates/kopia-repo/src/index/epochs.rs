@@ -107,7 +107,8 @@ pub(crate) async fn active_set(
     let state = state.insert(read_state(shared).await?);
     let set = state.snapshot.complete_index_set()?;
     let blobs = set.iter().map(|blob| state.blobs[&blob.id].clone()).collect();
-    Ok(ActiveSet { blobs, watermark: state.snapshot.watermark() })
+    let watermark = state.snapshot.watermark();
+    Ok(ActiveSet { blobs, watermark, damaged: Vec::new() })
 }
 
 /// Writes `shards` into the current epoch.

@@ -11,7 +11,7 @@ use kopia_format::{
     index::{Index, IndexEntry},
 };
 
-use super::{ActiveSet, IndexView, segments::Segment};
+use super::{ActiveSet, DamagedIndex, IndexView, segments::Segment};
 use crate::{RepoError, Result, cache::Kind, state::Shared};
 
 /// Why a set could not be loaded.
@@ -22,13 +22,21 @@ pub(crate) enum LoadError {
     Failed(RepoError),
 }
 
+/// The blobs of a set.
+#[derive(Default)]
+pub(crate) struct LoadedSet {
+    pub segments: Vec<Arc<Segment>>,
+    /// Those that can't be read.
+    pub damaged: Vec<DamagedIndex>,
+}
+
 impl Shared {
     /// All blobs of `set`: those that `old` has, and the others fetched.
     pub(crate) async fn load_set(
         &self,
         set: &ActiveSet,
         old: &IndexView,
-    ) -> Result<Vec<Arc<Segment>>, LoadError> {
+    ) -> Result<LoadedSet, LoadError> {
         let known = old.by_name();
         let (mut segments, mut missing) = (Vec::with_capacity(set.blobs.len()), Vec::new());
         for meta in &set.blobs {
@@ -42,9 +50,15 @@ impl Shared {
         let budget = Budget::new((self.options.memory_bytes_max / 2).max(1));
         let loads: Vec<_> =
             missing.into_iter().map(|meta| self.load_segment(meta, &budget)).collect();
-        let fetched: Vec<_> = stream::iter(loads).buffer_unordered(parallel).try_collect().await?;
-        segments.extend(fetched.into_iter().map(Arc::new));
-        Ok(segments)
+        let mut damaged = set.damaged.clone();
+        let mut fetched = stream::iter(loads).buffer_unordered(parallel);
+        while let Some(fetched) = fetched.try_next().await? {
+            match fetched {
+                Ok(segment) => segments.push(Arc::new(segment)),
+                Err(blob) => damaged.push(blob),
+            }
+        }
+        Ok(LoadedSet { segments, damaged })
     }
 
     /// The entries of one index blob, past the cache and past what is loaded.
@@ -55,12 +69,16 @@ impl Shared {
         Ok(Index::parse(plain).map_err(damaged)?.iter().collect())
     }
 
-    async fn load_segment(&self, meta: &BlobMeta, budget: &Budget) -> Result<Segment, LoadError> {
+    async fn load_segment(
+        &self,
+        meta: &BlobMeta,
+        budget: &Budget,
+    ) -> Result<Result<Segment, DamagedIndex>, LoadError> {
         let name = meta.id.as_str();
         if let Some(cache) = &self.cache
             && let Some(index) = cache.index(name).await
         {
-            return Ok(Segment { meta: meta.clone(), index });
+            return Ok(Ok(Segment { meta: meta.clone(), index }));
         }
         let _grant = budget.acquire(2 * meta.size).await;
         let sealed = match self.storage.get(&meta.id, ReadRange::Full).await {
@@ -71,9 +89,11 @@ impl Shared {
         self.meters.fetched(sealed.len());
         let (codec, id) = (Arc::clone(&self.codec), meta.id.clone());
         let opened = self.cpu.run(move || codec.open_blob(id.as_str(), &sealed)).await;
-        let plain = Bytes::from(opened.map_err(|source| damaged(&meta.id, source))?);
-        let segment = self.segment(meta.clone(), plain).await;
-        segment.map_err(|source| damaged(&meta.id, source))
+        let segment = match opened {
+            Ok(plain) => self.segment(meta.clone(), Bytes::from(plain)).await,
+            Err(source) => Err(source),
+        };
+        Ok(segment.map_err(|source| DamagedIndex { blob: meta.clone(), source }))
     }
 
     /// What an index blob of these decrypted bytes says. It is kept in the cache, where there is one,
@@ -92,8 +112,4 @@ impl Shared {
         }
         self.cpu.run(move || Segment::parse(meta, plain)).await
     }
-}
-
-fn damaged(blob: &BlobId, source: FormatError) -> LoadError {
-    LoadError::Failed(RepoError::IndexDamaged { blob: blob.clone(), source })
 }

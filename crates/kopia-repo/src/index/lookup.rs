@@ -21,6 +21,7 @@ use kopia_format::{
 };
 
 use super::{
+    damaged::DamagedIndex,
     filter::Filter,
     segments::{Segment, SegmentBytes},
 };
@@ -102,6 +103,8 @@ pub struct IndexView {
     filter: Option<(Range<usize>, Arc<Filter>)>,
     watermark: Option<i64>,
     generation: u64,
+    /// Index blobs that can't be read, in the order of IDs.
+    pub(super) damaged: Vec<DamagedIndex>,
     /// Look-ups that read bytes of an index.
     reads: AtomicU64,
 }
@@ -136,7 +139,13 @@ impl IndexView {
             }
             (filtered, Arc::new(filter))
         });
-        Self { segments, filter, watermark, generation, reads: AtomicU64::new(0) }
+        let (damaged, reads) = (Vec::new(), AtomicU64::new(0));
+        Self { segments, filter, watermark, generation, damaged, reads }
+    }
+
+    /// The same, of an index of which these blobs can't be read.
+    pub(crate) fn without(self, damaged: Vec<DamagedIndex>) -> Self {
+        Self { damaged, ..self }
     }
 
     /// This view and `more` segments, which were just written.
@@ -146,6 +155,7 @@ impl IndexView {
             filter: self.filter.clone(),
             watermark: self.watermark,
             generation: self.generation + 1,
+            damaged: self.damaged.clone(),
             reads: AtomicU64::new(0),
         }
     }
@@ -245,7 +255,7 @@ impl IndexView {
         self.segments.iter().flat_map(|segment| segment.index.packs()).collect()
     }
 
-    /// The index blobs.
+    /// The index blobs, less those that are passed over.
     pub fn blobs(&self) -> impl Iterator<Item = &BlobMeta> {
         self.segments.iter().map(|segment| &segment.meta)
     }

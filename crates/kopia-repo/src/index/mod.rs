@@ -6,6 +6,7 @@
 //! or, in repositories of format version 1, by the compaction log ([`legacy`]). Format:
 //! docs/format/04.
 
+pub(crate) mod damaged;
 pub(crate) mod epochs;
 pub(crate) mod filter;
 pub(crate) mod legacy;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use blob_core::{BlobMeta, Timestamp};
 
+pub use damaged::DamagedIndex;
 pub use lookup::{Deleted, EntryFilter, IndexView};
 pub use marks::{Marked, Marks};
 
@@ -41,6 +43,8 @@ pub(crate) struct CommittedIndex {
 pub(crate) struct ActiveSet {
     pub blobs: Vec<BlobMeta>,
     pub watermark: Option<i64>,
+    /// Compaction logs that can't be read: what they say was replaced is active.
+    pub damaged: Vec<DamagedIndex>,
 }
 
 impl CommittedIndex {

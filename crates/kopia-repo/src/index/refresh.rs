@@ -10,7 +10,12 @@ use blob_core::{BlobMeta, DynStorage};
 use dataplane::task;
 use futures::TryStreamExt;
 
-use super::{ActiveSet, IndexView, epochs, epochs::EpochState, legacy, load::LoadError};
+use super::{
+    ActiveSet, IndexView, epochs,
+    epochs::EpochState,
+    legacy,
+    load::{LoadError, LoadedSet},
+};
 use crate::{RepoError, Result, state::Shared};
 
 /// What is known counts as fresh for this long. Kopia's value.
@@ -58,15 +63,25 @@ impl Shared {
             let set = self.active_set(state).await?;
             let old = self.index.view();
             match self.load_set(&set, &old).await {
-                Ok(segments) => {
+                Ok(LoadedSet { segments, mut damaged }) => {
+                    damaged.sort_by(|a, b| a.blob.id.cmp(&b.blob.id));
+                    if let Some(blob) =
+                        damaged.first().filter(|_| !self.options.pass_over_damaged_index)
+                    {
+                        return Err(blob.error());
+                    }
                     let names = |blobs: Vec<&BlobMeta>| -> HashSet<String> {
                         blobs.iter().map(|meta| meta.id.as_str().to_owned()).collect()
                     };
+                    let loaded = segments.iter().map(|segment| &segment.meta).collect();
                     let same = set.watermark == old.watermark()
-                        && names(set.blobs.iter().collect()) == names(old.blobs().collect());
+                        && damaged == old.damaged()
+                        && names(loaded) == names(old.blobs().collect());
                     if !same {
                         let generation = old.generation() + 1;
-                        let make = move || IndexView::new(segments, set.watermark, generation);
+                        let make = move || {
+                            IndexView::new(segments, set.watermark, generation).without(damaged)
+                        };
                         self.index.set_view(self.cpu.run(make).await);
                     }
                     self.index.set_loaded_at(now);

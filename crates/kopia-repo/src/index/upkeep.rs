@@ -92,7 +92,7 @@ impl Repository {
         random: impl Fn(&Shared) -> Option<[u8; SUFFIX_LEN]> + Send + 'static,
         name: impl FnOnce(&Shared, usize) -> (String, String) + Send + 'static,
     ) -> Result<Vec<BlobMeta>> {
-        self.check_writable("compacting the index")?;
+        self.shared().check_writable_whole("compacting the index")?;
         let (shared, inputs) = (Arc::clone(self.shared()), inputs.to_vec());
         // A task of its own: whoever holds the turn must get on, polled or not.
         task::owned(async move {
@@ -115,7 +115,7 @@ impl Repository {
     /// # Errors
     /// What the storage may give.
     pub async fn put_sealed(&self, prefix: &str, plain: &[u8]) -> Result<BlobMeta> {
-        self.check_writable("writing")?;
+        self.shared().check_writable_whole("writing")?;
         self.shared().put_index(prefix, "", &Bytes::copy_from_slice(plain)).await
     }
 
@@ -148,14 +148,15 @@ impl Repository {
     }
 
     async fn put_marker(&self, name: &str, body: &'static [u8]) -> Result<()> {
-        self.check_writable("writing a marker of the index")?;
+        self.shared().check_writable_whole("writing a marker of the index")?;
         let id = blob_id(name)?;
         self.storage().put(&id, body.into(), &self.put_options(&id)).await?;
         Ok(())
     }
 
     /// Writes entries that point at bytes which packs in the storage already hold: deletions, and
-    /// their opposite. No pack is read or written. They count at once.
+    /// their opposite. No pack is read or written. They count at once. Alone of all that writes this
+    /// is possible while index blobs are damaged: it is what brings back what they said.
     ///
     /// # Errors
     /// [`RepoError::WriteTooSlow`] when two epochs began while the index was being written; what
@@ -183,10 +184,15 @@ impl Shared {
             let (class, state, has_checksum) = (None, None, None);
             set.blobs.push(BlobMeta { id, size, modified, class, state, has_checksum });
         }
-        self.load_set(&set, &self.index.view()).await.map_err(|error| match error {
-            LoadError::Failed(error) => error,
-            LoadError::Gone(blob) => RepoError::IndexMissing { blob, attempts: 1 },
-        })
+        let loaded =
+            self.load_set(&set, &self.index.view()).await.map_err(|error| match error {
+                LoadError::Failed(error) => error,
+                LoadError::Gone(blob) => RepoError::IndexMissing { blob, attempts: 1 },
+            })?;
+        match loaded.damaged.first() {
+            Some(damaged) => Err(damaged.error()),
+            None => Ok(loaded.segments),
+        }
     }
 
     /// The bytes of as many indexes as all entries of `segments` need; none when there are none.

@@ -13,7 +13,7 @@ pub(crate) mod writer;
 use bytes::Bytes;
 use kopia_format::{ContentId, index::IndexEntry};
 
-use crate::{Repository, RepositoryWriter, Result};
+use crate::{RepoError, Repository, RepositoryWriter, Result};
 
 /// No list of pieces is longer; that of a file of a petabyte has some 15 GiB, of 30 TB half a GiB.
 pub(crate) const INDEX_BYTES_MAX: u64 = 1 << 30;
@@ -39,6 +39,14 @@ impl Source {
         match self {
             Self::Committed(repository) => repository.content_entry(id).await,
             Self::Writing(writer) => writer.content_entry(id).await,
+        }
+    }
+
+    /// What it means that there is no entry of a content.
+    pub(crate) fn not_found(&self, id: ContentId) -> RepoError {
+        match self {
+            Self::Committed(repository) => repository.not_found(id),
+            Self::Writing(writer) => writer.repository().not_found(id),
         }
     }
 

@@ -77,7 +77,7 @@ fn collect<'a>(
 async fn direct_length(source: &Source, id: &ObjectId) -> Result<Option<u64>> {
     let content = id.content_id();
     let entry = source.entry(&content).await?;
-    let entry = entry.ok_or(RepoError::ContentNotFound { id: content })?;
+    let entry = entry.ok_or_else(|| source.not_found(content))?;
     Ok((!id.is_compressed()).then_some(entry.original_length.into()))
 }
 

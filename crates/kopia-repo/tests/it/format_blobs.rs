@@ -175,6 +175,59 @@ async fn a_change_of_the_password_that_fails_puts_back_what_it_took_away() {
     }
 }
 
+/// Both blobs are written. Whichever of them is, the repository opens: each is as it was or new, and
+/// the next run ends it.
+#[tokio::test]
+async fn a_change_of_the_parameters_may_be_cut_off_after_any_call() {
+    let memory = Arc::new(MemoryStorage::new());
+    let repository = create_in(memory.clone(), CreateOptions::default()).await;
+    let writer = repository.writer().unwrap();
+    let id = writer.put_content(noise(1, 100), None, None).await.unwrap();
+    writer.flush().await.unwrap();
+    let kills: [fn(&FaultyStorage, usize); 2] = [
+        |faulty, calls| faulty.kill_after(calls),
+        |faulty, writes| faulty.kill_after_writes(writes, true),
+    ];
+    let (mut hours, mut cuts, mut mixed) = (48, 0, 0);
+    for kill in kills {
+        for calls in 0.. {
+            hours += 1;
+            let (size, period) = ((10 << 20) + hours, Duration::from_secs(u64::from(hours) * 3600));
+            let change = async |client: &Repository| {
+                let set = client.set_parameters(|format, config| {
+                    format.max_pack_size = size;
+                    config.retention_mode = Some(LockMode::Governance.as_str().to_owned());
+                    config.retention_period = period;
+                });
+                set.await
+            };
+            let set = |client: &Repository| {
+                let is = [client.format().max_pack_size, size];
+                [is[0] == is[1], client.blob_config().retention_period == period]
+            };
+            let faulty = FaultyStorage::over(memory.clone());
+            let client = reopen(faulty.clone()).await;
+            let before = (client.format().max_pack_size, client.blob_config().retention_period);
+            kill(&faulty, calls);
+            let done = change(&client).await;
+            let next = reopen(memory.clone()).await;
+            assert_eq!(next.content(&id).await.unwrap(), noise(1, 100), "{calls}");
+            let [format, config] = set(&next);
+            assert!(format || next.format().max_pack_size == before.0, "{calls}");
+            assert!(config || next.blob_config().retention_period == before.1, "{calls}");
+            assert!(done.is_err() || (format && config), "{calls}: it said that it is done");
+            mixed += usize::from(format != config);
+            change(&next).await.unwrap();
+            assert_eq!(set(&reopen(memory.clone()).await), [true, true], "{calls}");
+            if done.is_ok() {
+                break;
+            }
+            cuts += 1;
+        }
+    }
+    assert!(cuts >= 6 && mixed >= 1, "{cuts} cuts, {mixed} between the two blobs");
+}
+
 #[tokio::test]
 async fn format_blobs_that_were_kept_hold_up_no_new_password_and_end_in_time() {
     let (storage, changing) = fresh().await;

@@ -6,6 +6,7 @@
 mod cancelled;
 mod common;
 mod crashes;
+mod damaged_index;
 mod fixtures;
 mod flipped_bytes;
 mod flushing;

@@ -94,28 +94,29 @@ async fn the_copy_has_every_blob_and_opens() {
 async fn a_cut_after_any_call_leaves_a_copy_that_opens_and_another_run_ends_it() {
     let (from, _) = source().await;
     let from: DynStorage = from;
-    let (mut cuts, mut opened) = (0, 0);
-    for calls in 0.. {
-        let memory = Arc::new(MemoryStorage::new());
-        // Behind the copy is one of yesterday, with blobs that are to go.
-        let faulty = FaultyStorage::over(memory.clone());
-        faulty.kill_after_writes(calls, calls % 2 == 0);
-        let cut: DynStorage = faulty;
-        let options = SyncOptions { delete: true, ..OPTIONS };
-        let done = sync(&from, &cut, &options).await;
-        let to: DynStorage = memory;
-        if !ids(&to, "kopia.repository").await.is_empty() {
-            check_whole(&reopen(to.clone()).await).await;
-            opened += 1;
+    for with_effect in [false, true] {
+        let (mut cuts, mut opened) = (0, 0);
+        for calls in 0.. {
+            let memory = Arc::new(MemoryStorage::new());
+            let faulty = FaultyStorage::over(memory.clone());
+            faulty.kill_after_writes(calls, with_effect);
+            let cut: DynStorage = faulty;
+            let options = SyncOptions { delete: true, ..OPTIONS };
+            let done = sync(&from, &cut, &options).await;
+            let to: DynStorage = memory;
+            if !ids(&to, "kopia.repository").await.is_empty() {
+                check_whole(&reopen(to.clone()).await).await;
+                opened += 1;
+            }
+            sync(&from, &to, &options).await.unwrap();
+            assert_eq!(bytes(&from).await, bytes(&to).await, "{calls} calls");
+            if done.is_ok() {
+                break;
+            }
+            cuts += 1;
         }
-        sync(&from, &to, &options).await.unwrap();
-        assert_eq!(bytes(&from).await, bytes(&to).await, "{calls} calls");
-        if done.is_ok() {
-            break;
-        }
-        cuts += 1;
+        assert!(cuts > 5 && opened >= cuts, "{cuts} cuts, {opened} opened");
     }
-    assert!(cuts > 5 && opened >= cuts, "{cuts} cuts, {opened} opened");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 
 use futures::FutureExt;
 use kopia_format::ContentId;
-use kopia_repo::{FetchFrom, Fetched, IndexEntry, RepoError, Repository};
+use kopia_repo::{FetchFrom, Fetched, IndexEntry, Repository};
 use tokio_util::sync::CancellationToken;
 
 use super::walk::{Found, Kind, Task, Walk};
@@ -81,9 +81,10 @@ impl Reader<'_> {
                 None => window.others.push(task),
                 Some(id) => {
                     // It was marked, so it is there.
-                    let entry = self.walk.marks().live.view().find(&id)?;
+                    let index = self.walk.marks().live.view();
+                    let entry = index.find(&id)?;
                     let entry = entry
-                        .ok_or(RepoError::ContentNotFound { id })
+                        .ok_or_else(|| index.not_found(id))
                         .map_err(|error| task.failed(error))?;
                     window.bytes += u64::from(entry.original_length);
                     window.entries.push(entry);

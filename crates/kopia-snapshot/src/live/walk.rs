@@ -158,7 +158,8 @@ impl Walk {
             Marked::First => _ = self.contents.fetch_add(1, Relaxed),
             Marked::Again => {}
             Marked::Missing => {
-                return Err(failed(&place(), &object, RepoError::ContentNotFound { id }.into()));
+                let error = self.marks.live.view().not_found(id);
+                return Err(failed(&place(), &object, error.into()));
             }
         }
         let mut list = object;

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::StreamExt;
 use kopia_format::{ContentId, compress::decompress, time::mode_to_unix};
-use kopia_repo::{PackReads, RangeRead, ReadPlan, RepoError, Repository, read_plan::GAP_BYTES_MAX};
+use kopia_repo::{PackReads, RangeRead, ReadPlan, Repository, read_plan::GAP_BYTES_MAX};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zip::{CompressionMethod, ZipWriter, write::FullFileOptions};
@@ -226,7 +226,7 @@ impl<'a> InOrder<'a> {
         }
         self.left_in_window -= 1;
         let id = piece.content;
-        let bytes = self.window.get(&id).cloned().ok_or(RepoError::ContentNotFound { id })?;
+        let bytes = self.window.get(&id).cloned().ok_or_else(|| self.repo.not_found(id))?;
         if !piece.compressed {
             return Ok(bytes);
         }

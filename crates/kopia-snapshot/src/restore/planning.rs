@@ -280,7 +280,7 @@ impl<'a> Planner<'a> {
             Ok(contents) => Ok(contents.chunks),
             // It is planned all the same: the plan lists all contents that are lost, not only the
             // first.
-            Err(RepoError::ContentNotFound { id }) if id == object.content_id() => {
+            Err(RepoError::ContentNotFound { id, .. }) if id == object.content_id() => {
                 Ok(vec![ObjectChunk { content: id, compressed: false, offset: 0, length: None }])
             }
             Err(error) => Err(error),

@@ -26,7 +26,8 @@ pub(super) fn is_damage(error: &SnapshotError) -> bool {
         SnapshotError::Format { .. } | SnapshotError::Invalid(_) => true,
         SnapshotError::Repo(error) => matches!(
             error,
-            RepoError::ContentNotFound { .. }
+            // What a damaged index blob may name is not lost.
+            RepoError::ContentNotFound { index: None, .. }
                 | RepoError::PackMissing { .. }
                 | RepoError::PackTruncated { .. }
                 | RepoError::ContentDamaged { .. }
@@ -66,7 +67,7 @@ impl<'a> Checker<'a> {
         let mut is_cold = false;
         for id in &contents {
             let found = self.index.find(id)?;
-            let found = found.ok_or(RepoError::ContentNotFound { id: *id })?;
+            let found = found.ok_or_else(|| self.index.not_found(*id))?;
             let end = u64::from(found.offset) + u64::from(found.packed_length);
             let pack = &found.pack;
             match self.packs.get(&**pack) {

@@ -6,7 +6,12 @@ use blob_core::MemoryStorage;
 use blob_testkit::FaultyStorage;
 use kopia_format::{policy::Policy, snapshot::Source};
 use kopia_repo::Repository;
-use kopia_snapshot::{create::create, policies, restore::RestoreOptions, retention};
+use kopia_snapshot::{
+    create::{create, pin},
+    policies,
+    restore::RestoreOptions,
+    retention,
+};
 
 use crate::support::{
     Found, Memory, copy, noise, open_storage, plant, request, source, tree, write,
@@ -218,4 +223,27 @@ async fn a_change_of_a_policy_may_be_cut_anywhere() {
         policies::defined(&memory.repo, &source).await.unwrap().as_ref() == Some(&wanted)
     };
     three.survives("policy", set, is_set).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_may_be_cut_anywhere() {
+    let three = Three::new().await;
+    let wanted = three.memory.snapshots().await.remove(1).root_object();
+    let name = || vec!["keep".to_owned()];
+    let set = async |repo: &Repository| {
+        let writer = repo.writer()?;
+        for manifest in kopia_snapshot::manifests::find(repo, &[]).await? {
+            if manifest.root_object() == wanted {
+                pin(&writer, &manifest, &name(), &[]).await?;
+            }
+        }
+        writer.flush().await?;
+        Ok(())
+    };
+    let is_set = async |memory: &Memory| {
+        let all = memory.snapshots().await;
+        let pins: Vec<_> = all.iter().map(|it| it.pins.clone()).collect();
+        pins == [vec![], name(), vec![]]
+    };
+    three.survives("pin", set, is_set).await;
 }

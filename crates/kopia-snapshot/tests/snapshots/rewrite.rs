@@ -179,27 +179,29 @@ async fn a_rewrite_that_is_cut_off_anywhere_leaves_each_snapshot_old_or_new() {
     let old = trees(copy(&memory.blobs).await).await;
     let named = |all: &[String]| all.iter().any(|path| path == "a.txt");
     assert!(old.len() == 2 && old.iter().all(|all| named(all)), "{old:?}");
-    let mut cuts = 0;
-    for moment in 0.. {
-        let storage = copy(&memory.blobs).await;
-        let faulty = FaultyStorage::over(Arc::new(storage.clone()));
-        faulty.kill_after_writes(moment, moment % 2 == 0);
-        let finished = remove_until_death(faulty).await;
-        let after = trees(storage.clone()).await;
-        assert_eq!(after.len(), old.len(), "{moment}");
-        for (old, mut new) in old.iter().zip(after) {
-            if !named(&new) {
-                new.push("a.txt".to_owned());
-                new.sort();
+    for with_effect in [false, true] {
+        let mut cuts = 0;
+        for moment in 0.. {
+            let storage = copy(&memory.blobs).await;
+            let faulty = FaultyStorage::over(Arc::new(storage.clone()));
+            faulty.kill_after_writes(moment, with_effect);
+            let finished = remove_until_death(faulty).await;
+            let after = trees(storage.clone()).await;
+            assert_eq!(after.len(), old.len(), "{moment}");
+            for (old, mut new) in old.iter().zip(after) {
+                if !named(&new) {
+                    new.push("a.txt".to_owned());
+                    new.sort();
+                }
+                assert_eq!(&new, old, "{moment}");
             }
-            assert_eq!(&new, old, "{moment}");
+            assert!(remove_until_death(FaultyStorage::over(Arc::new(storage.clone()))).await);
+            assert!(trees(storage).await.iter().all(|all| !named(all)), "{moment}");
+            if finished {
+                break;
+            }
+            cuts += 1;
         }
-        assert!(remove_until_death(FaultyStorage::over(Arc::new(storage.clone()))).await);
-        assert!(trees(storage).await.iter().all(|all| !named(all)), "{moment}");
-        if finished {
-            break;
-        }
-        cuts += 1;
+        assert!(cuts >= 3, "{cuts} cuts");
     }
-    assert!(cuts >= 3, "{cuts} cuts");
 }

@@ -7,6 +7,7 @@ use blob_core::{BlobId, BlobMeta};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use kopia_format::time::GoTime;
+use kopia_repo::RepoError;
 use serde_json::json;
 
 use super::all_index_blobs;
@@ -55,11 +56,22 @@ impl Inspect {
         };
         let wanted: HashSet<&str> = self.content_id.iter().map(String::as_str).collect();
         let read = |blob: BlobMeta| async move {
-            repo.index_blob_entries(&blob.id).await.map(|entries| (blob, entries))
+            let entries = repo.index_blob_entries(&blob.id).await;
+            (blob, entries)
         };
         let mut read = stream::iter(blobs).map(read).buffered(self.parallel.max(1));
-        let mut separator = "[\n ";
-        while let Some((blob, entries)) = read.try_next().await? {
+        let (mut separator, mut exit) = ("[\n ", Exit::Done);
+        while let Some((blob, entries)) = read.next().await {
+            let entries = match entries {
+                Ok(entries) => entries,
+                // The others may be whole.
+                Err(error @ RepoError::IndexDamaged { .. }) => {
+                    app.warn(error);
+                    exit = Exit::Damaged;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let when = GoTime::from_unix_nanos(blob.modified.nanos());
             for entry in entries {
                 let id = entry.id.to_string();
@@ -94,6 +106,6 @@ impl Inspect {
         if self.json.json {
             text::raw(if separator.starts_with('[') { b"[\n]" } else { b"\n]" });
         }
-        Ok(Exit::Done)
+        Ok(exit)
     }
 }

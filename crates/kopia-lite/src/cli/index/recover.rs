@@ -1,14 +1,15 @@
 //! `index recover`: the index anew, from what each pack says of its contents.
 //!
-//! A pack that is archived is not read and is named. Old index blobs go only when everything that
-//! they might have said is written anew.
+//! A pack that is archived is not read and is named. Old index blobs, and damaged ones, go only when
+//! everything that they might have said is written anew. Alone of all that writes this goes on while
+//! index blobs are damaged: it is the way out.
 
 use anyhow::{Context, bail};
 use blob_core::{BlobError, BlobId, BlobMeta, ReadState};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use kopia_format::{index::IndexEntry, legacy};
-use kopia_repo::Repository;
+use kopia_repo::{RepoError, Repository};
 use serde_json::json;
 
 use crate::{
@@ -37,7 +38,7 @@ pub struct Recover {
     /// Go on after packs that can't be read.
     #[arg(long)]
     ignore_errors: bool,
-    /// Delete the old index blobs (n…) when the new ones are written.
+    /// Delete the old index blobs (n…), and all that are damaged, when the new ones are written.
     #[arg(long)]
     delete_indexes: bool,
     /// Write what is recovered; without it, only say what would be.
@@ -69,10 +70,10 @@ impl Recover {
         if self.commit || self.delete_indexes {
             app.allow_dangerous()?;
         }
-        let client = app.open(if self.commit { Access::Write } else { Access::Read }).await?;
+        let client = app.open(if self.commit { Access::Mend } else { Access::Read }).await?;
         let repo = &client.repo;
         let old = match self.delete_indexes {
-            true => repo.storage().list(legacy::PREFIX_INDEX).try_collect().await?,
+            true => old_blobs(repo).await?,
             false => Vec::new(),
         };
         let (cold, packs): (Vec<_>, Vec<_>) =
@@ -93,12 +94,19 @@ impl Recover {
                 names(failed)
             ));
         }
-        if self.commit && !old.is_empty() && !(cold.is_empty() && outcome.failed.is_empty()) {
+        let has_read_all = self.blobs.is_empty()
+            && self.blob_prefixes.is_empty()
+            && cold.is_empty()
+            && outcome.failed.is_empty();
+        if self.commit && !old.is_empty() && !has_read_all {
             app.warn(
                 "The old indexes stay: they alone may know what is in the packs that were not read.",
             );
         } else {
             self.delete(app, repo, &old, &mut outcome).await?;
+        }
+        if !outcome.deleted.is_empty() {
+            repo.refresh().await?;
         }
         self.report(app, &cold, &outcome);
         Ok(Exit::Done)
@@ -227,6 +235,26 @@ impl Recover {
             (_, true) => format!("Recovered {contents} contents from {blobs}."),
         });
     }
+}
+
+/// The index blobs of a repository without epochs, and of any repository those that can't be read:
+/// as long as one of them is there, nobody writes. They are read from the storage: a copy that this
+/// machine has kept helps no other.
+async fn old_blobs(repo: &Repository) -> anyhow::Result<Vec<BlobMeta>> {
+    let mut old: Vec<_> = repo.storage().list(legacy::PREFIX_INDEX).try_collect().await?;
+    let index = repo.index_as_read();
+    let mut damaged: Vec<_> = index.damaged().iter().map(|damaged| damaged.blob.clone()).collect();
+    for blob in index.blobs() {
+        match repo.index_blob_entries(&blob.id).await {
+            Err(RepoError::IndexDamaged { .. }) => damaged.push(blob.clone()),
+            // Another client has merged it meanwhile.
+            Err(error) if error.is_not_found() => {}
+            read => _ = read?,
+        }
+    }
+    damaged.retain(|blob| old.iter().all(|old| old.id != blob.id));
+    old.extend(damaged);
+    Ok(old)
 }
 
 /// Some of the names.

@@ -58,7 +58,7 @@ pub(super) async fn print(
     cycle: &CycleFlags,
     shown_as: &ShownFlags,
 ) -> anyhow::Result<Exit> {
-    let client = app.open(Access::Read).await?;
+    let client = app.open(Access::Whole).await?;
     let (table, transfer) = (shown_as.prices.table()?, shown_as.prices.transfer());
     let options = cycle.options(app, &client.repo, &table).await?;
     let (reach, progress) =

@@ -40,7 +40,7 @@ impl Run {
         self.thaw.check(self.cycle.mode())?;
         if self.dry_run {
             if self.thaw.is_on() {
-                let client = app.open(Access::Read).await?;
+                let client = app.open(Access::Whole).await?;
                 let table = self.shown.prices.table()?;
                 let options = self.cycle.options(app, &client.repo, &table).await?;
                 self.thaw.print(app, &client, &options, &self.shown.prices).await?;

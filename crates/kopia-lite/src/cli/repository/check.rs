@@ -145,6 +145,10 @@ fn clock(app: &App, blobs: &Blobs) -> Checked {
 }
 
 async fn indexes(client: &Client) -> Checked {
+    let first = client.repo.index_as_read().damaged().first().map(|damaged| damaged.error());
+    if let Some(error) = first {
+        return checked("indexes", State::Error, error.to_string());
+    }
     match client.repo.index_blobs().await {
         Ok(blobs) if blobs.len() >= INDEX_BLOBS_MANY => {
             checked("indexes", State::Warning, many_indexes(blobs.len()))

@@ -164,8 +164,12 @@ pub(super) async fn connect(
     mut named: Named,
     password: &SecretString,
 ) -> anyhow::Result<Client> {
-    let options =
-        ClientOptions { limits: storage_limits(&named.connection)?, ..flags.client_options(app) };
+    let options = ClientOptions {
+        limits: storage_limits(&named.connection)?,
+        // Whoever is to mend it has to connect first.
+        pass_over_damaged_index: true,
+        ..flags.client_options(app)
+    };
     let opened = Client::open(named.backend.clone(), password, options).await;
     let client = opened.context("error connecting to repository")?;
     correct_region(app, &mut named);
@@ -189,6 +193,7 @@ pub(super) async fn connect(
     for warning in client.storage_warnings() {
         app.warn(warning);
     }
+    app.name_damaged_index_of(&client.repo);
     app.info("Connected to repository.");
     Ok(client)
 }

@@ -81,6 +81,15 @@ impl Command {
         )
     }
 
+    /// How the verb ends when all went well but for manifests or index blobs that can't be read.
+    pub fn what_is_lost_means(&self) -> Exit {
+        match self {
+            // What it was asked for is whole.
+            Self::Status(_) => Exit::Done,
+            _ => Exit::Incomplete,
+        }
+    }
+
     /// Runs the verb.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {

@@ -74,7 +74,8 @@ enum Provider {
 impl SyncTo {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let destination = self.destination().await?;
-        let client = app.open(Access::Read).await?;
+        // A damaged blob must not take the place of a whole one.
+        let client = app.open(Access::Whole).await?;
         let source = client.repo.storage();
         let options = SyncOptions {
             update: self.update,

@@ -78,8 +78,8 @@ impl Command {
         }
     }
 
-    /// How the verb ends when all went well but for manifests that can't be read.
-    pub fn lost_manifests_mean(&self) -> Exit {
+    /// How the verb ends when all went well but for manifests or index blobs that can't be read.
+    pub fn what_is_lost_means(&self) -> Exit {
         match self {
             // What it was asked for is whole.
             Self::Restore(_) => Exit::Done,
