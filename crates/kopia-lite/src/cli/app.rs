@@ -279,13 +279,15 @@ impl App {
             return Err(Failure::new(Exit::Failed, message).into());
         }
         let password = self.password(password::Purpose::Open).await?;
+        let told = ClientOptions::of_connection(&connection, &self.config_file)?;
         let options = ClientOptions {
             extra_keys: self.globals.storage_config_extra_keys,
             memory_bytes_max: Some(self.globals.memory_limit),
+            limits: self.globals.limited(told.limits),
             keep_format: access != Access::Verify,
             pass_over_damaged_index: access.passes_over_damaged_index(),
             keep_key: password::is_stored(&self.config_file, &password),
-            ..ClientOptions::of_connection(&connection, &self.config_file)?
+            ..told
         };
         let backend = backends::open(config::storage_of(&connection, &self.config_file)?).await?;
         let client = Client::open(backend, &password, options).await.with_context(|| {

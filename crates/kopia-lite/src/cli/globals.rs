@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blob_core::layers::ThrottleLimits;
 use clap::{Arg, ArgAction, Args, Command, ValueEnum, builder::ValueParser};
 use tracing::level_filters::LevelFilter;
 
@@ -138,12 +139,34 @@ pub struct Globals {
         value_parser = memory_limit, hide_short_help = true)]
     pub memory_limit: u64,
 
+    /// Upload at most so many bytes a second, such as 500KB; a lower limit of the connection holds.
+    #[arg(long, global = true, value_name = "BYTES", value_parser = speed, hide_short_help = true)]
+    limit_upload: Option<u64>,
+
+    /// Download at most so many bytes a second.
+    #[arg(long, global = true, value_name = "BYTES", value_parser = speed, hide_short_help = true)]
+    limit_download: Option<u64>,
+
     /// What counts of the keys of .storageconfig that Kopia does not have.
     #[arg(long, global = true, value_enum, default_value = "obey", hide = true)]
     pub storage_config_extra_keys: ExtraKeys,
 }
 
 impl Globals {
+    /// The limits of a storage, and no more than the flags say.
+    pub fn limited(&self, limits: ThrottleLimits) -> ThrottleLimits {
+        // 0 is no limit.
+        let lower = |limit: f64, most: Option<u64>| match most.map(|most| most as f64) {
+            Some(most) if limit == 0.0 || most < limit => most,
+            _ => limit,
+        };
+        ThrottleLimits {
+            upload_bytes_per_second: lower(limits.upload_bytes_per_second, self.limit_upload),
+            download_bytes_per_second: lower(limits.download_bytes_per_second, self.limit_download),
+            ..limits
+        }
+    }
+
     /// How progress is shown.
     pub fn progress(&self) -> progress::Mode {
         match (self.show_progress, self.json_progress) {
@@ -162,6 +185,13 @@ fn profile(name: &str) -> Result<PathBuf, String> {
         true => Ok(file.into()),
         false => Err("a profile is a name, such as work for work.config".to_owned()),
     }
+}
+
+fn speed(text: &str) -> Result<u64, String> {
+    let bytes = size::parse(text).ok().and_then(|bytes| u64::try_from(bytes).ok());
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "it must be a number of bytes a second, such as 500KB".to_owned())
 }
 
 /// Making the key of the password takes as much.

@@ -1,7 +1,11 @@
 //! What a modern tool has: profiles, progress for programs, colours on demand, manual pages; and
 //! the program under Kopia's name.
 
-use std::{os::unix::fs::symlink, process::Command};
+use std::{
+    os::unix::fs::symlink,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crate::env::{Run, TestEnv, files, keys, noise};
 
@@ -81,6 +85,21 @@ fn an_upload_that_takes_long_says_when_it_will_end() {
         "{said}"
     );
     assert!(all[0]["progress"]["bytesTotal"].is_null(), "nothing is counted at first: {said}");
+}
+
+#[test]
+fn a_command_may_be_slower_than_its_connection() {
+    let env = TestEnv::with_repository();
+    env.write("src/a", noise(1, 400_000));
+    let begun = Instant::now();
+    env.says("snapshot create src --limit-upload=200KB");
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    env.ok("cache clear");
+    let begun = Instant::now();
+    env.ok("show src/a --limit-download=200KB");
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    env.fails(2, "snapshot list --limit-upload=0");
+    env.fails(2, "snapshot list --limit-upload=fast");
 }
 
 #[test]

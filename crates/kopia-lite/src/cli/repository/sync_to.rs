@@ -73,7 +73,7 @@ enum Provider {
 
 impl SyncTo {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let destination = self.destination().await?;
+        let destination = self.destination(app).await?;
         // A damaged blob must not take the place of a whole one.
         let client = app.open(Access::Whole).await?;
         let source = client.repo.storage();
@@ -109,7 +109,7 @@ impl SyncTo {
     }
 
     /// The destination with its layers: limits, retries, and its own rules for storage classes.
-    async fn destination(&self) -> anyhow::Result<DynStorage> {
+    async fn destination(&self, app: &App) -> anyhow::Result<DynStorage> {
         let opened = match &self.provider {
             Provider::S3(flags) => flags.options().and_then(Named::s3),
             Provider::Filesystem(flags) => Named::folder(flags.options()?).await,
@@ -117,7 +117,7 @@ impl SyncTo {
             Provider::Other(words) => return Err(not_built(words)),
         };
         let named = opened.context("can't connect to storage")?;
-        let limits = storage_limits(&named.connection)?;
+        let limits = app.globals.limited(storage_limits(&named.connection)?);
         let options = ClientOptions { limits, ..ClientOptions::default() };
         let stack = ClientBuilder::over(named.backend).options(options).stack().await;
         Ok(stack.context("can't connect to storage")?.full)
