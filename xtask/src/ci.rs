@@ -9,7 +9,7 @@ pub fn run(sh: &Shell) -> anyhow::Result<()> {
     let mut steps = Steps::default();
     lint::steps(sh, &mut steps)?;
     steps.run("test", || test::all(&[], None))?;
-    sim::steps(sh, &mut steps)?;
+    sim::steps(&mut steps)?;
     print!("{}", steps.table());
     Ok(())
 }

@@ -3,6 +3,11 @@
 //! One seed alone shows what happened in it. `--plant` makes a mistake on purpose, and fails if no
 //! seed finds it. What is simulated: `crates/repo-sim`.
 
+use std::{
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
 use anyhow::{Context, ensure};
 use xshell::{Cmd, Shell, cmd};
 
@@ -34,25 +39,45 @@ pub fn run(sh: &Shell, flags: &flags::Sim) -> anyhow::Result<()> {
 }
 
 /// All seeds, then every mistake, by the program that the tests of the workspace were built with: by
-/// itself it would be built once more, with other features of what it depends on.
-pub fn steps(sh: &Shell, steps: &mut Steps) -> anyhow::Result<()> {
+/// itself it would be built once more, with other features of what it depends on. A simulation keeps
+/// one core busy, so that two run at a time, and what each says is shown when it has ended.
+pub fn steps(steps: &mut Steps) -> anyhow::Result<()> {
     let program = workspace::target_dir().join("debug/repo-sim");
-    steps.run("sim", || seeds(cmd!(sh, "{program}"), 0, SEEDS, None))?;
-    for (plant, within) in PLANTED {
-        let name = format!("sim finds {plant}");
-        steps.run(&name, || seeds(cmd!(sh, "{program}"), 0, *within, Some(plant)))?;
-    }
-    Ok(())
+    let half = SEEDS / 2;
+    let seeds = [(0, half, None), (half, SEEDS - half, None)];
+    let planted = PLANTED.iter().map(|(plant, within)| (0, *within, Some(*plant)));
+    let all: Vec<_> = seeds.into_iter().chain(planted).collect();
+    steps.run("sim", || {
+        let next = AtomicUsize::new(0);
+        let work = || -> anyhow::Result<()> {
+            while let Some((seed, count, plant)) = all.get(next.fetch_add(1, Relaxed)) {
+                let mut command = Command::new(&program);
+                command.args(arguments(*seed, *count, *plant));
+                let output = command.output().context("can't run the simulation")?;
+                print!("{}", String::from_utf8_lossy(&output.stdout));
+                eprint!("{}", String::from_utf8_lossy(&output.stderr));
+                ensure!(output.status.success(), "{command:?} did not end as it should");
+            }
+            Ok(())
+        };
+        let ended: Vec<anyhow::Result<()>> = std::thread::scope(|scope| {
+            let threads = [scope.spawn(work), scope.spawn(work)];
+            threads.into_iter().map(|it| it.join().expect("it does not panic")).collect()
+        });
+        ended.into_iter().collect::<anyhow::Result<()>>()?;
+        Ok(Outcome::Done(format!("{SEEDS} seeds, {} mistakes found", PLANTED.len())))
+    })
+}
+
+fn arguments(seed: u64, count: u64, plant: Option<&str>) -> Vec<String> {
+    let mut all = vec![format!("--seed={seed}"), format!("--count={count}")];
+    all.extend(plant.map(|name| format!("--plant={name}")));
+    all
 }
 
 fn seeds(program: Cmd<'_>, seed: u64, count: u64, plant: Option<&str>) -> anyhow::Result<Outcome> {
     ensure!(count > 0, "--count must be 1 at least");
-    let (seed, count) = (seed.to_string(), count.to_string());
-    let plant = plant.map(|name| format!("--plant={name}"));
-    program
-        .args([format!("--seed={seed}"), format!("--count={count}")])
-        .args(plant)
-        .run()
-        .context("the simulation did not end as it should")?;
+    let program = program.args(arguments(seed, count, plant));
+    program.run().context("the simulation did not end as it should")?;
     done()
 }

@@ -117,13 +117,17 @@ async fn a_made_folder_has_kopias_shards_and_permissions() {
 }
 
 #[tokio::test]
-async fn the_first_call_writes_shards_of_old_where_there_are_none_and_a_list_does_not() {
+async fn the_first_blob_writes_shards_of_old_where_there_are_none_and_looking_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".shards");
     let storage = open(folder.path()).await;
     assert!(listed(&storage, "").await.is_empty());
-    assert!(!file.exists(), "a list needs no .shards");
-    assert!(storage.head(&id("kopia.repository")).await.unwrap_err().is_not_found());
+    let first = id("kopia.repository");
+    assert!(storage.head(&first).await.unwrap_err().is_not_found());
+    assert!(storage.get(&first, ReadRange::Full).await.unwrap_err().is_not_found());
+    storage.delete(&first).await.unwrap();
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing was written");
+    storage.put(&first, b"format".as_slice().into(), &PutOptions::default()).await.unwrap();
     let text = "{\"default\":[3,3],\"maxNonShardedLength\":20}\n";
     assert_eq!(std::fs::read_to_string(file).unwrap(), text);
 }

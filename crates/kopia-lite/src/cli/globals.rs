@@ -261,3 +261,33 @@ pub fn with_silent_flags(command: Command) -> Command {
     let booleans = SILENT_BOOLEANS.map(boolean);
     command.args(texts).args(booleans)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        globals: Globals,
+    }
+
+    #[test]
+    fn the_lower_of_two_limits_holds_and_none_is_no_limit() {
+        let limited = |flags: &[&str], upload, download| {
+            let globals = Flags::parse_from([&["kopia-lite"], flags].concat()).globals;
+            let limits = globals.limited(ThrottleLimits {
+                upload_bytes_per_second: upload,
+                download_bytes_per_second: download,
+                ..ThrottleLimits::default()
+            });
+            (limits.upload_bytes_per_second, limits.download_bytes_per_second)
+        };
+        assert_eq!(limited(&[], 0.0, 7.0), (0.0, 7.0));
+        assert_eq!(limited(&["--limit-upload=5KB"], 0.0, 7.0), (5000.0, 7.0));
+        assert_eq!(limited(&["--limit-upload=5KB"], 4000.0, 0.0), (4000.0, 0.0));
+        assert_eq!(limited(&["--limit-download=1000"], 0.0, 4000.0), (0.0, 1000.0));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kopia_fixtures::skip;
 use kopia_lite::cli::{definition, normalise};
 
 /// The folder of the workspace, where this crate is in one.
@@ -67,7 +68,7 @@ pub fn calls(line: &str) -> Vec<Vec<String>> {
 #[test]
 fn every_command_line_of_the_docs_is_taken() {
     let Some(workspace) = workspace() else {
-        eprintln!("SKIPPED: the docs are not beside this crate");
+        skip("docs::every_command_line_of_the_docs_is_taken", "the docs are not beside this crate");
         return;
     };
     let (mut wrong, mut seen) = (Vec::new(), 0);

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use kopia_fixtures::skip;
 use s3_testkit::{TestServer, TestServerOptions};
 
 use crate::{
@@ -329,12 +330,17 @@ fn answered(step: &str) -> String {
 
 fn run(path: &str) {
     let Some(workspace) = workspace() else {
-        eprintln!("SKIPPED: the docs are not beside this crate");
+        skip(&format!("docs_run::{path}"), "the docs are not beside this crate");
         return;
     };
     let page = PAGES.iter().find(|page| page.path == path).unwrap();
     let text = fs_err::read_to_string(workspace.join(path)).unwrap();
     let (world, mut used) = (World::new(page.start), Vec::new());
+    let needs_jq = steps(&text).iter().any(|step| step.contains("jq "));
+    if needs_jq && shell::run(&world.env, "command -v jq").code != 0 {
+        skip(&format!("docs_run::{path}"), "there is no jq, which lines of this page pipe into");
+        return;
+    }
     let mut wrong = Vec::new();
     for step in steps(&text) {
         if let Some((part, _)) = page.left.iter().find(|(part, _)| step.contains(part)) {
@@ -367,7 +373,7 @@ fn run(path: &str) {
 #[test]
 fn no_page_with_command_lines_is_left_out() {
     let Some(workspace) = workspace() else {
-        eprintln!("SKIPPED: the docs are not beside this crate");
+        skip("docs_run::no_page_with_command_lines_is_left_out", "the docs are not here");
         return;
     };
     for entry in fs_err::read_dir(workspace.join("docs/guide")).unwrap() {
