@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use xshell::{Cmd, Shell, cmd};
+use xshell::{Shell, cmd};
 
 use crate::{
     flags,
-    steps::{Outcome, Steps, done},
+    steps::{Outcome, Steps},
     workspace,
 };
 
@@ -35,7 +35,10 @@ pub fn run(sh: &Shell, flags: &flags::Sim) -> anyhow::Result<()> {
     let plant = flags.plant.as_deref();
     let cargo = workspace::cargo();
     let program = cmd!(sh, "{cargo} run --locked --package repo-sim --");
-    seeds(program, flags.seed, flags.count.unwrap_or(1), plant).map(|_| ())
+    let count = flags.count.unwrap_or(1);
+    ensure!(count > 0, "--count must be 1 at least");
+    let program = program.args(arguments(flags.seed, count, plant));
+    program.run().context("the simulation did not end as it should")
 }
 
 /// All seeds, then every mistake, by the program that the tests of the workspace were built with: by
@@ -73,11 +76,4 @@ fn arguments(seed: u64, count: u64, plant: Option<&str>) -> Vec<String> {
     let mut all = vec![format!("--seed={seed}"), format!("--count={count}")];
     all.extend(plant.map(|name| format!("--plant={name}")));
     all
-}
-
-fn seeds(program: Cmd<'_>, seed: u64, count: u64, plant: Option<&str>) -> anyhow::Result<Outcome> {
-    ensure!(count > 0, "--count must be 1 at least");
-    let program = program.args(arguments(seed, count, plant));
-    program.run().context("the simulation did not end as it should")?;
-    done()
 }

@@ -187,19 +187,21 @@ fn profile(name: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// A number of bytes; `None` if it is none.
+fn bytes(text: &str) -> Option<u64> {
+    size::parse(text).ok().and_then(|bytes| u64::try_from(bytes).ok())
+}
+
 fn speed(text: &str) -> Result<u64, String> {
-    let bytes = size::parse(text).ok().and_then(|bytes| u64::try_from(bytes).ok());
-    bytes
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "it must be a number of bytes a second, such as 500KB".to_owned())
+    let none = || "it must be a number of bytes a second, such as 500KB".to_owned();
+    bytes(text).filter(|bytes| *bytes > 0).ok_or_else(none)
 }
 
 /// Making the key of the password takes as much.
 const MEMORY_LIMIT_MIN: u64 = 64 << 20;
 
 fn memory_limit(text: &str) -> Result<u64, String> {
-    let bytes = size::parse(text).ok().and_then(|bytes| u64::try_from(bytes).ok());
-    match bytes {
+    match bytes(text) {
         Some(bytes) if bytes >= MEMORY_LIMIT_MIN => Ok(bytes),
         Some(_) => Err("it must be 64MiB at least".to_owned()),
         None => Err("it must be a number of bytes, such as 256MiB".to_owned()),

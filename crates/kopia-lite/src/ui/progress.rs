@@ -282,17 +282,20 @@ impl UploadProgress {
         if get(&self.errors) > 0 {
             line.push_str(&format!(", {} errors", get(&self.errors)));
         }
-        let done = bytes + get(&self.cached_bytes);
-        let (files_total, bytes_total) = (get(&self.files_total), get(&self.bytes_total));
-        if bytes_total > 0 {
-            line.push_str(&format!(", of {}", size::bytes(bytes_total)));
+        let files = get(&self.hashed_files) + get(&self.cached_files);
+        let bytes = bytes + get(&self.cached_bytes);
+        // What came after the count is more than was counted.
+        let total = |counted: u64, done| (counted > 0).then_some(counted.max(done));
+        let bytes_total = total(get(&self.bytes_total), bytes);
+        if let Some(all) = bytes_total {
+            line.push_str(&format!(", of {}", size::bytes(all)));
         }
         Step {
             line,
-            files: Some(get(&self.hashed_files) + get(&self.cached_files)),
-            files_total: (files_total > 0).then_some(files_total),
-            bytes: Some(done),
-            bytes_total: (bytes_total > 0).then_some(bytes_total),
+            files: Some(files),
+            files_total: total(get(&self.files_total), files),
+            bytes: Some(bytes),
+            bytes_total,
             errors: Some(get(&self.errors)),
         }
     }
@@ -445,6 +448,8 @@ mod tests {
         upload.ends_at(4, 120);
         assert_eq!(upload.step().done(), Some((30, 120)));
         assert!(upload.step().line.ends_with(", of 120 B"), "{}", upload.step().line);
+        upload.event(UploadEvent::Hashed { bytes: 100 });
+        assert_eq!((upload.step().bytes, upload.step().bytes_total), (Some(130), Some(130)));
         assert_eq!(UploadProgress::new(Mode::Silent).counts_after(), None);
     }
 

@@ -108,6 +108,31 @@ fn a_snapshot_that_is_only_planned_says_what_is_new() {
 }
 
 #[test]
+fn a_source_may_be_a_link_or_a_file() {
+    let env = TestEnv::with_repository();
+    let source = env.plant();
+    let link = |name: &str, target: String| {
+        std::os::unix::fs::symlink(target, env.path(name)).unwrap();
+        env.path(name).display().to_string()
+    };
+    let file = format!("{source}/a.txt");
+    let sources = [link("to-folder", source.clone()), link("to-file", file.clone()), file];
+    for source in &sources {
+        env.says(&format!("snapshot create {source}"));
+        let plan = env.json(&format!("snapshot create {source} -n --json"));
+        assert_ne!(plan["files"]["count"], 0, "{plan}");
+        assert_eq!(plan["changed"]["count"], 0, "{plan}");
+        assert_eq!(env.ok(&format!("diff {source}@latest")), "No differences.\n", "{source}");
+    }
+    env.write("src/a.txt", "hello again\n");
+    for source in &sources {
+        let plan = env.json(&format!("snapshot create {source} -n --json"));
+        assert_eq!(plan["changed"], serde_json::json!({"count": 1, "bytes": 12}), "{plan}");
+        assert!(env.ok(&format!("diff {source}@latest")).contains("(6 B -> 12 B)"), "{source}");
+    }
+}
+
+#[test]
 fn the_newest_snapshot_may_stand_for_its_id() {
     let env = TestEnv::with_repository();
     let source = env.plant();

@@ -44,6 +44,11 @@ pub(super) async fn root(repo: &Repository, old: &Root) -> Result<DiffEntry> {
 /// Goes down to `below`, for the ignore files on the way hold there, too.
 fn descend(source: &Path, mut rules: FolderRules, below: &str) -> Result<DiffEntry> {
     let (mut path, mut relative) = (source.to_owned(), ".".to_owned());
+    if look(&path)?.kind == source::EntryKind::Symlink {
+        // As in a snapshot: of a source that is a link, what it leads to is meant.
+        path = std::fs::canonicalize(&path)
+            .map_err(|source| SnapshotError::Local { path: path.clone(), source })?;
+    }
     for name in below.split('/').filter(|name| !name.is_empty()) {
         let folder = look(&path)?;
         let opened = rules.open(&path, &relative, folder.device).map_err(|text| {

@@ -89,6 +89,11 @@ fn var(environment: &Environment, name: &str) -> Option<String> {
     environment(name).filter(|value| !value.is_empty())
 }
 
+/// The URL at which AWS gives roles.
+pub(crate) fn role_service(region: Option<&str>) -> String {
+    sts::Endpoint::of_region(region).url
+}
+
 /// What the sources of a storage need to know.
 pub(crate) struct Surroundings {
     pub environment: Environment,

@@ -161,6 +161,15 @@ impl Default for S3Options {
     }
 }
 
+impl S3Options {
+    /// The URL at which AWS gives roles in a region, for [`S3Options::role_endpoint`]; an empty region
+    /// is the global service.
+    #[must_use]
+    pub fn role_service(region: &str) -> String {
+        crate::credentials::role_service(Some(region).filter(|region| !region.is_empty()))
+    }
+}
+
 impl fmt::Debug for S3Options {
     /// Everything but the secrets, whose place shows only whether they are set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use kopia_format::time::GoTime;
-use kopia_maintenance::{Change, Changes, ColdPolicy, Status};
+use kopia_maintenance::{Change, Changes, ColdPolicy, Status, check_lock_period};
 
 use super::{
     super::{App, app::Access, argv::boolean, repository::flags::duration},
@@ -94,28 +94,23 @@ impl Set {
         let access = if self.dry_run { Access::Read } else { Access::Write };
         let client = app.open(access).await?;
         let now = GoTime::from_unix_nanos(app.now().nanos());
-        let all = self.changes(&who(&client.repo));
-        if let Some(cold) = self.cold {
-            if !self.dry_run {
-                ColdPolicy::from(cold).write(&client.repo).await?;
-            }
-            app.info(format!("Policy for archived packs set to {}.", ColdPolicy::from(cold)));
-            if all.is_empty() {
-                if self.dry_run {
-                    app.info("Nothing was changed: this is a dry run.");
-                }
-                return Ok(Exit::Done);
-            }
-        }
-        if all.is_empty() {
+        let (all, cold) = (self.changes(&who(&client.repo)), self.cold.map(ColdPolicy::from));
+        if all.is_empty() && cold.is_none() {
             return Err(Failure::new(Exit::Failed, "no changes specified").into());
         }
         let status = Status::read(&client.repo).await?;
         let changes = Changes::of(&status, now, &all)?;
+        if let Some(cold) = cold {
+            app.info(format!("Policy for archived packs set to {cold}."));
+        }
         all.iter().for_each(|change| app.info(said(app, change, &changes)));
+        check_lock_period(&changes.parameters, &client.repo.blob_config())?;
         if self.dry_run {
             app.info("Nothing was changed: this is a dry run.");
             return Ok(Exit::Done);
+        }
+        if let Some(cold) = cold {
+            cold.write(&client.repo).await?;
         }
         changes.write(&client.repo).await?;
         let (locks, full) =

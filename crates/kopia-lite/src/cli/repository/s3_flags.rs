@@ -109,7 +109,9 @@ impl S3Flags {
             options.role_arn.clone_from(role);
             options.session_name.clone_from(&self.role_session_name);
             options.duration = duration_text(nanos);
-            options.role_endpoint = self.sts_endpoint.clone().unwrap_or_default();
+            // Kopia has no service of its own to fall back on.
+            let service = || S3Options::role_service(&self.region);
+            options.role_endpoint = self.sts_endpoint.clone().unwrap_or_else(service);
             options.role_region.clone_from(&self.region);
         }
         if let Some(profile) = &self.aws_profile {
@@ -196,6 +198,17 @@ mod tests {
     struct Flags {
         #[command(flatten)]
         s3: S3Flags,
+    }
+
+    #[test]
+    fn a_role_is_given_by_aws_where_nobody_else_is_named() {
+        let service = |more: &[&str]| {
+            let role = ["kopia-lite", "--bucket=bucket", "--role-arn=arn:aws:iam::1:role/r"];
+            Flags::parse_from([&role, more].concat()).s3.options().unwrap().role_endpoint
+        };
+        assert_eq!(service(&[]), "https://sts.amazonaws.com");
+        assert_eq!(service(&["--region=eu-west-1"]), "https://sts.eu-west-1.amazonaws.com");
+        assert_eq!(service(&["--sts-endpoint=https://sts.example"]), "https://sts.example");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `snapshot create --dry-run`: what a snapshot would hold, and what of it is new.
 //!
-//! Folders are listed and no file is read: what would be read is what a snapshot looks at first, the
-//! length and the time of each file, held against the newest snapshot of the source.
+//! Folders are listed and no file is read. What would be read is told by what a snapshot looks at
+//! first: length, time, mode and owner of each file, held against the newest snapshot of the source.
 
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ pub struct Plan {
     since: Option<GoTime>,
     files: Files,
     directories: u64,
-    /// What would be read: it is new, or differs in length or time.
+    /// What would be read: it is new, or differs in what is looked at first.
     changed: Files,
     /// What the newest snapshot has and the source no longer.
     removed: Files,
@@ -111,10 +111,8 @@ impl Plan {
     }
 
     fn count(&mut self, change: &Change) {
-        let is_read = change.old.is_none()
-            || change.differs.kind
-            || change.differs.content
-            || change.differs.mtime;
+        let differs = change.differs;
+        let is_read = change.old.is_none() || differs.content || differs.in_metadata();
         let (counted, entry) = match (&change.old, &change.new) {
             (_, Some(new)) if is_read => (&mut self.changed, new),
             (Some(old), None) => (&mut self.removed, old),
