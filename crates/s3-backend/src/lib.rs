@@ -50,6 +50,7 @@ mod options;
 mod past;
 mod put;
 mod retain;
+mod rights;
 mod storage;
 mod time;
 mod wire;

@@ -151,7 +151,7 @@ fn may_refuse_checksum(answer: &Answer) -> bool {
 }
 
 /// The part of the request that says how the blob is stored. What is absent is not sent.
-fn attributes(attributes: &PutAttributes, now: Timestamp) -> PutObjectRequest {
+pub(crate) fn attributes(attributes: &PutAttributes, now: Timestamp) -> PutObjectRequest {
     let mut request = PutObjectRequest {
         storage_class: attributes.class.as_ref().map(ToString::to_string),
         cache_control: attributes.cache_control.clone(),

@@ -1,5 +1,7 @@
 //! `repository check`, `permissions`, `validate-provider`: is all as it should be?
 
+use s3_testkit::{Action, Kind};
+
 use crate::env::{S3Env, TestEnv, keys};
 
 /// The state and message of one check.
@@ -15,7 +17,8 @@ fn a_healthy_repository_is_said_to_be_so() {
     env.ok(&format!("snapshot create {}", env.plant()));
     let text = env.ok("repository check");
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 8, "{text}");
+    assert_eq!(lines.len(), 9, "{text}");
+    assert_eq!(lines[1], "ok      write          granted");
     let first = format!("ok      connection     Filesystem: {}, format 3", env.text("repo"));
     assert_eq!(lines[0], first);
     assert!(lines.iter().all(|line| line.starts_with("ok ") || line.starts_with("- ")), "{text}");
@@ -44,6 +47,7 @@ fn what_hurts_a_bucket_is_found_by_reading_alone() {
     let packs = s3.server.objects().keys("r/p");
     packs.iter().for_each(|key| _ = s3.server.objects().set_class(key, "DEEP_ARCHIVE"));
     s3.server.requests().clear();
+    let before = s3.server.objects().keys("");
     let json = s3.json("repository check --json");
     let (state, message) = of(&json, "archived");
     assert!(state == "ok" && message.starts_with(&format!("{} packs (", packs.len())), "{json}");
@@ -51,13 +55,49 @@ fn what_hurts_a_bucket_is_found_by_reading_alone() {
     assert_eq!(of(&json, "lifecycle"), ("ok", "no rule hurts the repository"));
     let requests = s3.server.requests();
     assert_eq!(requests.gets("r/p"), 0);
-    assert_eq!(requests.puts("") + requests.deletes(""), 0);
+    // Rights are asked for by what has no effect.
+    assert_eq!((requests.puts(""), requests.deletes("")), (1, 1));
+    assert_eq!(requests.of(Kind::Put, "")[0].status, Some(400));
+    assert_eq!(s3.server.objects().keys(""), before);
     // Directories that nobody can read any more.
     let metadata = s3.server.objects().keys("r/q");
     s3.server.objects().set_class(&metadata[0], "DEEP_ARCHIVE");
     let run = s3.line("repository check --json");
     let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, of(&json, "archived").0), (1, "error"), "{run:?}");
+}
+
+#[test]
+fn a_right_that_is_missing_is_named() {
+    let s3 = S3Env::new();
+    s3.create("");
+    s3.ok(&format!("snapshot create {}", s3.plant()));
+    let json = s3.json("repository check --json");
+    assert_eq!(of(&json, "put"), ("ok", "granted"));
+    assert_eq!(of(&json, "delete"), ("ok", "granted"));
+    assert_eq!(of(&json, "thaw"), ("skipped", "not asked: no pack is archived"));
+    assert_eq!(of(&json, "versions"), ("ok", "what is replaced or deleted is gone"));
+    let packs = s3.server.objects().keys("r/p");
+    packs.iter().for_each(|key| _ = s3.server.objects().set_class(key, "DEEP_ARCHIVE"));
+    assert_eq!(of(&s3.json("repository check --json"), "thaw"), ("ok", "granted"));
+    for (action, right, state, code) in [
+        (Action::Put, "put", "error", 1),
+        (Action::Delete, "delete", "warning", 0),
+        (Action::Restore, "thaw", "warning", 0),
+    ] {
+        s3.server.deny(action, "r/p");
+        let run = s3.line("repository check --json");
+        let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let (found, message) = of(&json, right);
+        assert_eq!((run.code, found), (code, state), "{run:?}");
+        assert!(message.starts_with("denied: ") && message.contains("repository permissions"));
+        s3.server.allow_all();
+    }
+    s3.ok(&format!("repository connect s3 {} --readonly", s3.flags()));
+    s3.server.requests().clear();
+    let json = s3.json("repository check --json");
+    assert_eq!(of(&json, "put"), ("skipped", "not asked: the connection is read-only"));
+    assert_eq!(s3.server.requests().puts("") + s3.server.requests().deletes(""), 0);
 }
 
 #[test]

@@ -186,7 +186,7 @@ async fn many_folders(env: &TestEnv, generations: i64, folders: i64, in_each: i6
 fn finding_takes_no_more_however_much_is_read() {
     let env = TestEnv::with_repository();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let bytes = runtime.block_on(many_folders(&env, 4, 150, 1500));
+    let bytes = runtime.block_on(many_folders(&env, 4, 150, 1600));
     let allowed = allowed(&env, 64);
     assert!(bytes > allowed * 6 / 5, "more is read than it may take: {bytes}");
     let found = env.ok("find *000007.txt");

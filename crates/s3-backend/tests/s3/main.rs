@@ -21,5 +21,6 @@ mod proxies;
 mod redirects;
 mod refusals;
 mod retention;
+mod rights;
 mod support;
 mod tls;

@@ -1,5 +1,7 @@
 //! `repository check`: is everything as it should be? By reading, and little of it.
 
+mod rights;
+
 use std::time::Duration;
 
 use blob_core::BlobMeta;
@@ -23,7 +25,8 @@ pub const INDEX_BLOBS_MANY: usize = 1000;
 /// A blob may be so much newer than this machine's clock.
 const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Look at connection, clock, indexes, maintenance, storage classes and lifecycle rules; write nothing.
+/// Look at connection, rights, clock, indexes, maintenance, storage classes and lifecycle rules; write
+/// nothing.
 #[derive(Debug, Args)]
 pub struct Check {
     #[command(flatten)]
@@ -64,7 +67,9 @@ impl Check {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let client = app.open(Access::Verify).await?;
         let blobs = list(&client).await?;
-        let mut all = vec![connection(&client), clock(app, &blobs)];
+        let mut all = vec![connection(&client)];
+        all.extend(rights::rights(app, &client, blobs.cold_packs > 0).await);
+        all.push(clock(app, &blobs));
         all.push(indexes(&client).await);
         all.push(overdue(app, &client).await);
         all.push(classes(&blobs));

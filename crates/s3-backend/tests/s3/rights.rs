@@ -1,0 +1,64 @@
+//! What the keys may do is told without an effect.
+
+use blob_core::{BlobError, PutAttributes, StorageClass};
+use s3_testkit::{Action, TestServerOptions};
+
+use crate::{
+    canned::{Canned, answer},
+    support::{id, put, server, server_with, storage},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_there_or_not_is_told_and_nothing_comes_of_it() {
+    let server = server().await;
+    let storage = storage(&server);
+    put(&storage, "p1", b"bytes").await;
+    let before = server.objects().keys("");
+    let free = id("p2");
+    let cold = PutAttributes {
+        class: Some(StorageClass::new("DEEP_ARCHIVE")),
+        ..PutAttributes::default()
+    };
+    storage.may_put(&free, &PutAttributes::default()).await.unwrap();
+    storage.may_put(&free, &cold).await.unwrap();
+    storage.may_delete(&free).await.unwrap();
+    storage.may_thaw(&free).await.unwrap();
+    assert_eq!(server.requests().deletes(""), 1, "what was not written is not deleted");
+    for action in [Action::Put, Action::Delete, Action::Restore] {
+        server.deny(action, "p");
+        let errors = [
+            (Action::Put, storage.may_put(&free, &cold).await),
+            (Action::Delete, storage.may_delete(&free).await),
+            (Action::Restore, storage.may_thaw(&free).await),
+        ];
+        for (asked, answer) in errors {
+            let denied = matches!(answer, Err(BlobError::AccessDenied { .. }));
+            assert_eq!(denied, asked == action, "{asked:?} without {action:?}: {answer:?}");
+        }
+        server.allow_all();
+    }
+    assert_eq!(server.objects().keys(""), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_versions_are_kept_no_delete_marker_is_left() {
+    let options = TestServerOptions { versioning: true, ..Default::default() };
+    let server = server_with(options).await;
+    let error = storage(&server).may_delete(&id("p2")).await.unwrap_err();
+    assert!(matches!(error, BlobError::Unsupported { .. }), "{error:?}");
+    assert_eq!(server.requests().deletes(""), 0);
+    storage(&server).may_put(&id("p2"), &PutAttributes::default()).await.unwrap();
+    assert_eq!(server.requests().puts(""), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_careless_service_took_is_deleted() {
+    let taken = answer("200 OK\r\netag: \"e\"", "");
+    let server = Canned::start([taken, answer("204 No Content", "")]).await;
+    let storage = server.builder().open().unwrap();
+    storage.may_put(&id("p2"), &PutAttributes::default()).await.unwrap();
+    let seen = server.seen();
+    assert!(seen[0].starts_with("PUT /bucket/p2"), "{seen:?}");
+    assert!(seen[1].starts_with("DELETE /bucket/p2"), "{seen:?}");
+    assert_eq!(seen.len(), 2);
+}
