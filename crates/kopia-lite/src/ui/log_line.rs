@@ -4,9 +4,9 @@
 //! of several lines becomes as many lines of the log, so that each can be found by its time; what
 //! else could move a terminal's cursor is written as its code.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use tracing::{
     Event, Level,
     field::{Field, Visit},
@@ -21,13 +21,15 @@ pub struct Line {
     level: Level,
     name: String,
     message: String,
-    fields: Map<String, Value>,
+    /// `"key":value`, with commas between. A snapshot has a line for each folder, so that no map is
+    /// made only to be written.
+    fields: String,
 }
 
 impl Line {
     /// A line of the program itself.
     pub fn said(message: String) -> Self {
-        Self { level: Level::INFO, name: SAID.to_owned(), message, fields: Map::new() }
+        Self { level: Level::INFO, name: SAID.to_owned(), message, fields: String::new() }
     }
 
     /// An event of a library, or what the program said.
@@ -42,7 +44,7 @@ impl Line {
     /// For people, with newlines.
     pub fn to_text(&self, time: &str) -> String {
         let before = format!("{time} {} {} ", self.level, self.name);
-        let mut text = String::new();
+        let mut text = String::with_capacity(before.len() + self.message.len() + self.fields.len());
         for part in self.message.trim_matches('\n').split('\n') {
             if !text.is_empty() {
                 text.push('\n');
@@ -56,8 +58,7 @@ impl Line {
             }
         }
         if !self.fields.is_empty() {
-            text.push('\t');
-            text.push_str(&json!(self.fields).to_string());
+            text.extend(["\t{", &self.fields, "}"]);
         }
         text.push('\n');
         text
@@ -65,26 +66,41 @@ impl Line {
 
     /// For programs, with a newline: level, time, name, message, then the fields.
     pub fn to_json(&self, time: &str) -> String {
-        self.json(json!({"l": self.level.as_str(), "t": time}))
+        self.json(&[("l", self.level.as_str()), ("t", time)])
     }
 
     /// The same as Kopia's has it on the console: without the level.
     pub fn to_console_json(&self, time: Option<&str>) -> String {
-        self.json(time.map_or_else(|| json!({}), |time| json!({"t": time})))
-    }
-
-    fn json(&self, mut object: Value) -> String {
-        if let Some(all) = object.as_object_mut() {
-            all.insert("n".to_owned(), self.name.as_str().into());
-            all.insert("m".to_owned(), self.message.as_str().into());
-            all.extend(self.fields.clone());
+        match time {
+            Some(time) => self.json(&[("t", time)]),
+            None => self.json(&[]),
         }
-        format!("{object}\n")
     }
 
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        self.fields.insert(field.name().to_owned(), value.into());
+    fn json(&self, first: &[(&str, &str)]) -> String {
+        let mut all = String::new();
+        for (key, value) in first {
+            put(&mut all, key, value);
+        }
+        put(&mut all, "n", self.name.as_str());
+        put(&mut all, "m", self.message.as_str());
+        if !self.fields.is_empty() {
+            all.extend([",", &self.fields]);
+        }
+        format!("{{{all}}}\n")
     }
+
+    fn put(&mut self, field: &Field, value: impl Serialize) {
+        put(&mut self.fields, field.name(), value);
+    }
+}
+
+/// Adds `"key":value` to what is between the braces of an object.
+fn put(all: &mut String, key: &str, value: impl Serialize) {
+    let comma = if all.is_empty() { "" } else { "," };
+    // Text and numbers always make JSON.
+    let value = serde_json::to_string(&value).unwrap_or_default();
+    let _ = write!(all, "{comma}\"{key}\":{value}");
 }
 
 impl Visit for Line {
@@ -118,22 +134,23 @@ impl Visit for Line {
 mod tests {
     use super::*;
 
-    fn line(message: &str, fields: Value) -> Line {
-        let Value::Object(fields) = fields else { panic!("{fields}") };
-        Line { level: Level::WARN, fields, ..Line::said(message.to_owned()) }
+    fn line(message: &str) -> Line {
+        Line { level: Level::WARN, ..Line::said(message.to_owned()) }
     }
 
     #[test]
     fn lines_read_as_kopias() {
-        let one = line("trying again", json!({"error": "gone", "failed": 2}));
+        let mut one = line("trying again");
+        put(&mut one.fields, "error", "\"gone\"");
+        put(&mut one.fields, "failed", 2);
         assert_eq!(
             one.to_text("T"),
-            "T WARN kopia/cli trying again\t{\"error\":\"gone\",\"failed\":2}\n"
+            "T WARN kopia/cli trying again\t{\"error\":\"\\\"gone\\\"\",\"failed\":2}\n"
         );
         assert_eq!(
             one.to_json("T"),
             "{\"l\":\"WARN\",\"t\":\"T\",\"n\":\"kopia/cli\",\"m\":\"trying again\",\
-             \"error\":\"gone\",\"failed\":2}\n"
+             \"error\":\"\\\"gone\\\"\",\"failed\":2}\n"
         );
         let said = Line::said("words".to_owned());
         assert_eq!(said.to_console_json(None), "{\"n\":\"kopia/cli\",\"m\":\"words\"}\n");
@@ -143,7 +160,7 @@ mod tests {
 
     #[test]
     fn nobody_writes_a_line_of_his_own_or_moves_the_cursor() {
-        let text = line("\na file\nT INFO forged\x1b[2J\r\n", json!({})).to_text("T");
+        let text = line("\na file\nT INFO forged\x1b[2J\r\n").to_text("T");
         let wanted = "T WARN kopia/cli a file\nT WARN kopia/cli T INFO forged\\u{1b}[2J\n";
         assert_eq!(text, wanted);
     }
