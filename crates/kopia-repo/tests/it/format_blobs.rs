@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::common::{create_in, create_with, fresh, ids, noise, reopen, secret};
+use crate::common::{create_in, create_with, fresh, ids, noise, quick, reopen, secret};
 use blob_core::{
     BlobError, BlobStorage, Lock, LockMode, ManualClock, MemoryStorage, PutOptions, ReadRange,
     StorageStack, Timestamp,
@@ -80,7 +80,7 @@ async fn an_empty_storage_and_a_wrong_password_are_told_apart() {
         async move { Repository::open(storage, &secret(password), OpenOptions::default()).await }
     };
     assert!(matches!(open("fixture").await, Err(RepoError::NoRepository { .. })));
-    create_in(storage.clone(), CreateOptions::default()).await;
+    create_in(storage.clone(), quick()).await;
     assert!(matches!(open("Fixture").await, Err(RepoError::WrongPassword)));
     assert!(open("fixture").await.is_ok());
 }
@@ -110,7 +110,7 @@ async fn a_changed_password_reaches_clients_that_run() {
 /// Wherever a change of the password is cut off, one of the two opens the repository.
 async fn one_password_opens(retention: Option<Retention>, cut: impl Fn(&FaultyStorage, usize)) {
     let memory = Arc::new(MemoryStorage::new());
-    let options = CreateOptions { retention, ..CreateOptions::default() };
+    let options = CreateOptions { retention, ..quick() };
     let repository = create_in(memory.clone(), options).await;
     let writer = repository.writer().unwrap();
     let id = writer.put_content(noise(1, 100), None, None).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_change_of_the_password_that_fails_puts_back_what_it_took_away() {
         let memory = Arc::new(MemoryStorage::new());
         let period = Duration::from_secs(48 * 3600);
         let retention = Some(Retention { mode: LockMode::Governance, period });
-        let options = CreateOptions { retention, ..CreateOptions::default() };
+        let options = CreateOptions { retention, ..quick() };
         create_in(memory.clone(), options).await;
         let faulty = FaultyStorage::over(memory.clone());
         let client = reopen(faulty.clone()).await;
@@ -180,7 +180,7 @@ async fn a_change_of_the_password_that_fails_puts_back_what_it_took_away() {
 #[tokio::test]
 async fn a_change_of_the_parameters_may_be_cut_off_after_any_call() {
     let memory = Arc::new(MemoryStorage::new());
-    let repository = create_in(memory.clone(), CreateOptions::default()).await;
+    let repository = create_in(memory.clone(), quick()).await;
     let writer = repository.writer().unwrap();
     let id = writer.put_content(noise(1, 100), None, None).await.unwrap();
     writer.flush().await.unwrap();
@@ -360,7 +360,7 @@ async fn packs_and_indexes_are_locked_where_the_repository_asks_for_it_and_marke
     let storage = Arc::new(MemoryStorage::new());
     let period = Duration::from_secs(48 * 3600);
     let retention = Some(Retention { mode: LockMode::Governance, period });
-    let options = CreateOptions { retention, ..CreateOptions::default() };
+    let options = CreateOptions { retention, ..quick() };
     let repository = create_in(storage.clone(), options).await;
     let writer = repository.writer().unwrap();
     writer.put_content(noise(1, 100), None, None).await.unwrap();

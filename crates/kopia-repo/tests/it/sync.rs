@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{check_whole, create_in, noise, reopen, secret};
+use crate::common::{check_whole, create_in, noise, quick, reopen, secret};
 use blob_core::{
     BlobError, BlobId, BlobStorage, DynStorage, ManualClock, MemoryStorage, PutOptions, ReadRange,
     StorageClass, Timestamp, layers::Operation,
@@ -16,7 +16,7 @@ use blob_core::{
 use blob_testkit::{CountingStorage, Fault, FaultyStorage, Rule};
 use futures::TryStreamExt;
 use kopia_repo::{
-    CreateOptions, Repository,
+    Repository,
     sync::{SyncError, SyncEvent, SyncOptions, SyncPlan},
 };
 
@@ -58,7 +58,7 @@ async fn write(repository: &Repository, seed: u64) {
 
 async fn source() -> (Arc<MemoryStorage>, Repository) {
     let storage = Arc::new(MemoryStorage::new());
-    let repository = create_in(storage.clone(), CreateOptions::default()).await;
+    let repository = create_in(storage.clone(), quick()).await;
     for seed in 1..4 {
         write(&repository, seed).await;
     }
@@ -124,7 +124,7 @@ async fn a_new_password_goes_over_whole_wherever_it_is_cut() {
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
     for calls in 0..8 {
         let from: DynStorage = Arc::new(MemoryStorage::with_clock(clock.clone()));
-        let repository = create_in(from.clone(), CreateOptions::default()).await;
+        let repository = create_in(from.clone(), quick()).await;
         let memory = Arc::new(MemoryStorage::with_clock(clock.clone()));
         let to: DynStorage = memory.clone();
         sync(&from, &to, &OPTIONS).await.unwrap();
@@ -171,7 +171,7 @@ async fn what_only_the_copy_has_goes_when_it_is_asked_for() {
 async fn only_what_has_other_bytes_is_copied_again() {
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
     let from: DynStorage = Arc::new(MemoryStorage::with_clock(clock.clone()));
-    let repository = create_in(from.clone(), CreateOptions::default()).await;
+    let repository = create_in(from.clone(), quick()).await;
     write(&repository, 1).await;
     let to: DynStorage = Arc::new(MemoryStorage::with_clock(clock.clone()));
     sync(&from, &to, &OPTIONS).await.unwrap();
@@ -212,7 +212,7 @@ async fn another_repository_and_a_missing_one_are_refused_before_a_write() {
 #[tokio::test]
 async fn archived_packs_are_in_the_plan_and_never_read() {
     let memory = Arc::new(MemoryStorage::new());
-    let repository = create_in(memory.clone(), CreateOptions::default()).await;
+    let repository = create_in(memory.clone(), quick()).await;
     write(&repository, 1).await;
     let counting = CountingStorage::over(memory.clone());
     let (from, to): (DynStorage, DynStorage) = (counting.clone(), Arc::new(MemoryStorage::new()));
@@ -257,7 +257,7 @@ async fn what_goes_away_meanwhile_is_passed_over_unless_it_is_an_index() {
 async fn times_go_over_where_they_can_and_a_stop_is_told() {
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_700_000_000)));
     let from: DynStorage = Arc::new(MemoryStorage::with_clock(clock));
-    let repository = create_in(from.clone(), CreateOptions::default()).await;
+    let repository = create_in(from.clone(), quick()).await;
     write(&repository, 1).await;
     let options = SyncOptions { times: true, ..OPTIONS };
     let to: DynStorage = Arc::new(MemoryStorage::new());
@@ -292,7 +292,7 @@ async fn times_go_over_where_they_can_and_a_stop_is_told() {
 async fn a_format_without_its_companion_takes_the_old_one_away() {
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
     let from: DynStorage = Arc::new(MemoryStorage::with_clock(clock.clone()));
-    let repository = create_in(from.clone(), CreateOptions::default()).await;
+    let repository = create_in(from.clone(), quick()).await;
     let to: DynStorage = Arc::new(MemoryStorage::with_clock(clock.clone()));
     sync(&from, &to, &OPTIONS).await.unwrap();
     clock.advance(Duration::from_secs(60));
