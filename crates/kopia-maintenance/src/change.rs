@@ -99,14 +99,25 @@ impl Changes {
         Ok(Self { parameters, schedule, changes_parameters, changes_schedule })
     }
 
+    /// Could they be written? [`write`](Self::write) asks that, too.
+    ///
+    /// # Errors
+    /// As [`check_lock_period`].
+    pub fn check(&self, repo: &Repository) -> Result<()> {
+        match self.changes_parameters {
+            true => check_lock_period(&self.parameters, &repo.blob_config()),
+            false => Ok(()),
+        }
+    }
+
     /// Writes what has changed. The schedule is written over in place, as Kopia does: of two who do
     /// so at the same time the last one counts.
     ///
     /// # Errors
-    /// As [`check_lock_period`]; what the repository says.
+    /// As [`check`](Self::check); what the repository says.
     pub async fn write(&self, repo: &Repository) -> Result<()> {
+        self.check(repo)?;
         if self.changes_parameters {
-            check_lock_period(&self.parameters, &repo.blob_config())?;
             let writer: RepositoryWriter = repo.writer()?;
             writer.replace_manifest(LABELS, &self.parameters).await?;
             writer.flush().await?;

@@ -13,6 +13,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
+    path::Path,
 };
 
 use kopia_format::{
@@ -200,7 +201,16 @@ impl<'a> Changes<'a> {
     /// [`SnapshotError::Invalid`] when the entry is of no snapshot; [`SnapshotError::Local`] when it
     /// can't be looked at; what reading policies may give.
     pub async fn to_live(repo: &'a Repository, old: &Root) -> Result<Self> {
-        let new = live::root(repo, old).await?;
+        let new = live::root(repo, old, None).await?;
+        Ok(Self::of(repo, DiffEntry::root(old), new))
+    }
+
+    /// The same, where the source lies at `source` now.
+    ///
+    /// # Errors
+    /// As [`to_live`](Self::to_live).
+    pub async fn to_live_at(repo: &'a Repository, old: &Root, source: &Path) -> Result<Self> {
+        let new = live::root(repo, old, Some(source)).await?;
         Ok(Self::of(repo, DiffEntry::root(old), new))
     }
 

@@ -43,7 +43,8 @@ impl Inner {
             let (option, reason) = ("days".into(), "a thaw lasts at least 1 day".into());
             return Err(BlobError::InvalidOption { option, reason });
         }
-        let error = match self.thaw_once(id, thaw, Some(thaw.days)).await {
+        let version = self.version(id).await?;
+        let error = match self.thaw_version(id, version.clone(), thaw, Some(thaw.days)).await {
             Err(error) => error,
             outcome => return outcome,
         };
@@ -53,18 +54,18 @@ impl Inner {
         if matches!(error, BlobError::InvalidOption { .. })
             && self.head(id, Op::Thaw).await.is_ok_and(sinks)
         {
-            return self.thaw_once(id, thaw, None).await;
+            return self.thaw_version(id, version, thaw, None).await;
         }
         Err(error)
     }
 
-    async fn thaw_once(
+    pub(crate) async fn thaw_version(
         &self,
         id: &BlobId,
+        version: Option<String>,
         thaw: &ThawRequest,
         days: Option<u16>,
     ) -> Result<ThawOutcome> {
-        let version = self.version(id).await?;
         let exchange = Exchange::new(Expect::Nothing);
         let exchange = Arc::new(exchange.header("content-type", "application/xml".into()));
         let request = RestoreObjectRequest {

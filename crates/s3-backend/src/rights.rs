@@ -2,12 +2,12 @@
 //!
 //! S3 looks at rights before it looks at what a request says. So bytes whose `Content-MD5` is that of
 //! others are refused as damaged by who may write them, and as forbidden by who may not (`BadDigest`
-//! in AWS' list of error codes); and neither the deletion nor the thaw of what isn't there has an
-//! effect.
+//! in AWS' list of error codes); and the thaw of what isn't there has no effect. Nor has its deletion,
+//! where the bucket keeps no versions ([`S3Storage::keeps_versions`]): that is a plain delete.
 
 use std::sync::Arc;
 
-use blob_core::{Archive, BlobError, BlobId, Payload, PutAttributes, Result, ThawRequest, Tier};
+use blob_core::{BlobError, BlobId, Payload, PutAttributes, Result, ThawRequest, Tier};
 use bytes::Bytes;
 use rusoto_s3::{PutObjectRequest, S3};
 
@@ -23,8 +23,8 @@ use crate::{
 const BYTES: [&[u8]; 2] = [b"a", b"b"];
 
 impl S3Storage {
-    /// May a blob be written with these attributes? `id` must be free. A service that takes damaged
-    /// bytes has the blob for a moment.
+    /// May a blob be written with these attributes? `id` must be free. Of a service that takes damaged
+    /// bytes the blob is deleted again.
     ///
     /// # Errors
     /// [`BlobError::AccessDenied`] if it may not; and what any call may give.
@@ -36,29 +36,14 @@ impl S3Storage {
         }
     }
 
-    /// May a blob be deleted? `id` must be free.
-    ///
-    /// # Errors
-    /// [`BlobError::AccessDenied`] if it may not; [`BlobError::Unsupported`] where the bucket keeps
-    /// versions or doesn't tell: a delete marker would come of it; and what any call may give.
-    pub async fn may_delete(&self, id: &BlobId) -> Result<()> {
-        self.inner.require_present(Op::Delete)?;
-        match self.keeps_versions().await {
-            Ok(false) => self.inner.delete(id).await,
-            Ok(true) | Err(BlobError::AccessDenied { .. }) => Err(BlobError::Unsupported {
-                op: "a deletion without effect",
-                storage: self.inner.info.name.clone(),
-            }),
-            Err(error) => Err(error),
-        }
-    }
-
     /// May a blob be thawed? `id` must be free.
     ///
     /// # Errors
     /// [`BlobError::AccessDenied`] if it may not; and what any call may give.
     pub async fn may_thaw(&self, id: &BlobId) -> Result<()> {
-        match self.thaw(id, &ThawRequest { tier: Tier::Bulk, days: 1 }).await {
+        // Of now, also in a view of the past: what isn't there has no version.
+        let thaw = ThawRequest { tier: Tier::Bulk, days: 1 };
+        match self.inner.thaw_version(id, None, &thaw, Some(thaw.days)).await {
             Ok(_) | Err(BlobError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }

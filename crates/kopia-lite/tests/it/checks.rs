@@ -1,6 +1,6 @@
 //! `repository check`, `permissions`, `validate-provider`: is all as it should be?
 
-use s3_testkit::{Action, Kind};
+use s3_testkit::{Action, Fault, Kind};
 
 use crate::env::{S3Env, TestEnv, keys};
 
@@ -98,6 +98,30 @@ fn a_right_that_is_missing_is_named() {
     let json = s3.json("repository check --json");
     assert_eq!(of(&json, "put"), ("skipped", "not asked: the connection is read-only"));
     assert_eq!(s3.server.requests().puts("") + s3.server.requests().deletes(""), 0);
+}
+
+#[test]
+fn where_versions_are_kept_no_delete_marker_is_left_and_a_lock_is_asked_for() {
+    let s3 = S3Env::lockable();
+    s3.create("--retention-mode=GOVERNANCE --retention-period=48h");
+    s3.server.requests().clear();
+    let json = s3.json("repository check --json");
+    let requests = s3.server.requests();
+    assert_eq!(of(&json, "put"), ("ok", "granted"));
+    let put = &requests.of(Kind::Put, "")[0];
+    assert_eq!(put.header("x-amz-object-lock-mode"), Some("GOVERNANCE"));
+    assert_eq!((requests.puts(""), put.status), (1, Some(400)));
+    let why = "not asked: the bucket keeps versions, and a delete marker would stay";
+    assert_eq!(of(&json, "delete"), ("skipped", why));
+    assert_eq!(of(&json, "versions"), ("ok", "the bucket keeps what is replaced or deleted"));
+    assert_eq!(requests.deletes(""), 0);
+    s3.server.faults().push(Fault::access_denied().on(Kind::Bucket).times(2));
+    let json = s3.json("repository check --json");
+    assert_eq!((of(&json, "delete").0, of(&json, "versions").0), ("skipped", "skipped"));
+    // A service that says no in words of its own is no reason to fail.
+    s3.server.faults().push(Fault::error(400, "Nonsense").on(Kind::Put));
+    let json = s3.json("repository check --json");
+    assert!(of(&json, "put").0 == "warning" && of(&json, "put").1.starts_with("not known: "));
 }
 
 #[test]

@@ -133,6 +133,17 @@ fn a_source_may_be_a_link_or_a_file() {
 }
 
 #[test]
+fn a_plan_is_made_of_the_folder_whatever_it_is_to_be_known_as() {
+    let env = TestEnv::with_repository();
+    let line = format!("snapshot create {} --override-source=a@b:/elsewhere", env.plant());
+    env.says(&line);
+    let changed = || env.json(&format!("{line} -n --json"))["changed"]["count"].clone();
+    assert_eq!(changed(), 0);
+    env.write("src/a.txt", "hello again\n");
+    assert_eq!(changed(), 1);
+}
+
+#[test]
 fn the_newest_snapshot_may_stand_for_its_id() {
     let env = TestEnv::with_repository();
     let source = env.plant();

@@ -24,8 +24,8 @@ pub(super) struct LiveFolder {
     rules: FolderRules,
 }
 
-/// What lies now where `old` was taken of.
-pub(super) async fn root(repo: &Repository, old: &Root) -> Result<DiffEntry> {
+/// What lies now where `old` was taken of, or in the same place below `path`.
+pub(super) async fn root(repo: &Repository, old: &Root, path: Option<&Path>) -> Result<DiffEntry> {
     let manifest = old.manifest.as_ref().ok_or_else(|| {
         let object = old.entry.object;
         SnapshotError::Invalid(format!(
@@ -34,7 +34,8 @@ pub(super) async fn root(repo: &Repository, old: &Root) -> Result<DiffEntry> {
         ))
     })?;
     let tree = policies::tree(repo, &manifest.source).await?;
-    let (source, below) = (PathBuf::from(&manifest.source.path), old.path.clone());
+    let source = path.unwrap_or(Path::new(&manifest.source.path)).to_owned();
+    let below = old.path.clone();
     let rules = FolderRules::root(tree)?;
     tokio::task::spawn_blocking(move || descend(&source, rules, &below))
         .await

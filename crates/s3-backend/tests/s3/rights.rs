@@ -1,11 +1,12 @@
 //! What the keys may do is told without an effect.
 
 use blob_core::{BlobError, PutAttributes, StorageClass};
+use s3_backend::S3Options;
 use s3_testkit::{Action, TestServerOptions};
 
 use crate::{
     canned::{Canned, answer},
-    support::{id, put, server, server_with, storage},
+    support::{id, open, options, put, server, server_with, storage},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,14 +22,12 @@ async fn a_right_that_is_there_or_not_is_told_and_nothing_comes_of_it() {
     };
     storage.may_put(&free, &PutAttributes::default()).await.unwrap();
     storage.may_put(&free, &cold).await.unwrap();
-    storage.may_delete(&free).await.unwrap();
     storage.may_thaw(&free).await.unwrap();
-    assert_eq!(server.requests().deletes(""), 1, "what was not written is not deleted");
-    for action in [Action::Put, Action::Delete, Action::Restore] {
+    assert_eq!(server.requests().deletes(""), 0, "what was not written is not deleted");
+    for action in [Action::Put, Action::Restore] {
         server.deny(action, "p");
         let errors = [
             (Action::Put, storage.may_put(&free, &cold).await),
-            (Action::Delete, storage.may_delete(&free).await),
             (Action::Restore, storage.may_thaw(&free).await),
         ];
         for (asked, answer) in errors {
@@ -41,14 +40,17 @@ async fn a_right_that_is_there_or_not_is_told_and_nothing_comes_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_versions_are_kept_no_delete_marker_is_left() {
-    let options = TestServerOptions { versioning: true, ..Default::default() };
-    let server = server_with(options).await;
-    let error = storage(&server).may_delete(&id("p2")).await.unwrap_err();
-    assert!(matches!(error, BlobError::Unsupported { .. }), "{error:?}");
-    assert_eq!(server.requests().deletes(""), 0);
-    storage(&server).may_put(&id("p2"), &PutAttributes::default()).await.unwrap();
-    assert_eq!(server.requests().puts(""), 1);
+async fn a_view_of_the_past_may_thaw_and_not_write() {
+    let server = server_with(TestServerOptions { versioning: true, ..Default::default() }).await;
+    let point_in_time = Some("2100-01-01T00:00:00Z".to_owned());
+    let past = open(S3Options { point_in_time, ..options(&server) });
+    past.may_thaw(&id("p2")).await.unwrap();
+    server.deny(Action::Restore, "p");
+    let error = past.may_thaw(&id("p2")).await.unwrap_err();
+    assert!(matches!(error, BlobError::AccessDenied { .. }), "{error:?}");
+    let error = past.may_put(&id("p2"), &PutAttributes::default()).await.unwrap_err();
+    assert!(matches!(error, BlobError::ReadOnly { .. }), "{error:?}");
+    assert_eq!(server.requests().puts(""), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

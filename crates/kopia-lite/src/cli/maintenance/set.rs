@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use kopia_format::time::GoTime;
-use kopia_maintenance::{Change, Changes, ColdPolicy, Status, check_lock_period};
+use kopia_maintenance::{Change, Changes, ColdPolicy, Status};
 
 use super::{
     super::{App, app::Access, argv::boolean, repository::flags::duration},
@@ -100,11 +100,11 @@ impl Set {
         }
         let status = Status::read(&client.repo).await?;
         let changes = Changes::of(&status, now, &all)?;
+        changes.check(&client.repo)?;
         if let Some(cold) = cold {
             app.info(format!("Policy for archived packs set to {cold}."));
         }
         all.iter().for_each(|change| app.info(said(app, change, &changes)));
-        check_lock_period(&changes.parameters, &client.repo.blob_config())?;
         if self.dry_run {
             app.info("Nothing was changed: this is a dry run.");
             return Ok(Exit::Done);

@@ -68,7 +68,7 @@ impl Check {
         let client = app.open(Access::Verify).await?;
         let blobs = list(&client).await?;
         let mut all = vec![connection(&client)];
-        all.extend(rights::rights(app, &client, blobs.cold_packs > 0).await);
+        all.extend(rights::rights(app, &client, blobs.cold_packs > 0).await?);
         all.push(clock(app, &blobs));
         all.push(indexes(&client).await);
         all.push(overdue(app, &client).await);

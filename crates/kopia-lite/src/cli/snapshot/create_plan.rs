@@ -3,7 +3,7 @@
 //! Folders are listed and no file is read. What would be read is told by what a snapshot looks at
 //! first: length, time, mode and owner of each file, held against the newest snapshot of the source.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kopia_format::{
@@ -83,7 +83,7 @@ impl Plan {
         };
         if meta.is_dir() {
             let policy = policies::tree(repo, source).await?;
-            let found = estimate::estimate(real, policy, 0, &tell, &app.stop).await?;
+            let found = estimate::estimate(real.clone(), policy, 0, &tell, &app.stop).await?;
             plan.files = Files { count: found.files, bytes: found.size };
             plan.directories = found.directories;
             plan.excluded = Files { count: found.excluded_files, bytes: found.excluded_size };
@@ -93,17 +93,22 @@ impl Plan {
         let mut earlier = manifests::of_source(repo, source).await?;
         earlier.retain(SnapshotManifest::is_complete);
         match earlier.pop() {
-            Some(newest) => plan.compare(repo, newest).await?,
+            Some(newest) => plan.compare(repo, newest, &real).await?,
             None => plan.changed = plan.files,
         }
         Ok(plan)
     }
 
-    async fn compare(&mut self, repo: &Repository, newest: SnapshotManifest) -> anyhow::Result<()> {
+    async fn compare(
+        &mut self,
+        repo: &Repository,
+        newest: SnapshotManifest,
+        path: &Path,
+    ) -> anyhow::Result<()> {
         self.since = Some(newest.start_time);
         let entry = newest.root_entry.clone().context("the newest snapshot has no root")?;
         let root = Root { entry, manifest: Some(newest), path: String::new() };
-        let mut changes = Changes::to_live(repo, &root).await?;
+        let mut changes = Changes::to_live_at(repo, &root, path).await?;
         while let Some(change) = changes.next().await? {
             self.count(&change);
         }

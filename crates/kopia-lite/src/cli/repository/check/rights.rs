@@ -1,7 +1,8 @@
 //! What the keys may do: asked so that nothing is written, deleted or thawed.
 
-use blob_core::{BlobError, BlobId, Entropy, OsEntropy, PutAttributes, PutPolicy};
-use kopia_format::local_config::StorageConnection;
+use blob_core::{
+    BlobError, BlobId, BlobStorage, Entropy, OsEntropy, PutAttributes, PutPolicy, Result,
+};
 use rustix::fs::Access as Permission;
 use s3_backend::S3Storage;
 
@@ -13,31 +14,36 @@ use crate::{
 };
 
 /// Looks at every right that a client needs; that to thaw only where something is archived.
-pub(super) async fn rights(app: &App, client: &Client, archived: bool) -> Vec<Checked> {
-    let Some(bucket) = &client.bucket else { return folder(app, client) };
-    let free = free_name();
-    let attributes = match &client.storage_config {
-        Some(loaded) => loaded.config.attributes(&free, 1),
-        None => PutAttributes::default(),
-    };
-    let mut all = Vec::new();
-    if client.repo.is_read_only() {
-        all.extend(["put", "delete"].map(not_asked));
-    } else {
-        let put = patiently(async || bucket.may_put(&free, &attributes).await).await;
-        all.push(told("put", put, State::Error));
-        // A key that may not delete is one that nobody can destroy the repository with.
-        let delete = patiently(async || bucket.may_delete(&free).await).await;
-        all.push(told("delete", delete, State::Warning));
+pub(super) async fn rights(
+    app: &App,
+    client: &Client,
+    archived: bool,
+) -> anyhow::Result<Vec<Checked>> {
+    match &client.bucket {
+        Some(bucket) => Ok(in_bucket(client, bucket, archived).await),
+        None => Ok(vec![in_folder(app, client)?]),
     }
-    all.push(match archived {
+}
+
+async fn in_bucket(client: &Client, bucket: &S3Storage, archived: bool) -> Vec<Checked> {
+    let free = free_name();
+    let kept = patiently(async || bucket.keeps_versions().await).await;
+    let [put, delete] = match client.repo.is_read_only() {
+        true => ["put", "delete"].map(not_asked),
+        false => {
+            let attributes = attributes(client, &free);
+            let put = patiently(async || bucket.may_put(&free, &attributes).await).await;
+            [told("put", State::Error, put), delete(bucket, &free, &kept).await]
+        }
+    };
+    let thaw = match archived {
         true => {
-            told("thaw", patiently(async || bucket.may_thaw(&free).await).await, State::Warning)
+            let thaw = patiently(async || bucket.may_thaw(&free).await).await;
+            told("thaw", State::Warning, thaw)
         }
         false => checked("thaw", State::Skipped, "not asked: no pack is archived"),
-    });
-    all.push(versions(bucket).await);
-    all
+    };
+    vec![put, delete, thaw, versions(&kept)]
 }
 
 /// The name of a pack that there is not: rights may be given for packs alone.
@@ -47,11 +53,40 @@ fn free_name() -> BlobId {
     BlobId::new(format!("p{}-check", hex::encode(random))).expect("the name is valid")
 }
 
+/// What a blob would be written with: a lock and tags take rights of their own.
+fn attributes(client: &Client, id: &BlobId) -> PutAttributes {
+    let locked = client.repo.put_options(id).attributes;
+    match &client.storage_config {
+        Some(loaded) => locked.or(loaded.config.attributes(id, 1)),
+        None => locked,
+    }
+}
+
+/// A key that may not delete is one that nobody can destroy the repository with: only a warning.
+async fn delete(bucket: &S3Storage, free: &BlobId, kept: &Result<bool>) -> Checked {
+    match kept {
+        // A service that knows no versions keeps none.
+        Ok(false) | Err(BlobError::Unsupported { .. }) => {
+            let deleted = patiently(async || bucket.delete(free).await).await;
+            told("delete", State::Warning, deleted)
+        }
+        Ok(true) => {
+            let why = "not asked: the bucket keeps versions, and a delete marker would stay";
+            checked("delete", State::Skipped, why)
+        }
+        Err(_) => {
+            let why = "not asked: if the bucket keeps versions, a delete marker would stay";
+            checked("delete", State::Skipped, why)
+        }
+    }
+}
+
 fn not_asked(right: &'static str) -> Checked {
     checked(right, State::Skipped, "not asked: the connection is read-only")
 }
 
-fn told(right: &'static str, answer: Result<(), BlobError>, denied: State) -> Checked {
+/// `denied` is how bad it is that the right is missing.
+fn told(right: &'static str, denied: State, answer: Result<()>) -> Checked {
     match answer {
         Ok(()) => checked(right, State::Ok, "granted"),
         Err(BlobError::AccessDenied { reason, .. }) => checked(
@@ -59,18 +94,14 @@ fn told(right: &'static str, answer: Result<(), BlobError>, denied: State) -> Ch
             denied,
             format!("denied: {reason}; kopia-lite repository permissions prints what a key needs"),
         ),
-        Err(BlobError::Unsupported { .. }) => checked(
-            right,
-            State::Skipped,
-            "not asked: the bucket keeps versions, or does not tell, and a delete marker would stay",
-        ),
-        Err(error) => checked(right, State::Error, error.to_string()),
+        // Not every service refuses a request in AWS' words.
+        Err(error) => checked(right, State::Warning, format!("not known: {error}")),
     }
 }
 
-async fn versions(bucket: &S3Storage) -> Checked {
+fn versions(kept: &Result<bool>) -> Checked {
     let what = "what is replaced or deleted";
-    match patiently(async || bucket.keeps_versions().await).await {
+    match kept {
         Ok(true) => checked("versions", State::Ok, format!("the bucket keeps {what}")),
         Ok(false) => checked("versions", State::Ok, format!("{what} is gone")),
         // A right that nothing else needs.
@@ -79,22 +110,15 @@ async fn versions(bucket: &S3Storage) -> Checked {
 }
 
 /// A folder that can be written into is one that can be deleted from.
-fn folder(app: &App, client: &Client) -> Vec<Checked> {
-    let path = app
-        .connection()
-        .ok()
-        .and_then(|connection| path_of(config::storage_of(&connection, &app.config_file).ok()?));
-    let writes = match path {
-        _ if client.repo.is_read_only() => not_asked("write"),
-        None => checked("write", State::Skipped, "not asked: this storage is no folder"),
-        Some(path) => match rustix::fs::access(&path, Permission::WRITE_OK | Permission::EXEC_OK) {
-            Ok(()) => checked("write", State::Ok, "granted"),
-            Err(error) => checked("write", State::Error, format!("{path}: {error}")),
-        },
-    };
-    vec![writes]
-}
-
-fn path_of(storage: &StorageConnection) -> Option<String> {
-    Some(storage.config.get("path")?.as_str()?.to_owned())
+fn in_folder(app: &App, client: &Client) -> anyhow::Result<Checked> {
+    if client.repo.is_read_only() {
+        return Ok(not_asked("write"));
+    }
+    let connection = app.connection()?;
+    let storage = config::storage_of(&connection, &app.config_file)?;
+    let path = storage.config.get("path").and_then(|path| path.as_str()).unwrap_or_default();
+    Ok(match rustix::fs::access(path, Permission::WRITE_OK | Permission::EXEC_OK) {
+        Ok(()) => checked("write", State::Ok, "granted"),
+        Err(error) => checked("write", State::Error, format!("denied: {path}: {error}")),
+    })
 }
